@@ -1,0 +1,153 @@
+//! What can go wrong, told by what the caller would do about it.
+//!
+//! Texts are one lower-case phrase that names the object; the cause underneath is `source()`.
+
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+
+/// Why a read or a write did not happen.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk refused `operation`; the store is as it was before.
+    Io {
+        /// What was being done, as a verb.
+        operation: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the disk answered.
+        source: Arc<io::Error>,
+    },
+    /// Bytes on disk are not the bytes we wrote. Trying again cannot help.
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where in it the damage was noticed.
+        offset: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// The directory cannot be opened as a store, and was left as it is.
+    Unusable {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why, and what to do about it.
+        what: String,
+    },
+    /// The store was written in a format that this release does not read. It was left as it is.
+    Format {
+        /// The file that says so.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The newest format this release reads.
+        newest: u32,
+    },
+    /// Another process, or another handle of this one, has the store open.
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as that one wrote; usually a pid.
+        holder: String,
+    },
+    /// An argument is out of its bounds; nothing was done.
+    Invalid {
+        /// The field or argument.
+        field: &'static str,
+        /// What is wrong with it and which values it takes.
+        what: String,
+    },
+    /// The disk is full, so the store takes no write now. Reads go on. Free some space and reopen.
+    Full {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// A write or sync failed, so the store takes no more writes. Reopen to recover. What was visible
+    /// but not yet durable may or may not be there then.
+    Poisoned {
+        /// The failure that did it.
+        cause: String,
+    },
+    /// The keyspace was dropped; its handles answer this.
+    Dropped {
+        /// The keyspace's name.
+        keyspace: String,
+    },
+    /// The store is behind its work; nothing was done. Try again after `retry_after`.
+    Busy {
+        /// When there should be room again.
+        retry_after: Duration,
+    },
+    /// The answer is not in memory, and reading the disk was not allowed.
+    WouldBlock,
+}
+
+/// What the engine's calls return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { operation, path, .. } => write!(f, "cannot {operation} {path:?}"),
+            Error::Corrupt { path, offset, what } => {
+                write!(f, "{path:?} is damaged at byte {offset}: {what}; restore it from a copy")
+            }
+            Error::Unusable { path, what } => write!(f, "cannot use {path:?} as a store: {what}"),
+            Error::Format { path, found, newest } => write!(
+                f,
+                "{path:?} has format {found}, and this release reads formats up to {newest}; \
+                 open it with the release that wrote it, or a newer one"
+            ),
+            Error::Locked { path, holder } if holder.is_empty() => {
+                write!(f, "the store is open elsewhere (lock {path:?} is held)")
+            }
+            Error::Locked { path, holder } => {
+                write!(f, "the store is open in process {holder} (lock {path:?} is held)")
+            }
+            Error::Invalid { field, what } => write!(f, "`{field}` {what}"),
+            Error::Full { path } => write!(
+                f,
+                "the disk under {path:?} is full, so writes are refused; free some space and reopen"
+            ),
+            Error::Poisoned { cause } => write!(
+                f,
+                "the store takes no more writes because one failed ({cause}); reopen it to recover"
+            ),
+            Error::Dropped { keyspace } => write!(f, "keyspace {keyspace:?} was dropped"),
+            Error::Busy { retry_after } => {
+                write!(f, "too many writes are waiting; try again after {retry_after:?}")
+            }
+            Error::WouldBlock => write!(f, "the answer is not in memory"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// An error of the disk, with what was being done and to what.
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { operation, path, source: Arc::new(source) }
+    }
+
+    /// Whether the disk said that it has no room.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Error::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Damage in a file.
+    pub(crate) fn corrupt(path: impl Into<PathBuf>, offset: u64, what: impl Into<String>) -> Error {
+        Error::Corrupt { path: path.into(), offset, what: what.into() }
+    }
+}

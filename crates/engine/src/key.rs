@@ -1,0 +1,80 @@
+//! Keys, sequence numbers, kinds, and the order of entries.
+//!
+//! 1. Entries are ordered by user key, bytewise ascending, then by sequence number, newest first.
+//! 2. A sequence number is given to one write only; it never repeats, not across restarts either.
+//! 3. `Stamp` packs sequence and kind into one word whose numeric order is the sequence's order.
+
+/// The longest key a store takes.
+pub const KEY_BYTES_MAX: usize = 65_535;
+
+/// The longest value a store takes.
+pub const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// The place of a write in the one order of all writes of a store; the first is 1.
+pub type SeqNo = u64;
+
+/// The largest sequence number: 56 bits, so that a kind fits beside it in a word.
+pub(crate) const SEQNO_MAX: SeqNo = (1 << 56) - 1;
+
+/// What an entry does to its key. The numbers are on disk; those unused today are reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// The key has this value.
+    Put = 1,
+    /// The key is gone.
+    Delete = 2,
+    // Reserved: 3 merge, 4 range delete, 5 put with expiry, 6 pointer to a value apart.
+}
+
+impl Kind {
+    /// The kind of number `byte`, or `None` for one this release does not know.
+    pub(crate) fn decode(byte: u8) -> Option<Kind> {
+        match byte {
+            1 => Some(Kind::Put),
+            2 => Some(Kind::Delete),
+            _ => None,
+        }
+    }
+}
+
+/// Sequence and kind of an entry in one word: `seqno << 8 | kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Stamp(pub(crate) u64);
+
+impl Stamp {
+    pub(crate) fn new(seqno: SeqNo, kind: Kind) -> Stamp {
+        assert!(seqno <= SEQNO_MAX, "sequence numbers are exhausted at {seqno}");
+        Stamp(seqno << 8 | kind as u64)
+    }
+
+    /// The newest stamp that a reader of `seqno` may see.
+    pub(crate) fn upper_bound(seqno: SeqNo) -> Stamp {
+        Stamp(seqno << 8 | 0xff)
+    }
+
+    pub(crate) fn seqno(self) -> SeqNo {
+        self.0 >> 8
+    }
+
+    /// The kind, or `None` when the word came from disk and names none.
+    pub(crate) fn kind(self) -> Option<Kind> {
+        Kind::decode(self.0 as u8)
+    }
+}
+
+/// The first eight bytes of `key` as a number whose order is the order of those bytes; shorter keys
+/// are padded with zeros, so equal words still need their keys compared.
+pub(crate) fn prefix_word(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk::<8>() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut word = [0; 8];
+    word[..key.len()].copy_from_slice(key);
+    u64::from_be_bytes(word)
+}
+
+/// How many leading bytes two keys share.
+pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}

@@ -1,0 +1,24 @@
+//! The atomics and cells of std, or loom's when built with `--cfg loom`.
+//!
+//! Code whose correctness rests on memory order takes its atomics from here, so that loom can try
+//! its schedules.
+
+#[cfg(not(loom))]
+pub(crate) use std::{
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+    thread::yield_now,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+    thread::yield_now,
+};
+
+/// Tells the processor that this thread is waiting for another one.
+pub(crate) fn spin_hint() {
+    #[cfg(not(loom))]
+    std::hint::spin_loop();
+    #[cfg(loom)]
+    loom::hint::spin_loop();
+}

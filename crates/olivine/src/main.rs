@@ -1,0 +1,2 @@
+//! The `olivine` program.
+fn main() {}

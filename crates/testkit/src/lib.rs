@@ -1,0 +1,1 @@
+//! Generators, oracle and tiers that break the engine on purpose.

@@ -1,0 +1,18 @@
+//! The only way to the disk and to the clock.
+//!
+//! Everything above asks this crate for files, directories, time and sleep, so that a test can hand
+//! it a disk that forgets, tears, fails or waits, and a clock that it moves by hand.
+//!
+//! What every implementation promises, and what it does not:
+//!
+//! 1. `write_at` hands the bytes over; only `File::sync` makes contents and length last through a
+//!    power cut. Closing a file syncs nothing.
+//! 2. `create`, `rename` and `remove` last only after `sync_dir` of the directory concerned.
+//! 3. After a failed `sync` nothing is known of the unsynced bytes; calling it again proves nothing.
+//! 4. Reads see every write that returned before them, from any handle.
+
+mod clock;
+mod file;
+
+pub use clock::Clock;
+pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
