@@ -13,6 +13,17 @@
 
 mod clock;
 mod file;
+mod memory;
+mod pages;
+mod random;
+mod real;
+mod tree;
 
-pub use clock::Clock;
+pub use clock::{Clock, ManualClock};
 pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
+pub use memory::MemoryVfs;
+pub use random::Random;
+pub use real::{RealClock, RealVfs};
+
+#[cfg(test)]
+mod conformance;

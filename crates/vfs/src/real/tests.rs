@@ -1,0 +1,98 @@
+//! What only the real disk has: links, pipes, modes, several processes' view of a lock.
+
+use std::{
+    io::ErrorKind,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+};
+
+use super::*;
+use crate::conformance::TempDir;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn files_and_directories_are_for_their_owner_only() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    disk.open(&dir.path.join("file"), Open::Create).unwrap();
+    disk.create_dir(&dir.path.join("sub")).unwrap();
+    let _lock = disk.lock(&dir.path.join("LOCK")).unwrap();
+    assert_eq!(mode(&dir.path.join("file")), 0o600);
+    assert_eq!(mode(&dir.path.join("LOCK")), 0o600);
+    assert_eq!(mode(&dir.path.join("sub")), 0o700);
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_not_followed() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    let (file, link) = (dir.path.join("file"), dir.path.join("link"));
+    disk.open(&file, Open::Create).unwrap();
+    symlink(&file, &link).unwrap();
+    symlink(dir.path.join("elsewhere"), dir.path.join("dangling")).unwrap();
+    for how in [Open::Read, Open::Write, Open::Create] {
+        assert!(disk.open(&link, how).is_err(), "{how:?}");
+        assert!(disk.open(&dir.path.join("dangling"), how).is_err(), "{how:?}");
+    }
+    assert!(disk.lock(&dir.path.join("dangling")).is_err());
+    assert_eq!(disk.entry(&dir.path.join("elsewhere")).unwrap(), None);
+    assert_eq!(disk.entry(&link).unwrap().unwrap().kind, EntryKind::Other);
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_neither_opens_nor_waits() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    let pipe = dir.path.join("pipe");
+    fs::mknodat(fs::CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    for how in [Open::Read, Open::Write] {
+        let error = disk.open(&pipe, how).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{how:?}");
+    }
+    assert!(disk.lock(&pipe).is_err());
+    assert_eq!(disk.entry(&pipe).unwrap().unwrap().kind, EntryKind::Other);
+}
+
+#[test]
+fn a_lock_through_a_linked_directory_is_the_same_lock() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    disk.create_dir(&dir.path.join("store")).unwrap();
+    symlink(dir.path.join("store"), dir.path.join("link")).unwrap();
+    let _held = disk.lock(&dir.path.join("store/LOCK")).unwrap();
+    assert!(matches!(disk.lock(&dir.path.join("link/LOCK")).unwrap(), Lock::Busy { .. }));
+}
+
+/// A descriptor that reached another program would keep the lock beyond our end.
+#[test]
+fn a_started_program_does_not_keep_the_lock() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    let held = disk.lock(&dir.path.join("LOCK")).unwrap();
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    drop(held);
+    let again = disk.lock(&dir.path.join("LOCK")).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(again, Lock::Held(_)));
+}
+
+#[test]
+fn a_holder_that_wrote_no_text_is_still_busy() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    let path = dir.path.join("LOCK");
+    let _held = disk.lock(&path).unwrap();
+    let file = disk.open(&path, Open::Write).unwrap();
+    file.set_len(0).unwrap();
+    assert!(matches!(disk.lock(&path).unwrap(), Lock::Busy { holder } if holder.is_empty()));
+    file.write_at(&[0xFF; 10_000], 0).unwrap();
+    assert!(matches!(disk.lock(&path).unwrap(), Lock::Busy { .. }));
+}
+
+#[test]
+fn the_clock_goes_forward() {
+    let clock = RealClock::new();
+    let before = clock.now();
+    clock.sleep(Duration::from_millis(2));
+    assert!(before + Duration::from_millis(2) <= clock.now());
+    assert!(Duration::from_secs(1_700_000_000) < clock.wall());
+}
