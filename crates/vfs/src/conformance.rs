@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use crate::{EntryKind, File, Lock, MemoryVfs, Open, Random, RealVfs, Vfs};
+use crate::{CrashingVfs, EntryKind, File, Lock, MemoryVfs, Open, Random, RealVfs, Survival, Vfs};
 
 macro_rules! on_every_disk {
     ($($test:ident,)*) => {
@@ -27,6 +27,19 @@ macro_rules! on_every_disk {
         mod memory {
             $(#[test] fn $test() {
                 let disk = super::MemoryVfs::new();
+                super::$test(&disk, super::made(&disk));
+            })*
+        }
+        mod crashing {
+            $(#[test] fn $test() {
+                let disk = super::CrashingVfs::new();
+                super::$test(&disk, super::made(&disk));
+            })*
+        }
+        mod crashing_and_watched {
+            $(#[test] fn $test() {
+                let disk = super::CrashingVfs::new();
+                disk.on_event(|event, disk| drop(disk.crash(super::Survival::Torn, event.index)));
                 super::$test(&disk, super::made(&disk));
             })*
         }

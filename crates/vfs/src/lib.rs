@@ -11,7 +11,9 @@
 //! 3. After a failed `sync` nothing is known of the unsynced bytes; calling it again proves nothing.
 //! 4. Reads see every write that returned before them, from any handle.
 
+mod call;
 mod clock;
+mod crashing;
 mod file;
 mod memory;
 mod pages;
@@ -19,7 +21,9 @@ mod random;
 mod real;
 mod tree;
 
+pub use call::Kind;
 pub use clock::{Clock, ManualClock};
+pub use crashing::{CrashingVfs, Event, Phase, Survival};
 pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
 pub use memory::MemoryVfs;
 pub use random::Random;

@@ -53,8 +53,7 @@ impl Pages {
 
     /// Puts `bytes` at `offset`, growing the file if need be; the indexes of the pages it touched.
     pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<Range<usize>> {
-        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= FILE_BYTES_MAX);
-        let end = end.ok_or(Errno::FBIG)?;
+        let end = Pages::end_of(bytes, offset)?;
         if bytes.is_empty() {
             return Ok(0..0);
         }
@@ -74,28 +73,70 @@ impl Pages {
         Ok(touched)
     }
 
+    /// Where a write ends; refused when no file can be so long.
+    pub(crate) fn end_of(bytes: &[u8], offset: u64) -> io::Result<u64> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= FILE_BYTES_MAX);
+        Ok(end.ok_or(Errno::FBIG)?)
+    }
+
     /// Cuts, or grows with zeros; the indexes of the pages whose bytes changed.
     pub(crate) fn set_len(&mut self, bytes: u64) -> io::Result<Range<usize>> {
         if FILE_BYTES_MAX < bytes {
             return Err(Errno::FBIG.into());
         }
-        let shrinks = bytes < self.len;
-        self.len = bytes;
-        let (index, start) = place(bytes);
-        let touched = index..self.pages.len();
-        if !shrinks || touched.is_empty() {
+        let touched = place(bytes).0..self.pages.len();
+        if self.len <= bytes {
+            self.len = bytes;
             return Ok(0..0);
         }
+        self.cut(bytes);
+        Ok(touched)
+    }
+
+    /// The page with this index, or `None` for zeros.
+    pub(crate) fn page(&self, index: usize) -> Option<&Arc<Page>> {
+        self.pages.get(index).and_then(Option::as_ref)
+    }
+
+    /// Puts other pages in their place, `None` for zeros, and cuts or grows the file to `len`.
+    pub(crate) fn replace(
+        &mut self,
+        changed: impl IntoIterator<Item = (usize, Option<Arc<Page>>)>,
+        len: u64,
+    ) {
+        for (index, page) in changed {
+            if page.is_none() && self.page(index).is_none() {
+                continue;
+            }
+            let pages = Arc::make_mut(&mut self.pages);
+            if pages.len() <= index {
+                pages.resize(index + 1, None);
+            }
+            pages[index] = page;
+        }
+        // A page may hold bytes beyond `len`; cutting from the end of the pages zeroes them.
+        self.len = len.max((self.pages.len() * PAGE_BYTES) as u64);
+        self.cut(len);
+    }
+
+    fn cut(&mut self, len: u64) {
+        assert!(len <= self.len);
+        self.len = len;
+        let (index, start) = place(len);
+        if self.pages.len() <= index {
+            return;
+        }
         let pages = Arc::make_mut(&mut self.pages);
-        if let Some(page) = &mut pages[index]
-            && 0 < start
-        {
-            Arc::make_mut(page)[start..].fill(0);
+        if 0 < start {
+            if let Some(page) = &mut pages[index]
+                && page[start..].iter().any(|byte| *byte != 0)
+            {
+                Arc::make_mut(page)[start..].fill(0);
+            }
             pages.truncate(index + 1);
         } else {
             pages.truncate(index);
         }
-        Ok(touched)
     }
 }
 
@@ -182,5 +223,14 @@ mod tests {
         assert!(pages.set_len(u64::MAX).is_err());
         assert_eq!(pages.read_at(&mut [0; 4], u64::MAX), 0);
         assert_eq!(pages.len(), 0);
+    }
+
+    #[test]
+    fn other_pages_put_in_are_cut_at_the_length() {
+        let mut pages = Pages::default();
+        pages.replace([(1, Some(Arc::new([7; PAGE_BYTES])))], 5000);
+        assert_eq!(all(&pages)[4095..4097], [0, 7]);
+        pages.set_len(6000).unwrap();
+        assert!(all(&pages)[5000..].iter().all(|byte| *byte == 0));
     }
 }

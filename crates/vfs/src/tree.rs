@@ -53,10 +53,13 @@ pub(crate) struct Set<F> {
 /// Names that change together or not at all.
 pub(crate) type Change<F> = Vec<Set<F>>;
 
+/// What a directory holds; shared between copies of a tree until one of them changes it.
+type Names<F> = BTreeMap<OsString, Node<F>>;
+
 /// All directories of a disk.
 #[derive(Debug)]
 pub(crate) struct Tree<F> {
-    dirs: BTreeMap<DirId, BTreeMap<OsString, Node<F>>>,
+    dirs: BTreeMap<DirId, Arc<Names<F>>>,
     next: DirId,
 }
 
@@ -75,7 +78,7 @@ enum Place<'tree, 'path, F> {
 impl<F> Tree<F> {
     /// An empty disk: the root and nothing in it.
     pub(crate) fn new() -> Tree<F> {
-        Tree { dirs: BTreeMap::from([(ROOT, BTreeMap::new())]), next: ROOT + 1 }
+        Tree { dirs: BTreeMap::from([(ROOT, Arc::default())]), next: ROOT + 1 }
     }
 
     /// The file at `path`.
@@ -192,8 +195,9 @@ impl<F> Tree<F> {
         for set in change {
             if let Some(Node::Dir(id)) = set.node {
                 self.dirs.entry(id).or_default();
+                self.next = self.next.max(id + 1);
             }
-            let names = self.dirs.entry(set.dir).or_default();
+            let names = Arc::make_mut(self.dirs.entry(set.dir).or_default());
             match &set.node {
                 Some(node) => drop(names.insert(set.name.clone(), node.clone())),
                 None => drop(names.remove(&set.name)),
@@ -217,13 +221,21 @@ impl<F> Tree<F> {
                 };
                 names.insert(name.clone(), node);
             }
-            dirs.insert(id, names);
+            dirs.insert(id, Arc::new(names));
         }
         Tree { dirs, next: self.next }
     }
 
+    /// Every file, those of directories that can no longer be reached included.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Arc<F>> {
+        self.dirs.values().flat_map(|names| names.values()).filter_map(|node| match node {
+            Node::File(file) => Some(file),
+            Node::Dir(_) => None,
+        })
+    }
+
     fn names(&self, id: DirId) -> impl Iterator<Item = (&OsString, &Node<F>)> {
-        self.dirs.get(&id).into_iter().flatten()
+        self.dirs.get(&id).into_iter().flat_map(|names| names.iter())
     }
 
     fn place<'path>(&self, path: &'path Path) -> io::Result<Place<'_, 'path, F>> {
