@@ -12,9 +12,13 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::Duration,
 };
 
-use crate::{CrashingVfs, EntryKind, File, Lock, MemoryVfs, Open, Random, RealVfs, Survival, Vfs};
+use crate::{
+    CrashingVfs, DelayingVfs, EntryKind, FailingVfs, File, Lock, ManualClock, MemoryVfs, Open,
+    Random, RealVfs, RecordingVfs, Survival, Vfs,
+};
 
 macro_rules! on_every_disk {
     ($($test:ident,)*) => {
@@ -33,6 +37,12 @@ macro_rules! on_every_disk {
         mod crashing {
             $(#[test] fn $test() {
                 let disk = super::CrashingVfs::new();
+                super::$test(&disk, super::made(&disk));
+            })*
+        }
+        mod layers {
+            $(#[test] fn $test() {
+                let disk = super::layered();
                 super::$test(&disk, super::made(&disk));
             })*
         }
@@ -115,6 +125,14 @@ impl Drop for TempDir {
         // What cannot be cleared is left to the machine; a drop has nobody to tell.
         std::fs::remove_dir_all(&self.path).ok();
     }
+}
+
+/// Layers that change nothing.
+fn layered() -> RecordingVfs {
+    let failing = FailingVfs::over_crashing(&CrashingVfs::new());
+    let clock = Arc::new(ManualClock::new());
+    let delaying = DelayingVfs::new(Arc::new(failing), clock, |_| Duration::from_millis(1));
+    RecordingVfs::with_reads(Arc::new(delaying), "/dir")
 }
 
 fn made(disk: &dyn Vfs) -> &'static Path {

@@ -12,7 +12,7 @@
 //! 5. An image is a disk of its own: no lock is held there, and everything found is durable.
 
 use std::{
-    fmt, io, mem,
+    fmt, io,
     ops::Range,
     path::{Path, PathBuf},
     process,
@@ -20,6 +20,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread::{self, ThreadId},
 };
 
 use rustix::io::Errno;
@@ -61,7 +62,8 @@ struct Disk {
     /// Changes of names that are not synced, oldest first.
     pending: Vec<(Tick, Change<Node>)>,
     tick: Tick,
-    lose_next_sync: bool,
+    /// The thread whose next sync of a file is lost.
+    losing: Option<ThreadId>,
 }
 
 #[derive(Debug, Default)]
@@ -141,15 +143,15 @@ impl CrashingVfs {
         self.shared.events.load(Ordering::Relaxed)
     }
 
-    /// The next sync of a file answers EIO, and what it should have written never reaches the disk:
+    /// The next sync of a file by this thread answers EIO, and what it should have written never reaches the disk:
     /// it reads on until a crash, and syncing again answers that all is well.
     pub fn lose_next_sync(&self) {
-        self.disk().lose_next_sync = true;
+        self.disk().losing = Some(thread::current().id());
     }
 
     fn found(tree: Tree<Node>) -> CrashingVfs {
-        let (pending, tick, lose_next_sync) = (Vec::new(), 0, false);
-        let disk = Disk { durable: tree.clone(), current: tree, pending, tick, lose_next_sync };
+        let (pending, tick, losing) = (Vec::new(), 0, None);
+        let disk = Disk { durable: tree.clone(), current: tree, pending, tick, losing };
         CrashingVfs {
             shared: Arc::new(Shared {
                 disk: Mutex::new(disk),
@@ -364,7 +366,8 @@ impl File for CrashingFile {
 
     fn sync(&self) -> io::Result<()> {
         self.disk.happen(Kind::Sync, &self.path, |disk| {
-            if mem::take(&mut disk.lose_next_sync) {
+            if disk.losing == Some(thread::current().id()) {
+                disk.losing = None;
                 self.node.contents().lose_unsynced();
                 return Err(Errno::IO.into());
             }

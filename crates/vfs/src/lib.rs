@@ -14,20 +14,27 @@
 mod call;
 mod clock;
 mod crashing;
+mod delaying;
+mod failing;
 mod file;
+mod layer;
 mod memory;
 mod pages;
 mod random;
 mod real;
+mod recording;
 mod tree;
 
-pub use call::Kind;
+pub use call::{Call, Kind};
 pub use clock::{Clock, ManualClock};
 pub use crashing::{CrashingVfs, Event, Phase, Survival};
+pub use delaying::DelayingVfs;
+pub use failing::{FailingVfs, Fault};
 pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
 pub use memory::MemoryVfs;
 pub use random::Random;
 pub use real::{RealClock, RealVfs};
+pub use recording::RecordingVfs;
 
 #[cfg(test)]
 mod conformance;
