@@ -1,4 +1,7 @@
 //! What is asked of a disk, told to those who watch it or stand in its way.
+//!
+//! 1. Every method of `Vfs` and `File` that may fail has exactly one kind; opening has two.
+//! 2. A call names the path as its caller gave it; an open file keeps the one it was opened under.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! What is found after a crash.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -228,6 +228,25 @@ fn a_rename_between_directories_lasts_with_either() {
     }
 }
 
+/// Moved on twice and synced only where it arrived: the first step lasts with the second, or the file
+/// would be found under two names.
+#[test]
+fn syncing_a_directory_takes_along_what_its_names_rest_on() {
+    let disk = CrashingVfs::new();
+    for dir in ["one", "two", "three"] {
+        disk.create_dir(&at(dir)).unwrap();
+    }
+    disk.sync_dir(Path::new("/")).unwrap();
+    durable(&disk, "one/file", b"text");
+    disk.rename(&at("one/file"), &at("two/file")).unwrap();
+    disk.rename(&at("two/file"), &at("three/file")).unwrap();
+    disk.sync_dir(&at("three")).unwrap();
+    for image in images(&disk) {
+        let found = ["one/file", "two/file", "three/file"].map(|name| contents(&image, name));
+        assert_eq!(found, [None, None, Some(b"text".to_vec())]);
+    }
+}
+
 #[test]
 fn an_unsynced_length_may_be_lost() {
     let disk = CrashingVfs::new();
@@ -257,15 +276,31 @@ fn a_write_tears_at_sectors() {
     let disk = CrashingVfs::new();
     let file = durable(&disk, "file", &[1; 8192]);
     file.write_at(&[2; 8192], 0).unwrap();
-    let mut torn_within_a_page = false;
-    for image in images(&disk) {
-        let bytes = contents(&image, "file").unwrap();
-        for sector in bytes.chunks(512) {
-            assert!(sector.iter().all(|byte| *byte == sector[0]), "a sector is written whole");
+    for survival in [Survival::Torn, Survival::Reordered] {
+        let mut torn_within_a_page = false;
+        for seed in 0..SEEDS {
+            let bytes = contents(&disk.crash(survival, seed), "file").unwrap();
+            for sector in bytes.chunks(512) {
+                assert!(sector.iter().all(|byte| *byte == sector[0]), "a sector is written whole");
+            }
+            torn_within_a_page |= bytes[0] != bytes[512];
         }
-        torn_within_a_page |= bytes[0] != bytes[512];
+        assert!(torn_within_a_page, "{survival:?}");
     }
-    assert!(torn_within_a_page);
+}
+
+#[test]
+fn any_length_held_since_the_sync_may_be_found() {
+    let disk = CrashingVfs::new();
+    let file = durable(&disk, "file", b"");
+    for (offset, letter) in [b"a", b"b", b"c"].into_iter().enumerate() {
+        file.write_at(letter, offset as u64).unwrap();
+    }
+    for survival in [Survival::Torn, Survival::Reordered] {
+        let lengths = (0..SEEDS).map(|seed| contents(&disk.crash(survival, seed), "file").unwrap());
+        let lengths: BTreeSet<_> = lengths.map(|bytes| bytes.len()).collect();
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3], "{survival:?}");
+    }
 }
 
 #[test]
