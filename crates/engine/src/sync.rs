@@ -22,3 +22,21 @@ pub(crate) fn spin_hint() {
     #[cfg(loom)]
     loom::hint::spin_loop();
 }
+
+/// Stands in plain memory for the bytes beside it: loom complains when a read is not ordered after
+/// the making of it.
+#[cfg(loom)]
+pub(crate) struct Tracked(loom::cell::UnsafeCell<()>);
+
+#[cfg(loom)]
+impl Tracked {
+    pub(crate) fn new() -> Tracked {
+        let cell = loom::cell::UnsafeCell::new(());
+        cell.with_mut(|_| ());
+        Tracked(cell)
+    }
+
+    pub(crate) fn read(&self) {
+        self.0.with(|_| ());
+    }
+}
