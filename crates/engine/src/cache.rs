@@ -1,0 +1,369 @@
+//! Decoded blocks in memory, shared by all tables of an environment, within a hard limit.
+//!
+//! Shards of an open-addressed table each; a hand goes round every shard and takes out what was not
+//! used since it last came by (CLOCK with counts).
+//!
+//! 1. Blocks, slots and what the allocator adds stay within the capacity at every moment.
+//! 2. A block enters with no credit, so one that is used once goes before one that is used again.
+//! 3. Numbers handed out by `new_id` are never reused, so a block is never taken for another table's.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::table::Block;
+
+/// What a block is known by: its table's number here, and its number in the table.
+type Key = (u64, u64);
+
+const SHARDS_MAX: u64 = 64;
+const SHARD_BYTES_MIN: u64 = 2 << 20;
+const SLOTS_MIN: usize = 16;
+/// Uses that a block is credited with at most.
+const USES_MAX: u8 = 3;
+
+/// A cache of blocks.
+pub(crate) struct BlockCache {
+    shards: Box<[Padded]>,
+    shard_bits: u32,
+    next_id: AtomicU64,
+}
+
+/// Keeps the locks of two shards out of one cache line.
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
+
+/// What happened in the cache since it was made, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CacheStats {
+    pub(crate) bytes: u64,
+    pub(crate) blocks: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
+impl BlockCache {
+    /// A cache that takes at most `capacity` bytes.
+    pub(crate) fn new(capacity: u64) -> BlockCache {
+        let shards = (capacity / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let shard_bits = shards.ilog2();
+        let capacity = capacity >> shard_bits;
+        let shards = (0..1 << shard_bits).map(|_| Padded(Mutex::new(Shard::new(capacity))));
+        BlockCache { shards: shards.collect(), shard_bits, next_id: AtomicU64::new(1) }
+    }
+
+    /// A number for a table that no other has.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, table: u64, number: u64) -> Option<Block> {
+        let hash = hash((table, number));
+        self.shard(hash).get((table, number), hash)
+    }
+
+    /// Puts a block in, or leaves it out when it is too large for what a shard may take.
+    pub(crate) fn insert(&self, table: u64, number: u64, block: &Block) {
+        let hash = hash((table, number));
+        self.shard(hash).insert((table, number), hash, block);
+    }
+
+    /// Takes out all blocks of these tables.
+    pub(crate) fn remove_tables(&self, tables: &[u64]) {
+        for Padded(shard) in &self.shards {
+            lock(shard).remove_tables(tables);
+        }
+    }
+
+    /// Changes the capacity; what is too much goes at once.
+    pub(crate) fn set_capacity(&self, capacity: u64) {
+        for Padded(shard) in &self.shards {
+            lock(shard).set_capacity(capacity >> self.shard_bits);
+        }
+    }
+
+    /// Memory that the cache takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.stats().bytes
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        let mut stats = CacheStats::default();
+        for Padded(shard) in &self.shards {
+            let shard = lock(shard);
+            stats.bytes += shard.bytes;
+            stats.blocks += shard.blocks as u64;
+            stats.hits += shard.hits;
+            stats.misses += shard.misses;
+        }
+        stats
+    }
+
+    /// The upper bits of the hash pick the shard, the lower half the slot.
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        let Padded(shard) = &self.shards[(hash >> 32 & (self.shards.len() as u64 - 1)) as usize];
+        lock(shard)
+    }
+}
+
+impl fmt::Debug for BlockCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockCache").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hash((table, number): Key) -> u64 {
+    let word =
+        (table.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    word ^ word >> 32
+}
+
+/// A part of the cache under one lock.
+struct Shard {
+    /// A power of two of slots; a block is at the first free one from its hash on.
+    slots: Box<[Slot]>,
+    blocks: usize,
+    /// Everything held, slots included.
+    bytes: u64,
+    capacity: u64,
+    hand: usize,
+    hits: u64,
+    misses: u64,
+}
+
+#[derive(Default)]
+struct Slot {
+    key: Key,
+    block: Option<Block>,
+    uses: u8,
+}
+
+impl Shard {
+    fn new(capacity: u64) -> Shard {
+        let slots = empty_slots(0);
+        Shard { slots, blocks: 0, bytes: 0, capacity, hand: 0, hits: 0, misses: 0 }
+    }
+
+    fn mask(&self) -> usize {
+        self.slots.len().wrapping_sub(1)
+    }
+
+    /// Where `key` is, or the free slot where it would go. There must be slots.
+    fn find(&self, key: Key, hash: u64) -> usize {
+        let mut at = hash as usize & self.mask();
+        while self.slots[at].block.is_some() && self.slots[at].key != key {
+            at = (at + 1) & self.mask();
+        }
+        at
+    }
+
+    fn get(&mut self, key: Key, hash: u64) -> Option<Block> {
+        if self.blocks == 0 {
+            self.misses += 1;
+            return None;
+        }
+        let at = self.find(key, hash);
+        let slot = &mut self.slots[at];
+        let Some(block) = &slot.block else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
+        if slot.uses < USES_MAX {
+            slot.uses += 1;
+        }
+        Some(block.clone())
+    }
+
+    fn insert(&mut self, key: Key, hash: u64, block: &Block) {
+        if self.blocks != 0 && self.slots[self.find(key, hash)].block.is_some() {
+            return;
+        }
+        let charge = block.charge();
+        if self.capacity < slots_bytes(self.slots.len().max(SLOTS_MIN)) + charge {
+            return;
+        }
+        self.make_slot();
+        if self.capacity < slots_bytes(self.slots.len()) + charge {
+            return;
+        }
+        while self.capacity < self.bytes + charge {
+            self.evict_one();
+        }
+        let at = self.find(key, hash);
+        self.slots[at] = Slot { key, block: Some(block.clone()), uses: 0 };
+        self.blocks += 1;
+        self.bytes += charge;
+    }
+
+    /// Sees to it that a quarter of the slots is free after the next insert: with more slots while
+    /// the capacity allows, with fewer blocks otherwise.
+    fn make_slot(&mut self) {
+        if 4 * (self.blocks + 1) <= 3 * self.slots.len() {
+            return;
+        }
+        let slots = (2 * self.slots.len()).max(SLOTS_MIN);
+        // Old and new slots are there together for a moment, and never most of the capacity.
+        if slots == SLOTS_MIN || 4 * slots_bytes(slots) <= self.capacity {
+            while self.capacity < self.bytes + slots_bytes(slots) && self.blocks != 0 {
+                self.evict_one();
+            }
+            self.resize(slots);
+        } else {
+            self.evict_one();
+        }
+    }
+
+    fn resize(&mut self, slots: usize) {
+        let old = std::mem::replace(&mut self.slots, empty_slots(slots));
+        self.bytes = self.bytes + slots_bytes(slots) - slots_bytes(old.len());
+        self.hand = 0;
+        for slot in old.into_iter().filter(|slot| slot.block.is_some()) {
+            let at = self.find(slot.key, hash(slot.key));
+            self.slots[at] = slot;
+        }
+    }
+
+    /// Moves the hand until it has taken a block out. There must be one.
+    fn evict_one(&mut self) {
+        assert!(self.blocks != 0, "an empty shard is within its capacity");
+        loop {
+            self.hand = (self.hand + 1) & self.mask();
+            let slot = &mut self.slots[self.hand];
+            match (&slot.block, slot.uses) {
+                (None, _) => {}
+                (Some(_), 0) => return self.remove(self.hand),
+                (Some(_), _) => slot.uses -= 1,
+            }
+        }
+    }
+
+    /// Empties slot `at` and moves those up that stand after it because it was taken.
+    fn remove(&mut self, at: usize) {
+        if let Some(block) = self.slots[at].block.take() {
+            self.blocks -= 1;
+            self.bytes -= block.charge();
+        }
+        let (mask, mut free, mut at) = (self.mask(), at, at);
+        loop {
+            at = (at + 1) & mask;
+            if self.slots[at].block.is_none() {
+                return;
+            }
+            let home = hash(self.slots[at].key) as usize & mask;
+            if (free.wrapping_sub(home) & mask) < (at.wrapping_sub(home) & mask) {
+                self.slots.swap(free, at);
+                free = at;
+            }
+        }
+    }
+
+    fn remove_tables(&mut self, tables: &[u64]) {
+        for at in 0..self.slots.len() {
+            while self.slots[at].block.is_some() && tables.contains(&self.slots[at].key.0) {
+                self.remove(at);
+            }
+        }
+    }
+
+    fn set_capacity(&mut self, capacity: u64) {
+        self.capacity = capacity;
+        while self.capacity < self.bytes && self.blocks != 0 {
+            self.evict_one();
+        }
+        if self.capacity < self.bytes {
+            self.bytes = 0;
+            self.slots = empty_slots(0);
+        }
+    }
+}
+
+fn empty_slots(slots: usize) -> Box<[Slot]> {
+    (0..slots).map(|_| Slot::default()).collect()
+}
+
+fn slots_bytes(slots: usize) -> u64 {
+    (slots * size_of::<Slot>()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use olivine_vfs::Random;
+
+    use super::*;
+    use crate::table::test_block;
+
+    /// Whatever is put in, the cache stays within its capacity, and what it gives back is what was
+    /// put in under that key.
+    #[test]
+    fn stays_within_capacity() {
+        for (seed, capacity) in [(1, 0), (2, 600), (3, 3_000), (4, 100_000), (5, 9 << 20)] {
+            let cache = BlockCache::new(capacity);
+            let mut random = Random::new(seed);
+            for _ in 0..20_000 {
+                let (table, number) = (random.below(4), random.below(500));
+                match random.below(100) {
+                    0 => cache.remove_tables(&[table, 9]),
+                    1 => cache.set_capacity(capacity / (1 + random.below(3))),
+                    2..50 => {
+                        let block = test_block(table * 1000 + number, random.index(2000));
+                        cache.insert(table, number, &block);
+                    }
+                    _ => {
+                        if let Some(block) = cache.get(table, number) {
+                            assert!(block.holds(table * 1000 + number), "seed {seed}");
+                        }
+                    }
+                }
+                assert!(cache.bytes() <= capacity, "seed {seed}: {} bytes", cache.bytes());
+            }
+            cache.remove_tables(&[0, 1, 2, 3]);
+            assert_eq!(cache.stats().blocks, 0);
+        }
+    }
+
+    /// The bytes that a shard counts are those of what it holds.
+    #[test]
+    fn counts_what_it_holds() {
+        let mut shard = Shard::new(1 << 20);
+        let mut random = Random::new(7);
+        for _ in 0..50_000 {
+            let key = (1, random.below(3000));
+            shard.insert(key, hash(key), &test_block(key.1, random.index(3000)));
+            shard.get((1, random.below(3000)), hash((1, random.below(3000))));
+        }
+        let held: u64 = shard.slots.iter().flat_map(|slot| &slot.block).map(Block::charge).sum();
+        assert_eq!(shard.bytes, held + slots_bytes(shard.slots.len()));
+        let keys = shard.slots.iter().filter(|slot| slot.block.is_some()).map(|slot| slot.key);
+        assert_eq!(keys.clone().collect::<HashSet<_>>().len(), shard.blocks);
+        assert!(keys.clone().all(|key| shard.slots[shard.find(key, hash(key))].key == key));
+    }
+
+    /// Blocks in use stay while ten times the capacity of others is read once.
+    #[test]
+    fn resists_a_scan() {
+        let cache = BlockCache::new(1 << 20);
+        let block = test_block(0, 4000);
+        let mut lost = 0;
+        for n in 0..2500 {
+            for hot in 0..100 {
+                if n % 10 == 0 && cache.get(1, hot).is_none() {
+                    lost += usize::from(n != 0);
+                    cache.insert(1, hot, &block);
+                }
+            }
+            cache.insert(2, n, &block);
+        }
+        assert!(lost < 50, "{lost} hot blocks were read again");
+    }
+}

@@ -1,0 +1,33 @@
+//! An immutable sorted file of entries: written once by a flush or a compaction, then only read.
+//!
+//! It must survive being read back wrong: flipped bits, cut ends, blocks and files in each other's
+//! place. Byte layout: `docs/format/table.md`.
+//!
+//! 1. Entries are in the order of `key.rs`; a key's versions share a block unless they are many.
+//! 2. No byte of a block is used before the block's checksum matched, and the checksum is bound to
+//!    the store, the table and the place in the file.
+//! 3. A block is checked once when it is decoded; nothing read from it later can panic.
+//! 4. What a reader needs of a table beside its blocks (index and filter) is loaded on first touch
+//!    and can be dropped at any time; only then does an open table cost more than its name.
+
+mod block;
+mod block_builder;
+mod cursor;
+mod filter;
+mod format;
+mod index;
+mod reader;
+mod source;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use block::test_block;
+pub(crate) use block::{Block, Slice};
+pub(crate) use cursor::TableCursor;
+pub(crate) use filter::key_hash;
+pub(crate) use format::Codec;
+pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
+pub(crate) use writer::{TableInfo, TableOptions, TableWriter};

@@ -1,0 +1,276 @@
+//! Walks a table in its order, forward and backward.
+//!
+//! 1. A cursor that is valid stands on an entry; its key, stamp and value are in memory.
+//! 2. After an error a cursor is not valid, and may be positioned anew.
+//! 3. A cursor holds one block and what it has read ahead, but neither index nor filter.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    block::{Block, Shape, Slice, View},
+    format::HEADER_BYTES,
+    reader::{Meta, ReadHow, Table, open_block},
+    source::Window,
+};
+use crate::{
+    error::{Error, Result},
+    key::{Stamp, prefix_word},
+};
+
+/// Bytes that a scan reads at once.
+const SCAN_WINDOW_BYTES: u64 = 256 << 10;
+/// Bytes that any other cursor reads at once, when it has gone on for some blocks.
+const WALK_WINDOW_BYTES: u64 = 64 << 10;
+/// Blocks that a cursor must read in a row before it reads ahead.
+const RUN_BEFORE_WINDOW: u32 = 3;
+/// Blocks in a row after which a cursor no longer fills the cache.
+const RUN_IN_CACHE: u32 = 64;
+
+/// A position in a table.
+#[derive(Debug)]
+pub(crate) struct TableCursor {
+    table: Arc<Table>,
+    how: ReadHow,
+    /// The block that the cursor is in; none when it is not valid.
+    place: Option<Place>,
+    /// The key it stands on.
+    key: Vec<u8>,
+    window: Window,
+    /// Blocks read from disk one after another.
+    run: u32,
+}
+
+#[derive(Debug)]
+struct Place {
+    block: Block,
+    shape: Shape,
+    /// Which block of the table it is.
+    number: usize,
+    /// Which entry of the block.
+    at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+impl TableCursor {
+    pub(crate) fn new(table: Arc<Table>, how: ReadHow) -> TableCursor {
+        TableCursor { table, how, place: None, key: Vec::new(), window: Window::default(), run: 0 }
+    }
+
+    /// Whether the cursor stands on an entry.
+    pub(crate) fn valid(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// The user key of the entry.
+    pub(crate) fn key(&self) -> &[u8] {
+        assert!(self.valid(), "the cursor stands on no entry");
+        &self.key
+    }
+
+    /// The first bytes of the key, for merges.
+    pub(crate) fn prefix_word(&self) -> u64 {
+        prefix_word(self.key())
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        let (view, at) = self.entry();
+        view.stamp(at)
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        let (view, at) = self.entry();
+        view.value(at)
+    }
+
+    /// The value, to be kept beyond the next move.
+    pub(crate) fn value_slice(&self) -> Slice {
+        let place = self.place.as_ref().expect("the cursor stands on no entry");
+        place.block.value(place.view(), place.at)
+    }
+
+    fn entry(&self) -> (View<'_>, usize) {
+        let place = self.place.as_ref().expect("the cursor stands on no entry");
+        (place.view(), place.at)
+    }
+
+    /// Goes to the first entry of all.
+    pub(crate) fn seek_first(&mut self) -> Result<()> {
+        self.jump();
+        self.enter(0, Direction::Forward)
+    }
+
+    /// Goes to the last entry of all.
+    pub(crate) fn seek_last(&mut self) -> Result<()> {
+        self.jump();
+        let blocks = self.table.meta(self.how)?.index.len();
+        match blocks.checked_sub(1) {
+            Some(last) => self.enter(last, Direction::Backward),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes to the newest version of the first key that is not less than `key`.
+    pub(crate) fn seek(&mut self, key: &[u8]) -> Result<()> {
+        self.seek_to(key, Stamp(u64::MAX))
+    }
+
+    /// Goes to the first entry that does not come before `key` with `newest`: versions of `key` newer
+    /// than that are passed over.
+    pub(crate) fn seek_to(&mut self, key: &[u8], newest: Stamp) -> Result<()> {
+        self.jump();
+        let meta = self.table.meta(self.how)?;
+        for number in meta.index.find(key)..meta.index.len() {
+            let mut place = self.load(&meta, number, Direction::Forward)?;
+            place.at = place.view().lower_bound(key, newest);
+            if place.at < place.shape.count {
+                self.stand(place);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the oldest version of the last key that is not greater than `key`.
+    pub(crate) fn seek_back(&mut self, key: &[u8]) -> Result<()> {
+        self.jump();
+        let meta = self.table.meta(self.how)?;
+        let Some(last) = meta.index.len().checked_sub(1) else { return Ok(()) };
+        let mut number = meta.index.find(key).min(last);
+        let mut place = self.load(&meta, number, Direction::Forward)?;
+        // Versions of `key` may fill blocks; the last of them is before the first greater entry.
+        while place.view().count_up_to(key) == place.shape.count && number < last {
+            let next = self.load(&meta, number + 1, Direction::Forward)?;
+            if next.view().count_up_to(key) == 0 {
+                break;
+            }
+            (place, number) = (next, number + 1);
+        }
+        match place.view().count_up_to(key).checked_sub(1) {
+            Some(at) => {
+                place.at = at;
+                self.stand(place);
+                Ok(())
+            }
+            None => match number.checked_sub(1) {
+                Some(before) => self.enter(before, Direction::Backward),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Goes to the next entry; past the last one the cursor is no longer valid.
+    pub(crate) fn next(&mut self) -> Result<()> {
+        let place = self.place.as_mut().expect("the cursor stands on no entry");
+        place.at += 1;
+        if place.at < place.shape.count {
+            self.copy_key();
+            return Ok(());
+        }
+        let number = place.number + 1;
+        self.place = None;
+        self.enter(number, Direction::Forward)
+    }
+
+    /// Goes to the entry before; before the first one the cursor is no longer valid.
+    pub(crate) fn prev(&mut self) -> Result<()> {
+        let place = self.place.as_mut().expect("the cursor stands on no entry");
+        if let Some(at) = place.at.checked_sub(1) {
+            place.at = at;
+            self.copy_key();
+            return Ok(());
+        }
+        let number = place.number.checked_sub(1);
+        self.place = None;
+        number.map_or(Ok(()), |number| self.enter(number, Direction::Backward))
+    }
+
+    /// Forgets where the cursor was.
+    fn jump(&mut self) {
+        self.place = None;
+        self.run = 0;
+    }
+
+    /// Stands on the first or last entry of block `number`, if there is such a block.
+    fn enter(&mut self, number: usize, direction: Direction) -> Result<()> {
+        let meta = self.table.meta(self.how)?;
+        if meta.index.len() <= number {
+            return Ok(());
+        }
+        let mut place = self.load(&meta, number, direction)?;
+        if direction == Direction::Backward {
+            place.at = place.shape.count - 1;
+        }
+        self.stand(place);
+        Ok(())
+    }
+
+    fn stand(&mut self, place: Place) {
+        self.key.clear();
+        self.key.extend_from_slice(place.view().prefix());
+        self.place = Some(place);
+        self.copy_key();
+    }
+
+    /// Makes `key` the key of the entry; the block's prefix is there already.
+    fn copy_key(&mut self) {
+        if let Some(place) = &self.place {
+            let view = place.view();
+            self.key.truncate(view.prefix().len());
+            self.key.extend_from_slice(view.suffix(place.at));
+        }
+    }
+
+    fn load(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Place> {
+        let block = self.block(meta, number, direction)?;
+        let shape = block.view().shape();
+        Ok(Place { block, shape, number, at: 0 })
+    }
+
+    fn block(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Block> {
+        let (id, number_in_cache) = (self.table.cache_id(), number as u64);
+        if let Some(block) = self.table.cache().get(id, number_in_cache) {
+            return Ok(block);
+        }
+        if !self.how.may_read_disk {
+            return Err(Error::WouldBlock);
+        }
+        self.run = self.run.saturating_add(1);
+        let (offset, stored) = meta.index.place(number);
+        let payload = match self.ahead(meta, number, direction) {
+            Some(around) => self.window.payload(&meta.source, offset, stored, around)?,
+            None => meta.source.payload(offset, stored)?,
+        };
+        let block = open_block(&meta.source, offset, payload)?;
+        if self.how.fill_cache && !self.how.scan && self.run <= RUN_IN_CACHE {
+            self.table.cache().insert(id, number_in_cache, &block);
+        }
+        Ok(block)
+    }
+
+    /// What to read at once when block `number` is needed, or nothing but the block itself.
+    fn ahead(&self, meta: &Meta, number: usize, direction: Direction) -> Option<Range<u64>> {
+        let bytes = match self.how.scan {
+            true => SCAN_WINDOW_BYTES,
+            false if RUN_BEFORE_WINDOW < self.run => WALK_WINDOW_BYTES,
+            false => return None,
+        };
+        let (start, stored) = meta.index.place(number);
+        let end = start + stored as u64;
+        let (last, last_stored) = meta.index.place(meta.index.len() - 1);
+        Some(match direction {
+            Direction::Forward => start..end.max((start + bytes).min(last + last_stored as u64)),
+            Direction::Backward => start.min(end.saturating_sub(bytes).max(HEADER_BYTES))..end,
+        })
+    }
+}
+
+impl Place {
+    fn view(&self) -> View<'_> {
+        self.block.view_with(self.shape)
+    }
+}

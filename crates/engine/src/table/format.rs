@@ -1,0 +1,347 @@
+//! What surrounds the blocks of a table: header, trailers, footer, and the seeds of checksums.
+//!
+//! 1. A seed is a one-to-one function of the offset within a file, so no two places of a file share
+//!    one; files differ by store and table.
+//! 2. Lengths and offsets of a footer are checked against each other and against the length of the
+//!    file before any of them is used.
+//! 3. `unseal` allocates no more than the stored bytes can hold.
+
+use std::{iter, sync::Arc};
+
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
+
+pub(super) const MAGIC: [u8; 8] = *b"OLVTABLE";
+pub(super) const FORMAT: u32 = 1;
+
+/// Magic, format, four zero bytes, store, table.
+pub(super) const HEADER_BYTES: u64 = 32;
+
+/// Codec, decoded length, checksum.
+pub(super) const TRAILER_BYTES: usize = 13;
+
+/// Fields, checksum, format, magic.
+pub(super) const FOOTER_BYTES: usize = 156;
+
+/// The largest decoded block: one entry of the largest key and value, or many small ones.
+pub(super) const PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX + 2 * KEY_BYTES_MAX + (4 << 20);
+
+/// One filter line: what a lookup touches, and the unit that filters are counted in.
+pub(super) const LINE_BYTES: usize = 64;
+
+/// The fields of the footer, before its checksum.
+const WORDS_BYTES: usize = FOOTER_BYTES - 20;
+
+/// Filter lines in one block of the file.
+pub(super) const LINES_PER_BLOCK: usize = 4096;
+
+/// lz4 turns one byte into at most so many.
+const LZ4_RATIO_MAX: usize = 255;
+
+/// How the bytes of a block are stored. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Codec {
+    /// As they are.
+    Raw = 0,
+    /// The lz4 block format.
+    Lz4 = 1,
+}
+
+/// Binds checksums to one file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileSeed(u64);
+
+impl FileSeed {
+    pub(super) fn new(store: u64, table: u64) -> FileSeed {
+        FileSeed(mix(table ^ mix(store)))
+    }
+
+    /// The seed of what begins at `offset`.
+    pub(super) fn at(self, offset: u64) -> u64 {
+        mix(offset ^ self.0)
+    }
+}
+
+/// The finalizer of splitmix64: one to one, and every bit of the input moves every bit of the output.
+pub(super) fn mix(word: u64) -> u64 {
+    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+/// The first bytes of the file. They tell a person or a tool what it is; readers trust the footer.
+pub(super) fn header(store: u64, table: u64) -> [u8; HEADER_BYTES as usize] {
+    let mut header = [0; HEADER_BYTES as usize];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    header[16..24].copy_from_slice(&store.to_le_bytes());
+    header[24..].copy_from_slice(&table.to_le_bytes());
+    header
+}
+
+/// Turns payloads into stored blocks.
+pub(super) struct Sealer {
+    codec: Codec,
+    table: CompressTable,
+}
+
+impl Sealer {
+    pub(super) fn new(codec: Codec) -> Sealer {
+        Sealer { codec, table: CompressTable::small() }
+    }
+
+    pub(super) fn set_codec(&mut self, codec: Codec) {
+        self.codec = codec;
+    }
+
+    /// Appends the block of `payload` to `out`, compressed if that saves an eighth, and returns its
+    /// checksum.
+    pub(super) fn seal(&mut self, payload: &[u8], seed: u64, out: &mut Vec<u8>) -> u64 {
+        assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a block of {} bytes", payload.len());
+        let start = out.len();
+        let codec = self.compress(payload, out);
+        out.push(codec as u8);
+        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        let checksum = xxh3_64_with_seed(&out[start..], seed);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        checksum
+    }
+
+    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Codec {
+        let start = out.len();
+        if self.codec == Codec::Lz4 {
+            out.resize(start + get_maximum_output_size(payload.len()), 0);
+            let stored = compress_into_with_table(payload, &mut out[start..], &mut self.table)
+                .expect("the output has room for the worst case");
+            if stored <= payload.len() - payload.len() / 8 {
+                out.truncate(start + stored);
+                return Codec::Lz4;
+            }
+            out.truncate(start);
+        }
+        out.extend_from_slice(payload);
+        Codec::Raw
+    }
+}
+
+/// The checksum that a stored block carries, unverified.
+pub(super) fn stored_checksum(stored: &[u8]) -> Option<u64> {
+    stored.last_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The payload of a stored block, or what is wrong with it.
+pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str> {
+    let Some((covered, checksum)) = stored.split_last_chunk::<8>() else {
+        return Err("a block is shorter than its trailer");
+    };
+    let Some((payload, trailer)) = covered.split_last_chunk::<5>() else {
+        return Err("a block is shorter than its trailer");
+    };
+    if xxh3_64_with_seed(covered, seed) != u64::from_le_bytes(*checksum) {
+        return Err("the checksum of a block does not match");
+    }
+    let [codec, length @ ..] = *trailer;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > PAYLOAD_BYTES_MAX || length / LZ4_RATIO_MAX > payload.len() {
+        return Err("a block claims an impossible length");
+    }
+    if codec == Codec::Raw as u8 {
+        if payload.len() != length {
+            return Err("an uncompressed block has the wrong length");
+        }
+        return Ok(Arc::from(payload));
+    }
+    if codec != Codec::Lz4 as u8 {
+        return Err("a block has an unknown codec");
+    }
+    let mut decoded: Arc<[u8]> = iter::repeat_n(0, length).collect();
+    let target = Arc::get_mut(&mut decoded).expect("just made, so not shared");
+    match decompress_into(payload, target) {
+        Ok(bytes) if bytes == length => Ok(decoded),
+        _ => Err("a block does not decompress to its length"),
+    }
+}
+
+/// The fixed end of a table: where everything is, and what the table holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Footer {
+    pub(super) store: u64,
+    pub(super) table: u64,
+    /// Bits that a reader must know to read this table; none yet.
+    pub(super) features: u64,
+    pub(super) file_bytes: u64,
+    pub(super) entries: u64,
+    pub(super) tombstones: u64,
+    pub(super) seqno_min: SeqNo,
+    pub(super) seqno_max: SeqNo,
+    pub(super) data_blocks: u64,
+    /// All separators of the index together.
+    pub(super) separator_bytes: u64,
+    /// Where the data blocks end and the filter begins.
+    pub(super) filter_at: u64,
+    pub(super) filter_lines: u64,
+    pub(super) filter_probes: u64,
+    /// Where the filter ends and the index partitions begin.
+    pub(super) index_at: u64,
+    /// Where the partitions end and the block over them begins.
+    pub(super) top_at: u64,
+    /// Where that ends and the properties begin; they end at the footer.
+    pub(super) properties_at: u64,
+    /// The checksums of all blocks in their order, mixed.
+    pub(super) blocks_checksum: u64,
+}
+
+impl Footer {
+    fn words(&self) -> [u64; 17] {
+        [
+            self.store,
+            self.table,
+            self.features,
+            self.file_bytes,
+            self.entries,
+            self.tombstones,
+            self.seqno_min,
+            self.seqno_max,
+            self.data_blocks,
+            self.separator_bytes,
+            self.filter_at,
+            self.filter_lines,
+            self.filter_probes,
+            self.index_at,
+            self.top_at,
+            self.properties_at,
+            self.blocks_checksum,
+        ]
+    }
+
+    /// The footer's bytes and their checksum, which stands for the whole file.
+    pub(super) fn encode(&self) -> ([u8; FOOTER_BYTES], u64) {
+        let mut bytes = [0; FOOTER_BYTES];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        let checksum = self.checksum(&bytes);
+        bytes[WORDS_BYTES..WORDS_BYTES + 8].copy_from_slice(&checksum.to_le_bytes());
+        bytes[WORDS_BYTES + 8..WORDS_BYTES + 12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[WORDS_BYTES + 12..].copy_from_slice(&MAGIC);
+        (bytes, checksum)
+    }
+
+    /// Reads the footer of the table `table` of `store`, whose file has `file_bytes` bytes.
+    pub(super) fn decode(
+        bytes: &[u8; FOOTER_BYTES],
+        store: u64,
+        table: u64,
+        file_bytes: u64,
+    ) -> Result<(Footer, u64), Fault> {
+        if bytes[WORDS_BYTES + 12..] != MAGIC {
+            return Err(Fault::Damage("the file does not end as a table does"));
+        }
+        let format = u32_at(bytes, WORDS_BYTES + 8);
+        if format != FORMAT {
+            return Err(Fault::Format(format));
+        }
+        let footer = Footer::from_words(bytes);
+        let checksum = u64_at(bytes, WORDS_BYTES);
+        if (footer.store, footer.table) != (store, table) {
+            return Err(Fault::Damage("the file is another table"));
+        }
+        if footer.file_bytes != file_bytes {
+            return Err(Fault::Damage("the file does not have the length it was written with"));
+        }
+        if footer.checksum(bytes) != checksum {
+            return Err(Fault::Damage("the checksum of the footer does not match"));
+        }
+        if footer.features != 0 {
+            return Err(Fault::Features(footer.features));
+        }
+        if !footer.is_consistent() {
+            return Err(Fault::Damage("the footer contradicts itself"));
+        }
+        Ok((footer, checksum))
+    }
+
+    fn from_words(bytes: &[u8; FOOTER_BYTES]) -> Footer {
+        let word = |n: usize| u64_at(bytes, 8 * n);
+        Footer {
+            store: word(0),
+            table: word(1),
+            features: word(2),
+            file_bytes: word(3),
+            entries: word(4),
+            tombstones: word(5),
+            seqno_min: word(6),
+            seqno_max: word(7),
+            data_blocks: word(8),
+            separator_bytes: word(9),
+            filter_at: word(10),
+            filter_lines: word(11),
+            filter_probes: word(12),
+            index_at: word(13),
+            top_at: word(14),
+            properties_at: word(15),
+            blocks_checksum: word(16),
+        }
+    }
+
+    fn checksum(&self, bytes: &[u8; FOOTER_BYTES]) -> u64 {
+        let at = self.file_bytes.wrapping_sub(FOOTER_BYTES as u64);
+        xxh3_64_with_seed(&bytes[..WORDS_BYTES], FileSeed::new(self.store, self.table).at(at))
+    }
+
+    /// Whether the parts follow each other and can hold what they are said to hold. What is allocated
+    /// to load them is thereby bounded by the length of the file.
+    fn is_consistent(&self) -> bool {
+        let bounds = [
+            HEADER_BYTES,
+            self.filter_at,
+            self.index_at,
+            self.top_at,
+            self.properties_at,
+            self.file_bytes.saturating_sub(FOOTER_BYTES as u64),
+        ];
+        let trailer = TRAILER_BYTES as u64;
+        let filter_bytes = self.index_at.wrapping_sub(self.filter_at);
+        let filter_blocks = self.filter_lines.div_ceil(LINES_PER_BLOCK as u64);
+        let line_bytes = self.filter_lines.checked_mul(LINE_BYTES as u64);
+        let index_bytes = self.properties_at.wrapping_sub(self.index_at);
+        bounds.is_sorted()
+            && self.data_blocks <= (self.filter_at - HEADER_BYTES) / trailer
+            && line_bytes.and_then(|bytes| bytes.checked_add(filter_blocks * trailer))
+                == Some(filter_bytes)
+            && self.filter_probes <= 64
+            && self.separator_bytes / LZ4_RATIO_MAX as u64 <= index_bytes
+    }
+}
+
+/// Why a footer was not accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// These bytes were not written by anyone.
+    Damage(&'static str),
+    /// Another format than ours.
+    Format(u32),
+    /// Our format with additions that this release does not know.
+    Features(u64),
+}

@@ -1,0 +1,473 @@
+//! A table being read.
+//!
+//! 1. Making a `Table` touches no disk. Its index and filter are loaded by the first reader that may
+//!    read the disk, as one unit, and charged before they are allocated.
+//! 2. `evict_meta` may be called at any time; readers in the middle of a call keep what they hold, and
+//!    the charge ends when the last of them is done.
+//! 3. A reader that may not read the disk answers `WouldBlock` instead, also when the file is not open.
+
+use std::{
+    fmt::Debug,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use olivine_vfs::{Open, Vfs};
+
+use super::{
+    block::{Block, Lookup, Slice},
+    filter::Filter,
+    format::{
+        FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES, LINES_PER_BLOCK, TRAILER_BYTES,
+        u32_at, u64_at,
+    },
+    index::{Index, IndexBuilder},
+    source::{Source, Window},
+    writer::TableInfo,
+};
+use crate::{
+    cache::BlockCache,
+    error::{Error, Result},
+    key::Stamp,
+};
+
+/// What a reader may do, and what it is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadHow {
+    /// Without it, what is not in memory is `WouldBlock`.
+    pub(crate) may_read_disk: bool,
+    /// Whether blocks read from disk go into the cache.
+    pub(crate) fill_cache: bool,
+    /// Whether most of the table will be read: cursors read far ahead and leave the cache alone.
+    pub(crate) scan: bool,
+}
+
+impl ReadHow {
+    /// A read by a user who waits for it.
+    pub(crate) const DISK: ReadHow = ReadHow { may_read_disk: true, fill_cache: true, scan: false };
+    /// A read by a user who does not.
+    pub(crate) const MEMORY: ReadHow =
+        ReadHow { may_read_disk: false, fill_cache: false, scan: false };
+    /// A read of everything, by compaction.
+    pub(crate) const SCAN: ReadHow = ReadHow { may_read_disk: true, fill_cache: false, scan: true };
+}
+
+/// Accounts for the memory of indexes and filters.
+pub(crate) trait MetaCharge: Send + Sync + Debug {
+    /// So many bytes are about to be allocated. May evict the metadata of any table to make room.
+    fn take(&self, bytes: u64);
+
+    /// So many bytes were freed.
+    fn give(&self, bytes: u64);
+}
+
+/// Where a table is and what it must be, as the manifest knows.
+#[derive(Clone, Debug)]
+pub(crate) struct TableFile {
+    pub(crate) path: PathBuf,
+    pub(crate) store: u64,
+    pub(crate) table: u64,
+    /// `TableInfo::bytes`.
+    pub(crate) bytes: u64,
+    /// `TableInfo::checksum`.
+    pub(crate) checksum: u64,
+}
+
+/// A table of a store.
+#[derive(Debug)]
+pub(crate) struct Table {
+    vfs: Arc<dyn Vfs>,
+    file: TableFile,
+    path: Arc<Path>,
+    cache: Arc<BlockCache>,
+    /// This table's name in the cache.
+    cache_id: u64,
+    charge: Arc<dyn MetaCharge>,
+    meta: ArcSwapOption<Meta>,
+    /// Whether the metadata was used since it was last asked.
+    touched: AtomicBool,
+    loading: Mutex<()>,
+}
+
+/// What a reader needs of a table beside its blocks.
+#[derive(Debug)]
+pub(super) struct Meta {
+    pub(super) source: Source,
+    pub(super) index: Index,
+    filter: Filter,
+    footer: Footer,
+    charged: Charged,
+}
+
+impl Table {
+    pub(crate) fn new(
+        vfs: Arc<dyn Vfs>,
+        file: TableFile,
+        cache: Arc<BlockCache>,
+        charge: Arc<dyn MetaCharge>,
+    ) -> Table {
+        let cache_id = cache.new_id();
+        let path = Arc::from(file.path.as_path());
+        Table {
+            vfs,
+            file,
+            path,
+            cache,
+            cache_id,
+            charge,
+            meta: ArcSwapOption::empty(),
+            touched: AtomicBool::new(false),
+            loading: Mutex::new(()),
+        }
+    }
+
+    /// The table's number in its store.
+    pub(crate) fn id(&self) -> u64 {
+        self.file.table
+    }
+
+    /// Where its file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// What `BlockCache::remove_tables` knows it by.
+    pub(crate) fn cache_id(&self) -> u64 {
+        self.cache_id
+    }
+
+    pub(super) fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+
+    /// Whether the file is there and as long as it must be: what can be told without opening it.
+    pub(crate) fn verify_size(&self) -> Result<()> {
+        let entry = self.vfs.entry(&self.file.path).map_err(Error::io("find", &*self.path))?;
+        match entry {
+            None => Err(Error::corrupt(&*self.path, 0, "the file of this table is missing")),
+            Some(entry) if entry.bytes != self.file.bytes => Err(self.wrong_length(entry.bytes)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn wrong_length(&self, found: u64) -> Error {
+        let expected = self.file.bytes;
+        let what = format!("the table has {found} bytes and was written with {expected}");
+        Error::corrupt(&*self.path, found.min(expected), what)
+    }
+
+    /// The newest entry of `key` that is not newer than `newest`. `hash` is `key_hash(key)`.
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        hash: u64,
+        newest: Stamp,
+        how: ReadHow,
+    ) -> Result<Option<(Stamp, Slice)>> {
+        let guard = self.meta.load();
+        let loaded;
+        let meta = if let Some(meta) = &*guard {
+            meta
+        } else {
+            loaded = self.load_meta(how)?;
+            &loaded
+        };
+        self.touch();
+        if !meta.filter.may_contain(hash) {
+            return Ok(None);
+        }
+        for number in meta.index.find(key)..meta.index.len() {
+            let block = self.block(meta, number, how)?;
+            let view = block.view();
+            match view.get(key, hash, newest) {
+                Lookup::Found(at) => {
+                    return Ok(Some((view.stamp(at), block.value(view, at))));
+                }
+                Lookup::Absent => return Ok(None),
+                Lookup::Continues => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the table may have the key of this hash. True when that is not in memory and may not be
+    /// read.
+    pub(crate) fn may_contain(&self, hash: u64, how: ReadHow) -> Result<bool> {
+        match self.meta(how) {
+            Ok(meta) => Ok(meta.filter.may_contain(hash)),
+            Err(Error::WouldBlock) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Memory that index and filter take now.
+    pub(crate) fn meta_bytes(&self) -> u64 {
+        self.meta.load().as_ref().map_or(0, |meta| meta.charged.bytes)
+    }
+
+    /// Whether index or filter were used since this was last asked.
+    pub(crate) fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Lets go of index, filter and file. The next reader loads them again.
+    pub(crate) fn evict_meta(&self) {
+        self.meta.store(None);
+    }
+
+    fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn meta(&self, how: ReadHow) -> Result<Arc<Meta>> {
+        self.touch();
+        match Guard::into_inner(self.meta.load()) {
+            Some(meta) => Ok(meta),
+            None => self.load_meta(how),
+        }
+    }
+
+    #[cold]
+    fn load_meta(&self, how: ReadHow) -> Result<Arc<Meta>> {
+        if !how.may_read_disk {
+            return Err(Error::WouldBlock);
+        }
+        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meta) = self.meta.load_full() {
+            return Ok(meta);
+        }
+        let meta = Arc::new(self.read_meta()?);
+        self.meta.store(Some(Arc::clone(&meta)));
+        Ok(meta)
+    }
+
+    fn read_meta(&self) -> Result<Meta> {
+        let (source, footer) = self.open()?;
+        let filter_bytes = footer.filter_lines * LINE_BYTES as u64;
+        let index_bytes = Index::bytes_max(footer.data_blocks, footer.separator_bytes);
+        let mut charged = Charged::take(&self.charge, META_BYTES + filter_bytes + index_bytes);
+        let mut window = Window::default();
+        let filter = read_filter(&source, &footer, &mut window)?;
+        let index = read_index(&source, &footer, &mut window)?;
+        charged.shrink(META_BYTES + filter_bytes + index.bytes());
+        Ok(Meta { source, index, filter, footer, charged })
+    }
+
+    fn open(&self) -> Result<(Source, Footer)> {
+        let path = &self.file.path;
+        let file = self.vfs.open(path, Open::Read).map_err(Error::io("open", path))?;
+        let seed = FileSeed::new(self.file.store, self.file.table);
+        let source = Source::new(file, Arc::clone(&self.path), seed);
+        let bytes = source.len()?;
+        if bytes != self.file.bytes {
+            return Err(self.wrong_length(bytes));
+        }
+        let footer = self.read_footer(&source).or_else(|_| self.read_footer(&source))?;
+        Ok((source, footer))
+    }
+
+    fn read_footer(&self, source: &Source) -> Result<Footer> {
+        let mut bytes = [0; FOOTER_BYTES];
+        let Some(at) = self.file.bytes.checked_sub(FOOTER_BYTES as u64) else {
+            return Err(source.corrupt(0, "the file is too short for a table"));
+        };
+        source.read(&mut bytes, at)?;
+        let TableFile { store, table, bytes: file_bytes, .. } = self.file;
+        match Footer::decode(&bytes, store, table, file_bytes) {
+            Ok((footer, checksum)) if checksum == self.file.checksum => Ok(footer),
+            Ok(_) => Err(source.corrupt(at, "the table is not the one that was written here")),
+            Err(Fault::Damage(what)) => Err(source.corrupt(at, what)),
+            Err(Fault::Format(found)) => {
+                Err(Error::Format { path: self.file.path.clone(), found, newest: FORMAT })
+            }
+            Err(Fault::Features(bits)) => Err(Error::Unusable {
+                path: self.file.path.clone(),
+                what: format!(
+                    "it uses features {bits:#x}, which this release does not know; \
+                     open it with the release that wrote it, or a newer one"
+                ),
+            }),
+        }
+    }
+
+    /// Block `number`, out of the cache or off the disk.
+    fn block(&self, meta: &Meta, number: usize, how: ReadHow) -> Result<Block> {
+        if let Some(block) = self.cache.get(self.cache_id, number as u64) {
+            return Ok(block);
+        }
+        self.read_block(meta, number, how)
+    }
+
+    #[cold]
+    fn read_block(&self, meta: &Meta, number: usize, how: ReadHow) -> Result<Block> {
+        if !how.may_read_disk {
+            return Err(Error::WouldBlock);
+        }
+        let (offset, stored) = meta.index.place(number);
+        let block = open_block(&meta.source, offset, meta.source.payload(offset, stored)?)?;
+        if how.fill_cache {
+            self.cache.insert(self.cache_id, number as u64, &block);
+        }
+        Ok(block)
+    }
+
+    /// What `TableWriter::finish` said of this table, as the file tells it.
+    pub(crate) fn describe(&self) -> Result<TableInfo> {
+        let meta = self.meta(ReadHow::SCAN)?;
+        let footer = &meta.footer;
+        let at = footer.properties_at;
+        let stored = footer.file_bytes - FOOTER_BYTES as u64 - at;
+        let block = open_block(&meta.source, at, meta.source.payload(at, stored as usize)?)?;
+        let property = |name: &str| {
+            let view = block.view();
+            let at = view.lower_bound(name.as_bytes(), Stamp(u64::MAX));
+            if at < view.count() { view.value(at).to_vec() } else { Vec::new() }
+        };
+        Ok(TableInfo {
+            id: footer.table,
+            bytes: footer.file_bytes,
+            entries: footer.entries,
+            tombstones: footer.tombstones,
+            first_key: property("first_key"),
+            last_key: property("last_key"),
+            seqno_min: footer.seqno_min,
+            seqno_max: footer.seqno_max,
+            checksum: self.file.checksum,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Table {
+    pub(super) fn footer(&self) -> Result<Footer> {
+        Ok(self.meta(ReadHow::DISK)?.footer.clone())
+    }
+
+    /// Where all blocks of the file are, those of the index and the properties too.
+    pub(super) fn stored_places(&self) -> Result<Vec<(u64, usize)>> {
+        let meta = self.meta(ReadHow::DISK)?;
+        let footer = &meta.footer;
+        let mut places: Vec<_> = (0..meta.index.len()).map(|n| meta.index.place(n)).collect();
+        let top_bytes = (footer.properties_at - footer.top_at) as usize;
+        let top = open_block(&meta.source, 0, meta.source.payload(footer.top_at, top_bytes)?)?;
+        places.extend((0..top.view().count()).map(|nth| {
+            let entry = top.view().value(nth);
+            (u64_at(entry, 0), u32_at(entry, 8) as usize)
+        }));
+        places.push((footer.top_at, top_bytes));
+        let end = footer.file_bytes - FOOTER_BYTES as u64;
+        places.push((footer.properties_at, (end - footer.properties_at) as usize));
+        Ok(places)
+    }
+}
+
+/// What a table's metadata takes beside its arrays: the structures, the open file.
+const META_BYTES: u64 = 1024;
+
+/// Bytes read at once while metadata is loaded.
+const META_WINDOW_BYTES: u64 = 256 << 10;
+
+pub(super) fn open_block(source: &Source, offset: u64, payload: Arc<[u8]>) -> Result<Block> {
+    Block::open(payload).map_err(|what| source.corrupt(offset, what))
+}
+
+fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
+    let lines = footer.filter_lines as usize;
+    let mut filter = Filter::with_lines(lines, footer.filter_probes as u32);
+    let mut at = footer.filter_at;
+    for from in (0..lines).step_by(LINES_PER_BLOCK) {
+        let stored = (lines - from).min(LINES_PER_BLOCK) * LINE_BYTES + TRAILER_BYTES;
+        let end = at + stored as u64;
+        let payload = window.payload(source, at, stored, at..end)?;
+        if payload.len() != stored - TRAILER_BYTES || !filter.decode(from, &payload) {
+            return Err(source.corrupt(at, "a filter block has the wrong length"));
+        }
+        at = end;
+    }
+    Ok(filter)
+}
+
+/// Loads the index: the block over the partitions, then all of them.
+fn read_index(source: &Source, footer: &Footer, window: &mut Window) -> Result<Index> {
+    let top_bytes = (footer.properties_at - footer.top_at) as usize;
+    let top = open_block(source, footer.top_at, source.payload(footer.top_at, top_bytes)?)?;
+    let top = top.view();
+    let (blocks, separators) = (footer.data_blocks as usize, footer.separator_bytes as usize);
+    let mut index = IndexBuilder::with_capacity(blocks, separators);
+    let mut at = footer.index_at;
+    for nth in 0..top.count() {
+        let wrong = || source.corrupt(footer.top_at, "the index does not fit the table");
+        let entry = top.value(nth);
+        if entry.len() != 20 || u64_at(entry, 0) != at || u64_at(entry, 12) != index.end() {
+            return Err(wrong());
+        }
+        let stored = u32_at(entry, 8);
+        let end = at + u64::from(stored);
+        if footer.top_at < end {
+            return Err(wrong());
+        }
+        let around = at..footer.top_at.min(end.max(at + META_WINDOW_BYTES));
+        let payload = window.payload(source, at, stored as usize, around)?;
+        let partition = open_block(source, at, payload)?;
+        read_partition(partition.view(), &mut index).map_err(|what| source.corrupt(at, what))?;
+        at = end;
+    }
+    let index = index.finish();
+    let data_end = index.len().checked_sub(1).map(|last| index.place(last));
+    match data_end.map(|(start, stored)| start + stored as u64) {
+        Some(end) if end == footer.filter_at && at == footer.top_at && index.len() == blocks => {
+            Ok(index)
+        }
+        _ => Err(source.corrupt(footer.top_at, "the index does not cover the table")),
+    }
+}
+
+fn read_partition(
+    partition: super::block::View<'_>,
+    index: &mut IndexBuilder,
+) -> Result<(), &'static str> {
+    let mut separator = Vec::new();
+    for at in 0..partition.count() {
+        separator.clear();
+        separator.extend_from_slice(partition.prefix());
+        separator.extend_from_slice(partition.suffix(at));
+        let Some(stored) = partition.value(at).first_chunk::<4>() else {
+            return Err("an index entry has the wrong length");
+        };
+        index.push(&separator, u32::from_le_bytes(*stored))?;
+    }
+    Ok(())
+}
+
+/// Memory charged for as long as this lives.
+#[derive(Debug)]
+struct Charged {
+    charge: Arc<dyn MetaCharge>,
+    bytes: u64,
+}
+
+impl Charged {
+    fn take(charge: &Arc<dyn MetaCharge>, bytes: u64) -> Charged {
+        charge.take(bytes);
+        Charged { charge: Arc::clone(charge), bytes }
+    }
+
+    /// Gives back what turned out not to be needed.
+    fn shrink(&mut self, bytes: u64) {
+        let spare = self.bytes.saturating_sub(bytes);
+        self.charge.give(spare);
+        self.bytes -= spare;
+    }
+}
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        self.charge.give(self.bytes);
+    }
+}

@@ -1,0 +1,411 @@
+//! Writes a table, entry by entry in order, and syncs it.
+//!
+//! 1. Memory beside the block being filled and the write buffer: 8 bytes a key for the filter, and a
+//!    separator and 8 bytes a block for the index.
+//! 2. `finish` returns after the file's contents are synced; its name in the directory is not.
+//! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
+//!    for the caller to remove.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use olivine_vfs::{File, Open, Vfs};
+
+use super::{
+    block::tag,
+    block_builder::BlockBuilder,
+    filter::{Filter, key_hash},
+    format::{
+        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, Sealer,
+        TRAILER_BYTES, header, mix,
+    },
+    index::separator,
+};
+use crate::{
+    error::{Error, Result},
+    key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+};
+
+/// How a table is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableOptions {
+    /// Bytes of a data block before compression; an entry larger than that has a block to itself.
+    pub(crate) block_bytes: u32,
+    /// 10 give about one false positive in a hundred, 0 leaves the filter away.
+    pub(crate) filter_bits_per_key: u8,
+    /// How blocks are compressed where that helps.
+    pub(crate) codec: Codec,
+}
+
+impl Default for TableOptions {
+    fn default() -> TableOptions {
+        TableOptions { block_bytes: 4096, filter_bits_per_key: 10, codec: Codec::Lz4 }
+    }
+}
+
+/// What there is to know of a table without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TableInfo {
+    pub(crate) id: u64,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    /// Entries that are deletes.
+    pub(crate) tombstones: u64,
+    pub(crate) first_key: Vec<u8>,
+    pub(crate) last_key: Vec<u8>,
+    pub(crate) seqno_min: SeqNo,
+    pub(crate) seqno_max: SeqNo,
+    /// The checksum of the footer, which covers the checksums of all blocks.
+    pub(crate) checksum: u64,
+}
+
+/// Versions of one key share a block up to so many times the bytes of a block.
+const VERSIONS_BLOCKS_MAX: usize = 4;
+/// Bytes gathered before they are handed to the disk.
+const BUFFER_BYTES: usize = 512 << 10;
+/// Bytes handed over before the disk is asked to begin writing them out.
+const WRITE_BACK_BYTES: u64 = 1 << 20;
+/// Bytes of an index partition before compression.
+const PARTITION_BYTES: usize = 16 << 10;
+/// Blocks that it has at least, so that the block over the partitions stays small with long keys.
+const PARTITION_BLOCKS_MIN: usize = 64;
+
+/// A table being written.
+pub(crate) struct TableWriter {
+    sink: Sink,
+    options: TableOptions,
+    block: BlockBuilder,
+    payload: Vec<u8>,
+    /// Hashes of all different keys.
+    hashes: Vec<u64>,
+    separators: Separators,
+    /// Stored bytes of the block before the one being filled, whose separator is not known yet.
+    pending: Option<u32>,
+    first_key: Vec<u8>,
+    last_key: Vec<u8>,
+    last_stamp: Stamp,
+    footer: Footer,
+    key_bytes: u64,
+    value_bytes: u64,
+}
+
+impl TableWriter {
+    /// Creates the file at `path`, which must not exist.
+    pub(crate) fn create(
+        vfs: &dyn Vfs,
+        path: impl Into<PathBuf>,
+        store: u64,
+        table: u64,
+        options: TableOptions,
+    ) -> Result<TableWriter> {
+        let path = path.into();
+        let file = vfs.open(&path, Open::Create).map_err(Error::io("create", &path))?;
+        let mut sink = Sink::new(file, path, FileSeed::new(store, table), options.codec);
+        sink.buffer.extend_from_slice(&header(store, table));
+        Ok(TableWriter {
+            sink,
+            options,
+            block: BlockBuilder::new(true),
+            payload: Vec::new(),
+            hashes: Vec::new(),
+            separators: Separators::default(),
+            pending: None,
+            first_key: Vec::new(),
+            last_key: Vec::new(),
+            last_stamp: Stamp(0),
+            footer: Footer { store, table, seqno_min: SeqNo::MAX, ..Footer::default() },
+            key_bytes: 0,
+            value_bytes: 0,
+        })
+    }
+
+    /// Whether nothing was added yet; such a table cannot be finished.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.footer.entries == 0
+    }
+
+    /// About how large the file would be if it were finished now.
+    pub(crate) fn estimated_bytes(&self) -> u64 {
+        let filter = self.hashes.len() * usize::from(self.options.filter_bits_per_key) / 8;
+        let index = self.separators.keys.len() + 8 * self.separators.ends.len();
+        let rest = self.block.estimate() + filter + index + FOOTER_BYTES;
+        self.sink.position() + rest as u64
+    }
+
+    /// Adds the next entry; it must come after the one before.
+    pub(crate) fn add(&mut self, key: &[u8], stamp: Stamp, value: &[u8]) -> Result<()> {
+        assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
+        assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
+        let same = !self.is_empty() && key == self.last_key;
+        if same {
+            assert!(stamp < self.last_stamp, "versions of a key must be added newest first");
+        } else {
+            assert!(self.is_empty() || *self.last_key < *key, "keys must be added in order");
+            self.hashes.push(key_hash(key));
+        }
+        if self.must_cut(key, stamp, value, same) {
+            self.cut(same)?;
+        }
+        if self.block.is_empty() {
+            self.place_separator(key);
+        }
+        if self.is_empty() {
+            self.first_key.extend_from_slice(key);
+        }
+        let hash = self.hashes.last().copied().expect("the first key is new");
+        self.block.add(key, tag(hash), stamp, value);
+        self.note(key, stamp, value, same);
+        Ok(())
+    }
+
+    fn note(&mut self, key: &[u8], stamp: Stamp, value: &[u8], same: bool) {
+        if !same {
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
+        }
+        self.last_stamp = stamp;
+        let footer = &mut self.footer;
+        footer.entries += 1;
+        footer.tombstones += u64::from(stamp.kind() == Some(Kind::Delete));
+        footer.seqno_min = footer.seqno_min.min(stamp.seqno());
+        footer.seqno_max = footer.seqno_max.max(stamp.seqno());
+        self.key_bytes += key.len() as u64;
+        self.value_bytes += value.len() as u64;
+    }
+
+    /// Whether the block must end before this entry.
+    fn must_cut(&self, key: &[u8], stamp: Stamp, value: &[u8], same: bool) -> bool {
+        let blocks = if same { VERSIONS_BLOCKS_MAX } else { 1 };
+        let bytes_max = self.options.block_bytes as usize * blocks;
+        !self.block.is_empty() && self.block.estimate_with(key, stamp, value) > bytes_max
+    }
+
+    fn cut(&mut self, continues: bool) -> Result<()> {
+        self.block.encode(continues, &mut self.payload);
+        let stored = self.sink.block(&self.payload)?;
+        self.payload.clear();
+        self.payload.shrink_to(BUFFER_BYTES);
+        assert!(self.pending.is_none(), "the block before has its separator");
+        self.pending = Some(stored);
+        self.footer.data_blocks += 1;
+        Ok(())
+    }
+
+    /// Enters the block before into the index, now that the key after it is known.
+    fn place_separator(&mut self, next: &[u8]) {
+        if let Some(stored) = self.pending.take() {
+            self.separators.push(separator(&self.last_key, next), stored);
+        }
+    }
+
+    /// Writes what remains, syncs the file, and says what it holds. There must be an entry.
+    pub(crate) fn finish(mut self) -> Result<TableInfo> {
+        assert!(!self.is_empty(), "a table has at least one entry");
+        self.cut(false)?;
+        let stored = self.pending.take().expect("a block was just cut");
+        self.separators.push(&self.last_key, stored);
+        self.write_filter()?;
+        self.write_index()?;
+        self.write_properties()?;
+        self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
+        self.footer.blocks_checksum = self.sink.checksum;
+        let (footer, checksum) = self.footer.encode();
+        self.sink.buffer.extend_from_slice(&footer);
+        self.sink.sync()?;
+        Ok(TableInfo {
+            id: self.footer.table,
+            bytes: self.footer.file_bytes,
+            entries: self.footer.entries,
+            tombstones: self.footer.tombstones,
+            first_key: self.first_key,
+            last_key: self.last_key,
+            seqno_min: self.footer.seqno_min,
+            seqno_max: self.footer.seqno_max,
+            checksum,
+        })
+    }
+
+    fn write_filter(&mut self) -> Result<()> {
+        self.footer.filter_at = self.sink.position();
+        let hashes = std::mem::take(&mut self.hashes);
+        let mut filter = Filter::new(hashes.len() as u64, self.options.filter_bits_per_key);
+        for hash in hashes {
+            filter.insert(hash);
+        }
+        self.footer.filter_lines = filter.lines() as u64;
+        self.footer.filter_probes = u64::from(filter.probes());
+        self.sink.codec(Codec::Raw);
+        for from in (0..filter.lines()).step_by(LINES_PER_BLOCK) {
+            let to = filter.lines().min(from + LINES_PER_BLOCK);
+            self.payload.clear();
+            self.payload.reserve((to - from) * LINE_BYTES);
+            filter.encode(from, to, &mut self.payload);
+            self.sink.block(&self.payload)?;
+        }
+        self.sink.codec(self.options.codec);
+        Ok(())
+    }
+
+    /// Writes the separators in partitions, and one block over the partitions.
+    fn write_index(&mut self) -> Result<()> {
+        self.footer.index_at = self.sink.position();
+        self.footer.separator_bytes = self.separators.keys.len() as u64;
+        let separators = std::mem::take(&mut self.separators);
+        let mut partition = BlockBuilder::new(false);
+        let mut top = BlockBuilder::new(false);
+        let (mut data_at, mut data_end) = (HEADER_BYTES, HEADER_BYTES);
+        let mut blocks = separators.iter().peekable();
+        while let Some((key, stored)) = blocks.next() {
+            partition.add(key, 0, Stamp(0), &stored.to_le_bytes());
+            data_end += u64::from(stored);
+            let more =
+                partition.count() < PARTITION_BLOCKS_MIN || partition.estimate() < PARTITION_BYTES;
+            if more && blocks.peek().is_some() {
+                continue;
+            }
+            let mut entry = self.sink.position().to_le_bytes().to_vec();
+            self.payload.clear();
+            partition.encode(false, &mut self.payload);
+            entry.extend_from_slice(&self.sink.block(&self.payload)?.to_le_bytes());
+            entry.extend_from_slice(&data_at.to_le_bytes());
+            top.add(key, 0, Stamp(0), &entry);
+            data_at = data_end;
+        }
+        assert_eq!(data_end, self.footer.filter_at, "the index covers all data blocks");
+        self.footer.top_at = self.sink.position();
+        self.payload.clear();
+        top.encode(false, &mut self.payload);
+        self.sink.block(&self.payload)?;
+        Ok(())
+    }
+
+    /// Writes what readers do not need but repair and inspection do, by name in order.
+    fn write_properties(&mut self) -> Result<()> {
+        self.footer.properties_at = self.sink.position();
+        let mut properties = BlockBuilder::new(false);
+        let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
+        let block_bytes = self.options.block_bytes.to_le_bytes();
+        let named: [(&str, &[u8]); 5] = [
+            ("block_bytes", &block_bytes),
+            ("first_key", &self.first_key),
+            ("key_bytes", &numbers[0]),
+            ("last_key", &self.last_key),
+            ("value_bytes", &numbers[1]),
+        ];
+        for (name, value) in named {
+            properties.add(name.as_bytes(), 0, Stamp(0), value);
+        }
+        self.payload.clear();
+        properties.encode(false, &mut self.payload);
+        self.sink.block(&self.payload)?;
+        Ok(())
+    }
+}
+
+/// The separators of the blocks written so far.
+#[derive(Debug, Default)]
+struct Separators {
+    keys: Vec<u8>,
+    /// Where each ends in `keys`, and the stored bytes of its block.
+    ends: Vec<(usize, u32)>,
+}
+
+impl Separators {
+    fn push(&mut self, key: &[u8], stored: u32) {
+        self.keys.extend_from_slice(key);
+        self.ends.push((self.keys.len(), stored));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        starts.zip(&self.ends).map(|(start, (end, stored))| (&self.keys[start..*end], *stored))
+    }
+}
+
+/// The file being written, and what is not handed to it yet.
+struct Sink {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    seed: FileSeed,
+    sealer: Sealer,
+    buffer: Vec<u8>,
+    /// Bytes handed to the file.
+    written: u64,
+    /// Bytes that the disk was asked to write out.
+    written_back: u64,
+    /// The checksums of all blocks so far, mixed.
+    checksum: u64,
+    /// A write failed, so the file has a hole.
+    failed: bool,
+}
+
+impl Sink {
+    fn new(file: Arc<dyn File>, path: PathBuf, seed: FileSeed, codec: Codec) -> Sink {
+        Sink {
+            file,
+            path,
+            seed,
+            sealer: Sealer::new(codec),
+            buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
+            written: 0,
+            written_back: 0,
+            checksum: 0,
+            failed: false,
+        }
+    }
+
+    fn codec(&mut self, codec: Codec) {
+        self.sealer.set_codec(codec);
+    }
+
+    /// Where the next byte goes.
+    fn position(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Appends a block and returns the bytes it takes.
+    fn block(&mut self, payload: &[u8]) -> Result<u32> {
+        let (start, seed) = (self.buffer.len(), self.seed.at(self.position()));
+        let checksum = self.sealer.seal(payload, seed, &mut self.buffer);
+        self.checksum = mix(self.checksum ^ checksum);
+        let stored = self.buffer.len() - start;
+        assert!(TRAILER_BYTES < stored, "a block is more than its trailer");
+        if BUFFER_BYTES <= self.buffer.len() {
+            self.write()?;
+        }
+        Ok(stored as u32)
+    }
+
+    fn write(&mut self) -> Result<()> {
+        assert!(!self.failed, "a writer that failed is given up");
+        self.failed = true;
+        self.file.write_at(&self.buffer, self.written).map_err(Error::io("write", &*self.path))?;
+        self.failed = false;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * BUFFER_BYTES);
+        let fresh = self.written - self.written_back;
+        if WRITE_BACK_BYTES <= fresh {
+            self.file
+                .start_write_back(self.written_back, fresh)
+                .map_err(Error::io("write", &*self.path))?;
+            self.written_back = self.written;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.write()?;
+        self.file.sync().map_err(Error::io("sync", &*self.path))
+    }
+}
+
+impl std::fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path: &Path = &self.sink.path;
+        f.debug_struct("TableWriter").field("path", &path).finish_non_exhaustive()
+    }
+}
