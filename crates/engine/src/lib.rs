@@ -5,6 +5,7 @@
 mod error;
 mod invariant;
 mod key;
+mod log;
 mod sync;
 
 pub use error::{Error, Result};
