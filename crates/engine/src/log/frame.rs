@@ -46,27 +46,30 @@ pub(crate) fn bytes_on_disk(payload_len: u32) -> u64 {
 pub(crate) enum FrameKind {
     /// A whole record.
     Record = 1,
-    /// A piece of a record that goes on in the next frame.
-    Part = 2,
+    /// The first piece of a record that goes on in the next frame.
+    First = 2,
+    /// A piece between the first and the last.
+    Middle = 3,
     /// The last piece of a record.
-    PartEnd = 3,
+    Last = 4,
     /// Nothing but its durable offset.
-    Durable = 4,
+    Durable = 5,
     /// The log was closed here, everything before it being durable.
-    CleanEnd = 5,
+    CleanEnd = 6,
     /// An edit of the manifest.
-    Edit = 6,
+    Edit = 7,
 }
 
 impl FrameKind {
     fn decode(byte: u8) -> Option<FrameKind> {
         match byte {
             1 => Some(FrameKind::Record),
-            2 => Some(FrameKind::Part),
-            3 => Some(FrameKind::PartEnd),
-            4 => Some(FrameKind::Durable),
-            5 => Some(FrameKind::CleanEnd),
-            6 => Some(FrameKind::Edit),
+            2 => Some(FrameKind::First),
+            3 => Some(FrameKind::Middle),
+            4 => Some(FrameKind::Last),
+            5 => Some(FrameKind::Durable),
+            6 => Some(FrameKind::CleanEnd),
+            7 => Some(FrameKind::Edit),
             _ => None,
         }
     }

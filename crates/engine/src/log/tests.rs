@@ -1,5 +1,7 @@
 //! What a log promises, on disks in memory whose bytes the tests change at will.
 
+mod crash;
+mod faults;
 mod rot;
 mod tail;
 
@@ -258,4 +260,23 @@ fn background_makes_the_next_segment() {
     assert_eq!(log.writer.current_segment(), 2);
     log.writer.hand_over().unwrap();
     assert_eq!(log.contents().0, log.appended);
+}
+
+/// The oldest segment that is needed may begin within a record that is not needed.
+#[test]
+fn a_record_that_began_in_a_released_segment_is_passed_over() {
+    let mut log = TestLog::new(SMALL);
+    log.put(500);
+    log.put(2000);
+    log.put(10);
+    log.put_many(20, 100);
+    log.sync();
+    for oldest in 2..=log.writer.current_segment() {
+        let (found, recovered) = read(&log.disk, Proof { oldest, durable: None }).unwrap();
+        assert!(log.appended.ends_with(&found), "from {oldest}");
+        assert_eq!(recovered.next_seq, Some(log.writer.next_seq()));
+        if oldest <= 3 {
+            assert_eq!(found.len(), log.appended.len() - 2, "from {oldest}");
+        }
+    }
 }

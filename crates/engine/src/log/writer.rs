@@ -411,15 +411,17 @@ impl LogWriter {
     /// Appends a record in pieces: the first `here` bytes to the current segment, the rest to `segments`.
     fn push_pieces(&mut self, count: u32, parts: &[&[u8]], here: u32, segments: Vec<Segment>) {
         let mut rest = Pieces { parts: parts.to_vec() };
+        let mut kind = FrameKind::First;
         if 0 < here {
-            self.push_piece(FrameKind::Part, count, &rest.take(here));
+            self.push_piece(kind, count, &rest.take(here));
+            kind = FrameKind::Middle;
         }
         let last = segments.len() - 1;
         for (index, segment) in segments.into_iter().enumerate() {
             self.rotate(segment);
             let piece = rest.take(payload_room(self.room, self.end));
-            let kind = if index == last { FrameKind::PartEnd } else { FrameKind::Part };
-            self.push_piece(kind, count, &piece);
+            self.push_piece(if index == last { FrameKind::Last } else { kind }, count, &piece);
+            kind = FrameKind::Middle;
         }
         assert!(rest.parts.is_empty());
     }

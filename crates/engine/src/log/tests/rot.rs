@@ -190,8 +190,9 @@ fn crafted_frames_are_refused() {
         Frame { first_seq: crate::key::SEQNO_MAX, count: u32::MAX, ..plain },
         Frame { first_seq: 0, ..plain },
         Frame { kind: FrameKind::Edit, ..plain },
-        Frame { kind: FrameKind::PartEnd, ..plain },
-        Frame { kind: FrameKind::Part, ..plain },
+        Frame { kind: FrameKind::Last, ..plain },
+        Frame { kind: FrameKind::Middle, ..plain },
+        Frame { kind: FrameKind::First, ..plain },
     ];
     let bytes = bytes_of(&log.disk, 1);
     for frame in crafted {
