@@ -41,7 +41,7 @@ examples:
 ";
 
 /// Where the rivals' adapters stand: a workspace of their own, so that nobody builds them unasked.
-const RIVALS: &str = "crates/rivals/Cargo.toml";
+pub(crate) const RIVALS: &str = "crates/rivals/Cargo.toml";
 
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {

@@ -5,7 +5,7 @@
 
 use super::{Call, Verdict};
 use crate::{
-    passthrough::{bench_command, reliability_command},
+    passthrough::{RIVALS, bench_command, reliability_command},
     tidy,
 };
 use std::{fs, path::Path, process::Command};
@@ -38,7 +38,11 @@ fn fmt(root: &Path) -> Verdict {
     if let Some(skipped) = without_tool("fmt", "rustup component add rustfmt") {
         return skipped;
     }
-    quiet(Call::cargo(root, ["fmt", "--all", "--check"]).run("fmt"))
+    let ours = ["fmt", "--all", "--check"];
+    let rivals = ["fmt", "--check", "--manifest-path", RIVALS];
+    let calls = [Call::cargo(root, ours), Call::cargo(root, rivals)];
+    let outcomes: Result<Vec<_>, Verdict> = calls.iter().map(|call| call.run("fmt")).collect();
+    quiet(outcomes.map(|lines| lines.concat()))
 }
 
 fn tidy_rules(root: &Path) -> Verdict {
