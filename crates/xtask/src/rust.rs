@@ -54,7 +54,8 @@ impl Reader<'_> {
         while let Some(first) = self.tokens.first() {
             match first.text.as_str() {
                 "#" => self.attribute(),
-                "use" => {
+                // `use<'a>` in a return type captures lifetimes and imports nothing.
+                "use" if self.text(1) != "<" => {
                     self.tokens = &self.tokens[1..];
                     self.use_tree(&[]);
                 }
@@ -98,7 +99,7 @@ impl Reader<'_> {
                 "{" => {
                     group = true;
                     self.tokens = &self.tokens[1..];
-                    while !self.tokens.is_empty() && self.text(0) != "}" {
+                    while !["", "}", ";"].contains(&self.text(0)) {
                         self.use_tree(&parts);
                         if self.text(0) == "," {
                             self.tokens = &self.tokens[1..];
@@ -299,6 +300,12 @@ mod tests {
     }
 
     #[test]
+    fn captured_lifetimes_are_no_import() {
+        let text = "fn f(&self) -> impl Iterator<Item = u8> + use<'_> { a::b(); }";
+        assert_eq!(paths(text), ["1 a::b"]);
+    }
+
+    #[test]
     fn comments_and_literals_name_nothing() {
         let text = r##"
             // std::fs::read
@@ -337,9 +344,19 @@ mod tests {
 
     #[test]
     fn survives_what_is_not_rust() {
-        for text in
-            ["#[", "#[cfg(test)]", "use a::{", "'", "r#\"", "/*", "\"\\", "use a::{}}", "mod"]
-        {
+        for text in [
+            "#[",
+            "#[cfg(test)]",
+            "use a::{",
+            "'",
+            "r#\"",
+            "/*",
+            "\"\\",
+            "use a::{}}",
+            "use a::{b;",
+            "use",
+            "mod",
+        ] {
             names(text);
         }
     }
