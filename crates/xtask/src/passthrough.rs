@@ -40,9 +40,6 @@ examples:
   cargo xtask bench engine --rivals all
 ";
 
-/// Where the rivals' adapters stand: a workspace of their own, so that nobody builds them unasked.
-pub(crate) const RIVALS: &str = "crates/rivals/Cargo.toml";
-
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
     match arguments.first().map(String::as_str) {
@@ -69,15 +66,7 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             print!("{BENCH_HELP}");
             Outcome::Good
         }
-        Some("engine") => {
-            if beside_rivals(arguments) {
-                let build = ["build", "--release", "--locked", "--manifest-path", RIVALS];
-                if cargo(root, &build, &[]) != Outcome::Good {
-                    return Outcome::Bad;
-                }
-            }
-            cargo(root, &bench_command(), arguments)
-        }
+        Some("engine") => cargo(root, &bench_command(), arguments),
         Some(unknown) => misused(&format!("no bench `{unknown}`; there is engine"), BENCH_HELP),
     }
 }
@@ -90,11 +79,6 @@ pub(crate) fn reliability_command() -> [&'static str; 8] {
 /// What runs the benchmarks, up to their arguments.
 pub(crate) fn bench_command() -> [&'static str; 6] {
     ["run", "--quiet", "--release", "--package", "olivine-bench", "--"]
-}
-
-fn beside_rivals(arguments: &[String]) -> bool {
-    let named = |argument: &String| argument == "--rivals" || argument.starts_with("--rivals=");
-    arguments.iter().any(named) && !arguments.iter().any(|argument| argument == "--help")
 }
 
 fn cargo(root: &Path, command: &[&str], arguments: &[String]) -> Outcome {
@@ -113,11 +97,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rivals_are_built_only_when_asked_for() {
-        let arguments = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert!(beside_rivals(&arguments("engine --rivals all")));
-        assert!(beside_rivals(&arguments("engine --rivals=fjall --n 1000")));
-        assert!(!beside_rivals(&arguments("engine --smoke")));
-        assert!(!beside_rivals(&arguments("engine --rivals all --help")));
+    fn what_is_unknown_is_not_built_first() {
+        let root = Path::new("/nowhere");
+        for arguments in [&[][..], &["crush".to_owned()]] {
+            assert_eq!(reliability(root, arguments), Outcome::Misused);
+            assert_eq!(bench(root, arguments), Outcome::Misused);
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Call, Verdict};
 use crate::{
-    passthrough::{RIVALS, bench_command, reliability_command},
+    passthrough::{bench_command, reliability_command},
     tidy,
 };
 use std::{fs, path::Path, process::Command};
@@ -39,7 +39,7 @@ fn fmt(root: &Path) -> Verdict {
         return skipped;
     }
     let ours = ["fmt", "--all", "--check"];
-    let rivals = ["fmt", "--check", "--manifest-path", RIVALS];
+    let rivals = ["fmt", "--check", "--manifest-path", "crates/rivals/Cargo.toml"];
     let calls = [Call::cargo(root, ours), Call::cargo(root, rivals)];
     let outcomes: Result<Vec<_>, Verdict> = calls.iter().map(|call| call.run("fmt")).collect();
     quiet(outcomes.map(|lines| lines.concat()))
