@@ -1,0 +1,107 @@
+//! Tasks that build a program of this repository in release mode and hand it their arguments.
+//!
+//! 1. Arguments go through as they are: the program knows its options, and this file does not.
+//! 2. Standard input, output and the exit code are the program's.
+
+use crate::{Outcome, misused};
+use std::{path::Path, process::Command};
+
+const RELIABILITY_HELP: &str = "\
+Breaks the engine on purpose and counts what it lost.
+
+usage: cargo xtask rel <crash|faults|rot|kill|all> [options]
+
+tiers:
+  crash    power cuts at every sync of seeded histories: nothing acknowledged is lost, no holes
+  faults   every n-th call of every kind fails: no wrong read, no acknowledgement after a latch
+  rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
+  kill     kill -9 of a writing process, with an oracle outside of it
+  all      one after the other
+
+Every failure prints the seed that repeats it. `cargo xtask rel crash --help` lists a tier's options.
+
+examples:
+  cargo xtask rel crash
+  cargo xtask rel crash --seed 7 --images 1000
+  cargo xtask rel all --slice
+";
+
+const BENCH_HELP: &str = "\
+Measures the engine, alone or beside rivals on the same disk in the same run.
+
+usage: cargo xtask bench engine [--rivals all|NAMES] [options]
+
+With --rivals the rivals are built first, in a target folder of their own; that takes a C++ compiler,
+libclang and some minutes. `cargo xtask bench engine --help` lists the options.
+
+examples:
+  cargo xtask bench engine --smoke
+  cargo xtask bench engine --n 1000000
+  cargo xtask bench engine --rivals all
+";
+
+/// `cargo xtask rel`.
+pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
+    match arguments.first().map(String::as_str) {
+        None => misused("which tier?", RELIABILITY_HELP),
+        Some("--help" | "-h" | "help") => {
+            print!("{RELIABILITY_HELP}");
+            Outcome::Good
+        }
+        Some("crash" | "faults" | "rot" | "kill" | "all") => {
+            cargo(root, &reliability_command(), arguments)
+        }
+        Some(unknown) => misused(
+            &format!("no tier `{unknown}`; there are crash, faults, rot, kill, all"),
+            RELIABILITY_HELP,
+        ),
+    }
+}
+
+/// `cargo xtask bench`.
+pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
+    match arguments.first().map(String::as_str) {
+        None => misused("measure what?", BENCH_HELP),
+        Some("--help" | "-h" | "help") => {
+            print!("{BENCH_HELP}");
+            Outcome::Good
+        }
+        Some("engine") => cargo(root, &bench_command(), arguments),
+        Some(unknown) => misused(&format!("no bench `{unknown}`; there is engine"), BENCH_HELP),
+    }
+}
+
+/// What runs the reliability tiers, up to their arguments.
+pub(crate) fn reliability_command() -> [&'static str; 8] {
+    ["run", "--quiet", "--release", "--package", "olivine-testkit", "--bin", "reliability", "--"]
+}
+
+/// What runs the benchmarks, up to their arguments.
+pub(crate) fn bench_command() -> [&'static str; 6] {
+    ["run", "--quiet", "--release", "--package", "olivine-bench", "--"]
+}
+
+fn cargo(root: &Path, command: &[&str], arguments: &[String]) -> Outcome {
+    match Command::new("cargo").current_dir(root).args(command).args(arguments).status() {
+        Ok(status) if status.success() => Outcome::Good,
+        Ok(_) => Outcome::Bad,
+        Err(error) => {
+            eprintln!("error: cannot run cargo: {error}");
+            Outcome::Bad
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_is_not_built_first() {
+        let root = Path::new("/nowhere");
+        for arguments in [&[][..], &["crush".to_owned()]] {
+            assert_eq!(reliability(root, arguments), Outcome::Misused);
+            assert_eq!(bench(root, arguments), Outcome::Misused);
+        }
+    }
+}

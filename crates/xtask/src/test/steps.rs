@@ -1,0 +1,208 @@
+//! The steps of `cargo xtask test`, in the order they run: the quick ones first.
+//!
+//! 1. A step that ran nothing has not passed: a filter that matches no test is a failure.
+//! 2. Builds with other flags have target folders of their own, so that nothing is built twice.
+
+use super::{Call, Verdict};
+use crate::{
+    passthrough::{bench_command, reliability_command},
+    tidy,
+};
+use std::{fs, path::Path, process::Command};
+
+/// One check.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) run: fn(&Path) -> Verdict,
+}
+
+/// Every check there is.
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "fmt", what: "sources are formatted", run: fmt },
+    Step { name: "tidy", what: "arrows, headers, names, links", run: tidy_rules },
+    Step { name: "clippy", what: "no lint speaks, in any target", run: clippy },
+    Step { name: "tests", what: "the tests of all crates", run: tests },
+    Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
+    Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
+    Step { name: "asan", what: "the engine's unsafe parts under AddressSanitizer", run: asan },
+    Step { name: "release", what: "everything builds as it is shipped", run: release },
+    Step { name: "crash", what: "a slice of the power cuts", run: |root| tier(root, "crash") },
+    Step { name: "faults", what: "a slice of the failing disks", run: |root| tier(root, "faults") },
+    Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
+    Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
+    Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
+];
+
+fn fmt(root: &Path) -> Verdict {
+    if let Some(skipped) = without_tool("fmt", "rustup component add rustfmt") {
+        return skipped;
+    }
+    let ours = ["fmt", "--all", "--check"];
+    let rivals = ["fmt", "--check", "--manifest-path", "crates/rivals/Cargo.toml"];
+    let calls = [Call::cargo(root, ours), Call::cargo(root, rivals)];
+    let outcomes: Result<Vec<_>, Verdict> = calls.iter().map(|call| call.run("fmt")).collect();
+    quiet(outcomes.map(|lines| lines.concat()))
+}
+
+fn tidy_rules(root: &Path) -> Verdict {
+    match tidy::findings(root) {
+        Ok(findings) if findings.is_empty() => Verdict::Passed(Vec::new()),
+        Ok(findings) => Verdict::Failed {
+            output: findings.iter().map(ToString::to_string).collect(),
+            repeat: "cargo xtask tidy".to_owned(),
+        },
+        Err(error) => {
+            Verdict::Failed { output: vec![error], repeat: "cargo xtask tidy".to_owned() }
+        }
+    }
+}
+
+fn clippy(root: &Path) -> Verdict {
+    if let Some(skipped) = without_tool("clippy", "rustup component add clippy") {
+        return skipped;
+    }
+    let line = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    quiet(Call::cargo(root, line).run("clippy"))
+}
+
+fn tests(root: &Path) -> Verdict {
+    let nextest = without_tool("nextest", "").is_none();
+    let call = if nextest {
+        Call::cargo(root, ["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
+    } else {
+        let line = ["test", "--workspace", "--locked", "--no-fail-fast"];
+        Call::cargo(root, line.into_iter().chain(["--lib", "--bins", "--tests"]))
+    };
+    counted(call.run("tests"), &call)
+}
+
+fn doctests(root: &Path) -> Verdict {
+    let call = Call::cargo(root, ["test", "--doc", "--locked", "--package", "olivine-engine"]);
+    counted(call.run("doctests"), &call)
+}
+
+fn loom(root: &Path) -> Verdict {
+    let line = ["test", "--locked", "--release", "--package", "olivine-engine", "--lib", "loom"];
+    let call = Call::cargo(root, line)
+        .with("RUSTFLAGS", "--cfg loom")
+        .with("CARGO_TARGET_DIR", "target/loom");
+    counted(call.run("loom"), &call)
+}
+
+fn asan(root: &Path) -> Verdict {
+    let Some(host) = host_with_sanitizer() else {
+        return Verdict::Skipped {
+            why: "this compiler comes without the runtime of AddressSanitizer".to_owned(),
+            remedy: "install Rust with rustup, for x86_64 or aarch64 Linux".to_owned(),
+        };
+    };
+    let line = ["test", "--locked", "--package", "olivine-engine", "--lib", "--target", &host];
+    // The flag is unstable, and the compiler is told to take it all the same.
+    let call = Call::cargo(root, line.into_iter().chain(["memtable"]))
+        .with("RUSTC_BOOTSTRAP", "1")
+        .with("RUSTFLAGS", "-Zsanitizer=address")
+        .with("CARGO_TARGET_DIR", "target/asan");
+    counted(call.run("asan"), &call)
+}
+
+fn release(root: &Path) -> Verdict {
+    quiet(Call::cargo(root, ["build", "--workspace", "--release", "--locked"]).run("release"))
+}
+
+fn tier(root: &Path, tier: &'static str) -> Verdict {
+    let line = reliability_command().into_iter().chain([tier, "--slice"]);
+    match Call::cargo(root, line).run(tier) {
+        Ok(lines) => Verdict::Passed(lines),
+        // The same, as one would type it.
+        Err(Verdict::Failed { output, .. }) => {
+            Verdict::Failed { output, repeat: format!("cargo xtask rel {tier} --slice") }
+        }
+        Err(other) => other,
+    }
+}
+
+fn bench(root: &Path) -> Verdict {
+    let line = bench_command().into_iter().chain(["engine", "--smoke"]);
+    quiet(Call::cargo(root, line).run("bench"))
+}
+
+/// Nothing to show after success.
+fn quiet(outcome: Result<Vec<String>, Verdict>) -> Verdict {
+    match outcome {
+        Ok(_) => Verdict::Passed(Vec::new()),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Shows how many tests ran; none is a failure.
+fn counted(outcome: Result<Vec<String>, Verdict>, call: &Call<'_>) -> Verdict {
+    match outcome {
+        Ok(lines) => match tests_run(&lines) {
+            0 => Verdict::Failed {
+                output: vec!["it ran no test at all".to_owned()],
+                repeat: call.typed(),
+            },
+            count => Verdict::Passed(vec![format!("{count} tests")]),
+        },
+        Err(verdict) => verdict,
+    }
+}
+
+/// How many tests passed, by the closing lines of cargo's test runner or of nextest.
+fn tests_run(lines: &[String]) -> u64 {
+    let count = |line: &String| {
+        let (head, _) = line.split_once(" passed")?;
+        let summary = line.starts_with("test result:") || line.trim_start().starts_with("Summary");
+        summary.then_some(head.rsplit(' ').next()?.parse::<u64>().ok()?)
+    };
+    lines.iter().filter_map(count).sum()
+}
+
+/// Tells that `cargo <tool>` is not there; `None` when it is.
+fn without_tool(tool: &str, remedy: &str) -> Option<Verdict> {
+    let output = Command::new("cargo").args([tool, "--version"]).output();
+    let there = output.is_ok_and(|output| output.status.success());
+    (!there).then(|| Verdict::Skipped {
+        why: format!("`cargo {tool}` is not installed"),
+        remedy: remedy.to_owned(),
+    })
+}
+
+/// The machine's own target, if the compiler can instrument code for it.
+fn host_with_sanitizer() -> Option<String> {
+    let rustc = |argument: &[&str]| {
+        let output = Command::new("rustc").args(argument).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let version = rustc(&["-vV"])?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "))?.to_owned();
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let folder = Path::new(sysroot.trim()).join("lib/rustlib").join(&host).join("lib");
+    let mut runtimes = fs::read_dir(folder).ok()?.flatten();
+    runtimes.any(|entry| entry.file_name().to_string_lossy().contains("_rt.asan")).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_either_runner_ran() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let cargo = "test result: ok. 12 passed; 0 failed; 0 ignored\nrunning 0 tests\n\
+            test result: ok. 3 passed; 0 failed";
+        assert_eq!(tests_run(&lines(cargo)), 15);
+        let nextest = "     Summary [   1.234s] 45 tests run: 45 passed, 2 skipped";
+        assert_eq!(tests_run(&lines(nextest)), 45);
+        assert_eq!(tests_run(&lines("test result: ok. 0 passed; 0 failed")), 0);
+    }
+
+    /// A filter that matches nothing must not look like a success.
+    #[test]
+    fn a_step_without_tests_has_failed() {
+        let call = Call::cargo(Path::new("."), ["test"]);
+        let none = Ok(vec!["test result: ok. 0 passed; 0 failed".to_owned()]);
+        assert!(matches!(counted(none, &call), Verdict::Failed { .. }));
+    }
+}
