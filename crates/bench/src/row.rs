@@ -81,6 +81,7 @@ impl Row {
     /// The same row with a remark.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Row {
         self.note = note.into();
+        self.note.truncate(self.note.trim_end_matches("; ").len());
         self
     }
 

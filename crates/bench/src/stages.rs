@@ -108,7 +108,8 @@ impl Stage<'_> {
         let pace = Pace::quick(threads, Until::Count(count));
         let tally = drive(pace, |thread| Put::new(&*store, &self.records, 0, thread, threads))?;
         let (settled, spent) = settle(&*store, &usage)?;
-        let note = format!("{total} puts, then {:.1} s to settle", settled.as_secs_f64());
+        let told = store.facts().told;
+        let note = format!("{total} puts, then {:.1} s to settle; {told}", settled.as_secs_f64());
         self.emit(Row::rate(name, &tally).spent(&spent).note(note))?;
 
         let acks = Acks::create(&self.task.dir)?;
@@ -198,7 +199,8 @@ impl Stage<'_> {
         let (settled, spent) = settle(store, &usage)?;
         let total = tally.busy + settled;
         tally.per_second = tally.operations as f64 / total.as_secs_f64();
-        let note = format!("{:.2} s of it to settle", settled.as_secs_f64());
+        let told = store.facts().told;
+        let note = format!("{:.2} s of it to settle; {told}", settled.as_secs_f64());
         self.emit(Row::rate("fill_settle", &tally).spent(&spent).note(note))
     }
 
@@ -409,7 +411,8 @@ impl Stage<'_> {
             ready: Vec::new(),
         })?;
         let (settled, spent) = settle(store, &usage)?;
-        let note = format!("then {:.1} s to settle", settled.as_secs_f64());
+        let told = store.facts().told;
+        let note = format!("then {:.1} s to settle; {told}", settled.as_secs_f64());
         self.emit(Row::rate("overwrite_zipf", &tally).spent(&spent).note(note))
     }
 
@@ -509,7 +512,8 @@ impl Stage<'_> {
             ready: Vec::new(),
         })?;
         let longest = tally.histogram.max().as_secs_f64();
-        let note = format!("longest wait {:.0} ms, {count} records", longest * 1e3);
+        let told = store.facts().told;
+        let note = format!("longest wait {:.0} ms, {count} records; {told}", longest * 1e3);
         self.emit(Row::rate("stall_puts", &tally).spent(&usage.since()).note(note))?;
         say("ready")?;
         let more = Pace::quick(1, Until::Elapsed(Duration::from_mins(10)));

@@ -31,12 +31,14 @@ pub struct Settings {
 }
 
 /// What a store knows of itself and others cannot see.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Block reads answered by the cache, if the engine counts them without being asked.
     pub cache_hits: Option<u64>,
     /// Block reads that were not.
     pub cache_misses: Option<u64>,
+    /// What else is worth a remark, such as flushes, tables and stalls.
+    pub told: String,
 }
 
 /// An open store. Calls come from several threads at once.

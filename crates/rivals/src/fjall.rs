@@ -67,14 +67,10 @@ impl Store for Fjall {
         Ok(value.is_some())
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        limit: u64,
-        seen: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<u64> {
+    fn range(&self, from: &[u8], limit: u64, seen: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64> {
         let mut count = 0;
-        for guard in self.keyspace.range(from..).take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+        for guard in self.keyspace.range(from..).take(usize::try_from(limit).unwrap_or(usize::MAX))
+        {
             let (key, value) = guard.into_inner()?;
             seen(&key, &value);
             count += 1;

@@ -2,10 +2,7 @@
 
 use std::{ops::Bound, path::Path};
 
-use heed::{
-    Database, Env, EnvFlags, EnvOpenOptions, WithTls,
-    types::Bytes,
-};
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithTls, types::Bytes};
 use olivine_bench::{Durability, Facts, Result, Settings, Store};
 
 pub const ABOUT: &str = "0.9.70 (heed 0.22): a B-tree in a memory map, no compression, no cache of \
@@ -65,12 +62,7 @@ impl Store for Lmdb {
         Ok(value.is_some())
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        limit: u64,
-        seen: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<u64> {
+    fn range(&self, from: &[u8], limit: u64, seen: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64> {
         let txn = self.env.read_txn()?;
         let bounds = match from {
             [] => (Bound::Unbounded, Bound::Unbounded),

@@ -65,12 +65,7 @@ impl Store for Rocks {
         Ok(value.is_some())
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        limit: u64,
-        seen: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<u64> {
+    fn range(&self, from: &[u8], limit: u64, seen: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64> {
         let mut cursor = self.db.raw_iterator();
         cursor.seek(from);
         let mut count = 0;
