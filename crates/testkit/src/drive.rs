@@ -319,10 +319,11 @@ impl Driver {
                 }
                 self.check_seqno(before, position, seqno)?;
                 let durability = durability.unwrap_or(self.options.durability);
-                if ticketed || durability != Durability::Sync {
-                    self.acknowledged.is_handed(position);
-                } else {
-                    self.acknowledged.is_lasting(position);
+                match durability {
+                    // A ticket acknowledges when it is answered, and an empty batch acknowledges nothing.
+                    _ if ticketed || position == before => {}
+                    Durability::Sync => self.acknowledged.is_lasting(position),
+                    Durability::Os | Durability::Interval => self.acknowledged.is_handed(position),
                 }
                 Ok(())
             }

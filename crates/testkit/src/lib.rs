@@ -7,10 +7,14 @@
 //! 1. Every failure names the seed that repeats it.
 //! 2. What the tiers would overlook proves nothing, so each has tests that show it wrong stores.
 
+pub mod caught;
+pub mod crash;
 pub mod drive;
 pub mod history;
 pub mod live;
+pub mod lying;
 pub mod oracle;
+pub mod report;
 pub mod script;
 pub mod settings;
 pub mod shrink;
