@@ -136,13 +136,22 @@ impl Tally {
 }
 
 /// Opens `image`, compares it with `log`, and uses it.
-fn check(image: &Image, options_seed: u64, log: &CommitLog, tally: &mut Tally) -> Result<(), Trouble> {
-    caught(|| look(image, options_seed, log, tally)).unwrap_or_else(|what| {
-        Err(Trouble { kind: Kind::Panicked, what })
-    })
+fn check(
+    image: &Image,
+    options_seed: u64,
+    log: &CommitLog,
+    tally: &mut Tally,
+) -> Result<(), Trouble> {
+    caught(|| look(image, options_seed, log, tally))
+        .unwrap_or_else(|what| Err(Trouble { kind: Kind::Panicked, what }))
 }
 
-fn look(image: &Image, options_seed: u64, log: &CommitLog, tally: &mut Tally) -> Result<(), Trouble> {
+fn look(
+    image: &Image,
+    options_seed: u64,
+    log: &CommitLog,
+    tally: &mut Tally,
+) -> Result<(), Trouble> {
     let survivals = Survival::ALL.iter().position(|survival| *survival == image.survival);
     tally.images[survivals.expect("ALL has every survival")] += 1;
     let mut random = Random::new(image.seed);
@@ -163,8 +172,7 @@ fn look(image: &Image, options_seed: u64, log: &CommitLog, tally: &mut Tally) ->
 
     let exists = KEYSPACES.map(|name| found.contains_key(name));
     let found = CommitLog::from_contents(found);
-    let driver =
-        Driver::resume(environment, clock, Path::new(STORE), options, found, db);
+    let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, db);
     driver
         .map_err(Trouble::from)
         .and_then(|driver| go_on(driver, image, exists, options_seed, &mut random, tally))
@@ -181,8 +189,9 @@ fn look(image: &Image, options_seed: u64, log: &CommitLog, tally: &mut Tally) ->
     };
     tally.double += u64::from(again.depth == 1);
     tally.triple += u64::from(again.depth == 2);
-    look(&again, options_seed, log, tally)
-        .map_err(|trouble| trouble.within(&format!("died again in its recovery at {}", again.place)))
+    look(&again, options_seed, log, tally).map_err(|trouble| {
+        trouble.within(&format!("died again in its recovery at {}", again.place))
+    })
 }
 
 /// One image taken at a random event, all events alike, without knowing how many will come.

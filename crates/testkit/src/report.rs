@@ -28,7 +28,8 @@ const SHOWN_MAX: usize = 80;
 pub(crate) fn shown_history(title: &str, history: &[Op]) -> String {
     let left_out = history.len().saturating_sub(SHOWN_MAX);
     let mut shown = format!("  {title} ({} operations", history.len());
-    let rest = if left_out == 0 { String::new() } else { format!(", the first {left_out} left out") };
+    let rest =
+        if left_out == 0 { String::new() } else { format!(", the first {left_out} left out") };
     let _ = writeln!(shown, "{rest}):");
     for op in &history[left_out..] {
         let _ = writeln!(shown, "    {op}");

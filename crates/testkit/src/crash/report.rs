@@ -24,7 +24,10 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { trouble, seed, step, op, replay, history } = self;
-        write!(f, "FAILED seed {seed}, step {step} ({op}): {trouble}\n  replay: {replay}\n{history}")
+        write!(
+            f,
+            "FAILED seed {seed}, step {step} ({op}): {trouble}\n  replay: {replay}\n{history}"
+        )
     }
 }
 

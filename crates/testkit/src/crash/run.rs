@@ -50,7 +50,15 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { seed: 0, seeds: 500, ops: 2_000, images: 200, image: None, threads: 2, failures_max: 5 }
+        Plan {
+            seed: 0,
+            seeds: 500,
+            ops: 2_000,
+            images: 200,
+            image: None,
+            threads: 2,
+            failures_max: 5,
+        }
     }
 }
 
@@ -118,17 +126,18 @@ fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
     let mut number = 0;
     let mut failed: Option<(u64, Survival)> = None;
     let mut tally = Tally::default();
-    let again = drive(seed, &history, &Wanted::These(wanted, random.next_u64()), wrap, |image, driver| {
-        let this = number;
-        number += 1;
-        if plan.image.is_some_and(|only| only != this) {
-            return Ok(());
-        }
-        check(&image, seed, &lock(&driver.log()), &mut tally).map_err(|trouble| {
-            failed = Some((this, image.survival));
-            trouble.within(&format!("image {this}, {:?}, {}", image.survival, image.place))
-        })
-    });
+    let again =
+        drive(seed, &history, &Wanted::These(wanted, random.next_u64()), wrap, |image, driver| {
+            let this = number;
+            number += 1;
+            if plan.image.is_some_and(|only| only != this) {
+                return Ok(());
+            }
+            check(&image, seed, &lock(&driver.log()), &mut tally).map_err(|trouble| {
+                failed = Some((this, image.survival));
+                trouble.within(&format!("image {this}, {:?}, {}", image.survival, image.place))
+            })
+        });
     summary.tally = tally;
     match again {
         Ok(again) if again == places => {}
@@ -261,7 +270,8 @@ pub(super) fn drive(
 /// Makes histories shorter that fail without any crash.
 fn shrink_live<'a>(seed: u64, wrap: &'a Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> + use<'a> {
     move |history| {
-        let fails = |history: &[Op]| drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err();
+        let fails =
+            |history: &[Op]| drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err();
         shorter(history, fails)
     }
 }

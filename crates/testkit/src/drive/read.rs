@@ -9,19 +9,22 @@ use crate::{
     history::{Move, Range},
     oracle::{Bytes, Contents, described},
 };
-use olivine_engine::{Db, Error, Iter, Keyspace};
-use std::{collections::BTreeMap, ops::Bound};
+use olivine_engine::{Cursor, Db, Error, Keyspace};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+};
 
 /// Everything in the store, by one scan of each keyspace.
 pub fn read_all(db: &Db) -> Result<Contents, Error> {
     let mut contents = Contents::new();
     for name in db.keyspaces() {
         let mut keys = BTreeMap::new();
-        let mut iter = db.keyspace(&name)?.iter::<&[u8]>(..)?;
-        iter.seek_first()?;
-        while iter.valid() {
-            keys.insert(iter.key().to_vec(), iter.value().into());
-            iter.next()?;
+        let mut cursor = db.keyspace(&name)?.cursor()?;
+        cursor.seek_first()?;
+        while cursor.valid() {
+            keys.insert(cursor.key().to_vec(), cursor.value().into());
+            cursor.next()?;
         }
         contents.insert(name, keys);
     }
@@ -30,7 +33,7 @@ pub fn read_all(db: &Db) -> Result<Contents, Error> {
 
 /// A cursor held open, and what it must find.
 pub(super) struct OpenCursor {
-    iter: Iter,
+    cursor: Cursor,
     entries: Vec<(Vec<u8>, Bytes)>,
     /// Where it stands among the entries; `None` beside them all.
     place: Option<usize>,
@@ -55,29 +58,29 @@ impl OpenCursor {
         match step {
             Move::First => {
                 self.place = (!entries.is_empty()).then_some(0);
-                self.iter.seek_first()?;
+                self.cursor.seek_first()?;
             }
             Move::Last => {
                 self.place = entries.len().checked_sub(1);
-                self.iter.seek_last()?;
+                self.cursor.seek_last()?;
             }
             Move::Seek(target) => {
                 let place = entries.partition_point(|(key, _)| key < target);
                 self.place = (place < entries.len()).then_some(place);
-                self.iter.seek(target)?;
+                self.cursor.seek(target)?;
             }
             Move::SeekBack(target) => {
                 self.place = entries.partition_point(|(key, _)| key <= target).checked_sub(1);
-                self.iter.seek_back(target)?;
+                self.cursor.seek_back(target)?;
             }
             Move::Next | Move::Prev if self.place.is_none() => {}
             Move::Next => {
                 self.place = self.place.map(|place| place + 1).filter(|p| *p < entries.len());
-                self.iter.next()?;
+                self.cursor.next()?;
             }
             Move::Prev => {
                 self.place = self.place.and_then(|place| place.checked_sub(1));
-                self.iter.prev()?;
+                self.cursor.prev()?;
             }
         }
         Ok(())
@@ -85,7 +88,7 @@ impl OpenCursor {
 
     fn compare(&self, step: &Move) -> Result<(), Stop> {
         let expected = self.place.map(|place| &self.entries[place]);
-        let found = self.iter.valid().then(|| (self.iter.key(), self.iter.value()));
+        let found = self.cursor.valid().then(|| (self.cursor.key(), self.cursor.value()));
         same_entry(expected, found)
             .map_err(|what| Stop::Differs(format!("cursor {step:?}: {what}")))
     }
@@ -174,15 +177,16 @@ impl Driver {
         range: &Range,
     ) -> Result<Option<OpenCursor>, Stop> {
         let Some((keyspace, position, born)) = self.view(at, name) else { return Ok(None) };
-        let entries = if born { self.entries(name, position, range) } else { Vec::new() };
         let snapshot = at.and_then(|slot| self.snapshots[slot].as_ref());
-        let iter = match (snapshot, bounds(range)) {
-            (None, None) => keyspace.prefix(prefix(range))?,
-            (None, Some(bounds)) => keyspace.iter::<&[u8]>(bounds)?,
-            (Some((snapshot, _)), None) => snapshot.prefix(keyspace, prefix(range))?,
-            (Some((snapshot, _)), Some(bounds)) => snapshot.iter::<&[u8]>(keyspace, bounds)?,
+        // A snapshot's cursor has no bounds.
+        let range = if snapshot.is_some() { &Range::All } else { range };
+        let entries = if born { self.entries(name, position, range) } else { Vec::new() };
+        let cursor = match (snapshot, range) {
+            (Some((snapshot, _)), _) => snapshot.cursor(keyspace)?,
+            (None, Range::All) => keyspace.cursor()?,
+            (None, range) => keyspace.cursor_within(bounds(range))?,
         };
-        Ok(Some(OpenCursor { iter, entries, place: None }))
+        Ok(Some(OpenCursor { cursor, entries, place: None }))
     }
 
     pub(super) fn scan(
@@ -192,33 +196,55 @@ impl Driver {
         range: &Range,
         backward: bool,
     ) -> Result<(), Stop> {
-        let Some(mut cursor) = self.cursor(at, name, range)? else { return Ok(()) };
-        let (start, step) =
-            if backward { (Move::Last, Move::Prev) } else { (Move::First, Move::Next) };
-        cursor.step(&start)?;
-        cursor.compare(&start)?;
-        while cursor.place.is_some() {
-            cursor.step(&step)?;
-            cursor.compare(&step)?;
+        let Some((keyspace, position, born)) = self.view(at, name) else { return Ok(()) };
+        let entries = if born { self.entries(name, position, range) } else { Vec::new() };
+        let snapshot = at.and_then(|slot| self.snapshots[slot].as_ref());
+        let mut iter = match (snapshot, range) {
+            (None, Range::All) => keyspace.iter()?,
+            (None, Range::Prefix(prefix)) => keyspace.prefix(prefix)?,
+            (None, range) => keyspace.range(bounds(range))?,
+            (Some((snapshot, _)), Range::All) => snapshot.iter(keyspace)?,
+            (Some((snapshot, _)), Range::Prefix(prefix)) => snapshot.prefix(keyspace, prefix)?,
+            (Some((snapshot, _)), range) => snapshot.range(keyspace, bounds(range))?,
+        };
+        // From one end, or by turns from both until they meet.
+        let mut found = VecDeque::new();
+        let mut turns = 0..;
+        let mut ends = Vec::new();
+        loop {
+            let front =
+                if backward { turns.next().is_some_and(|turn| turn % 3 == 2) } else { true };
+            match if front { iter.next() } else { iter.next_back() } {
+                None => break,
+                Some(entry) if front => found.push_back(entry?),
+                Some(entry) => ends.push(entry?),
+            }
+        }
+        found.extend(ends.into_iter().rev());
+        for place in 0..entries.len().max(found.len()) {
+            let found = found.get(place).map(|(key, value)| (&key[..], &value[..]));
+            same_entry(entries.get(place), found)
+                .map_err(|what| Stop::Differs(format!("scan of {name}, entry {place}: {what}")))?;
         }
         Ok(())
     }
 }
 
-/// The ends of a range; `None` for one told by its prefix.
-fn bounds(range: &Range) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
-    match range {
-        Range::All => Some((Bound::Unbounded, Bound::Unbounded)),
-        Range::Between(low, high) => Some((Bound::Included(low), Bound::Excluded(high))),
-        Range::After(low) => Some((Bound::Excluded(low), Bound::Unbounded)),
-        Range::To(high) => Some((Bound::Unbounded, Bound::Included(high))),
-        Range::Prefix(_) => None,
-    }
-}
-
-fn prefix(range: &Range) -> &[u8] {
-    match range {
-        Range::Prefix(prefix) => prefix,
-        _ => &[],
+/// The ends of a range.
+fn bounds(range: &Range) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    match range.clone() {
+        Range::All => (Bound::Unbounded, Bound::Unbounded),
+        Range::Between(low, high) => (Bound::Included(low), Bound::Excluded(high)),
+        Range::After(low) => (Bound::Excluded(low), Bound::Unbounded),
+        Range::To(high) => (Bound::Unbounded, Bound::Included(high)),
+        Range::Prefix(prefix) => {
+            let behind = (0..prefix.len()).rev().find(|place| prefix[*place] != 0xff);
+            let behind = behind.map(|place| {
+                let mut behind = prefix[..=place].to_vec();
+                behind[place] += 1;
+                behind
+            });
+            (Bound::Included(prefix), behind.map_or(Bound::Unbounded, Bound::Excluded))
+        }
     }
 }
