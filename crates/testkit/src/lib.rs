@@ -1,1 +1,25 @@
-//! Generators, oracle and tiers that break the engine on purpose.
+//! Breaks the engine on purpose, and says what it must hold all the same.
+//!
+//! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
+//! reliability that bring them together: `crash`, `faults`, `rot`, `kill`. The program `reliability`
+//! runs the tiers; `docs/reliability.md` tells how to read what it prints.
+//!
+//! 1. Every failure names the seed that repeats it.
+//! 2. What the tiers would overlook proves nothing, so each has tests that show it wrong stores.
+
+pub mod caught;
+pub mod crash;
+pub mod drive;
+pub mod history;
+pub mod live;
+pub mod lying;
+pub mod oracle;
+pub mod report;
+pub mod script;
+pub mod settings;
+pub mod shrink;
+
+pub use history::{Gen, Op};
+pub use live::reads_like_a_map;
+pub use oracle::CommitLog;
+pub use script::run_script;

@@ -1,0 +1,319 @@
+//! Runs histories and takes images of their disk.
+//!
+//! 1. A history runs twice: once to count the places where images can be taken, once to take them.
+
+use super::{
+    Image, Kind, STORE, Summary, Tally, Trouble, Wrap, check, honest, lock, must_have, nothing,
+    told,
+};
+use crate::{
+    caught::caught,
+    drive::{Acknowledged, Driver},
+    history::{Gen, Op},
+    lying::check_forgets,
+    settings,
+    shrink::shrink,
+};
+use olivine_vfs::{Clock, CrashingVfs, Event, ManualClock, Phase, Random, RealClock, Survival};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How long a failing history is made shorter before it is told.
+const SHRINK_TIME: Duration = Duration::from_secs(20);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The first seed.
+    pub seed: u64,
+    /// How many seeds.
+    pub seeds: u64,
+    /// Operations of each history.
+    pub ops: usize,
+    /// Images of each history.
+    pub images: u64,
+    /// Only this one of them.
+    pub image: Option<u64>,
+    /// How many threads share the seeds.
+    pub threads: usize,
+    /// How many failures end the run.
+    pub failures_max: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            seed: 0,
+            seeds: 500,
+            ops: 2_000,
+            images: 200,
+            image: None,
+            threads: 2,
+            failures_max: 5,
+        }
+    }
+}
+
+/// Runs `plan`; `say` is told of progress.
+pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync), wrap: &Wrap) -> Summary {
+    let watch = RealClock::new();
+    let began = watch.now();
+    let summary = Mutex::new(Summary::default());
+    lock(&summary).forgets = true;
+    let disk = CrashingVfs::new();
+    let crash = || Arc::new(disk.crash(Survival::Nothing, 0)) as _;
+    if let Err(what) = check_forgets(&*wrap(disk.clone()), crash) {
+        say(&format!("FAILED the disk under test does not forget: {what}"));
+        lock(&summary).forgets = false;
+    }
+    let next = AtomicU64::new(plan.seed);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            let enough = plan.failures_max <= lock(&summary).failures.len();
+            if plan.seed + plan.seeds <= seed || enough {
+                return;
+            }
+            let outcome = run_seed(plan, seed, wrap);
+            let mut summary = lock(&summary);
+            for failure in &outcome.failures {
+                say(&failure.to_string());
+            }
+            summary.add(outcome);
+            if summary.seeds.is_multiple_of(25) {
+                let images: u64 = summary.tally.images.iter().sum();
+                say(&format!("{} of {} seeds, {images} images", summary.seeds, plan.seeds));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..plan.threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    summary.elapsed = watch.now().saturating_sub(began);
+    summary
+}
+
+/// One history and its images.
+fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
+    let history = Gen::new(seed).history(plan.ops);
+    let mut summary = Summary { seeds: 1, ops: history.len() as u64, ..Summary::default() };
+    let mut random = Random::new(seed ^ 0x1a9e);
+    let counted = drive(seed, &history, &Wanted::None, wrap, |_, _| Ok(()));
+    let places = match counted {
+        Ok(places) => places,
+        Err((step, trouble)) => {
+            summary.fail(plan, seed, None, &history, step, trouble, &shrink_live(seed, wrap));
+            return summary;
+        }
+    };
+    summary.events = places;
+    let mut wanted = BTreeSet::new();
+    while (wanted.len() as u64) < plan.images.min(places) {
+        wanted.insert(random.below(places));
+    }
+    let mut number = 0;
+    let mut failed: Option<(u64, Survival)> = None;
+    let mut tally = Tally::default();
+    let again =
+        drive(seed, &history, &Wanted::These(wanted, random.next_u64()), wrap, |image, driver| {
+            let this = number;
+            number += 1;
+            if plan.image.is_some_and(|only| only != this) {
+                return Ok(());
+            }
+            check(&image, seed, &lock(&driver.log()), &mut tally).map_err(|trouble| {
+                failed = Some((this, image.survival));
+                trouble.within(&format!("image {this}, {:?}, {}", image.survival, image.place))
+            })
+        });
+    summary.tally = tally;
+    match again {
+        Ok(again) if again == places => {}
+        Ok(again) => {
+            let what = format!("{places} places for images, then {again}");
+            let trouble = Trouble { kind: Kind::Unsteady, what };
+            summary.fail(plan, seed, None, &history, history.len(), trouble, &|_| None);
+        }
+        Err((step, trouble)) => {
+            let (kind, image) = (trouble.kind, failed.map(|(image, _)| image));
+            let survival = failed.map(|(_, survival)| survival);
+            let shorter = shrink_images(seed, wrap, kind, survival);
+            summary.fail(plan, seed, image, &history, step, trouble, &shorter);
+        }
+    }
+    summary
+}
+
+/// At which places images are taken.
+pub(super) enum Wanted {
+    None,
+    /// At these, by number; the seed draws survival and contents.
+    These(BTreeSet<u64>, u64),
+    /// At every one within this operation and later ones, in this survival or all, several times.
+    AllFrom(usize, Option<Survival>),
+}
+
+/// Takes the images that are wanted, within the calls of a store.
+struct Taker {
+    wanted: Wanted,
+    places: u64,
+    step: usize,
+    acknowledged: Option<Acknowledged>,
+    taken: Vec<Image>,
+}
+
+impl Taker {
+    fn on_event(&mut self, event: &Event<'_>, disk: &CrashingVfs) {
+        if event.phase == Phase::Before {
+            return;
+        }
+        let place = self.places;
+        self.places += 1;
+        match &self.wanted {
+            Wanted::None => {}
+            Wanted::These(places, seed) => {
+                if places.contains(&place) {
+                    let mut random = Random::new(seed ^ place.wrapping_mul(0x9e37_79b9));
+                    let survival = Survival::ALL[random.index(4)];
+                    self.take(event, disk, survival, random.next_u64());
+                }
+            }
+            Wanted::AllFrom(step, survival) => {
+                if *step <= self.step {
+                    let survivals = survival.map_or(Survival::ALL.to_vec(), |one| vec![one]);
+                    for survival in survivals {
+                        let seeds = match survival {
+                            Survival::Nothing | Survival::Everything => 0..1,
+                            Survival::Torn | Survival::Reordered => 0..8,
+                        };
+                        seeds.for_each(|seed| self.take(event, disk, survival, seed));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Event<'_>, disk: &CrashingVfs, survival: Survival, seed: u64) {
+        let acknowledged = self.acknowledged.as_ref();
+        self.taken.push(Image {
+            disk: disk.crash(survival, seed),
+            survival,
+            seed,
+            acknowledged: acknowledged.map_or(0, |known| must_have(survival, known)),
+            depth: 0,
+            place: told(event),
+        });
+    }
+}
+
+/// Drives a new store through `history`, handing every wanted image to `look` after the operation in
+/// which it was taken. Answers how many places for images there were, or the step that failed.
+pub(super) fn drive(
+    seed: u64,
+    history: &[Op],
+    wanted: &Wanted,
+    wrap: &Wrap,
+    mut look: impl FnMut(Image, &Driver) -> Result<(), Trouble>,
+) -> Result<u64, (usize, Trouble)> {
+    let disk = CrashingVfs::new();
+    let wanted = match wanted {
+        Wanted::None => Wanted::None,
+        Wanted::These(places, seed) => Wanted::These(places.clone(), *seed),
+        Wanted::AllFrom(step, survival) => Wanted::AllFrom(*step, *survival),
+    };
+    let taker = Arc::new(Mutex::new(Taker {
+        wanted,
+        places: 0,
+        step: 0,
+        acknowledged: None,
+        taken: Vec::new(),
+    }));
+    let hook = Arc::clone(&taker);
+    disk.on_event(move |event, disk| lock(&hook).on_event(event, disk));
+
+    let panicked = |step| move |what| (step, Trouble { kind: Kind::Panicked, what });
+    let opened = caught(|| {
+        let clock = Arc::new(ManualClock::new());
+        let environment = settings::environment(wrap(disk.clone()), &clock, seed)?;
+        let options = settings::options(seed);
+        Driver::open(environment, clock, Path::new(STORE), options, nothing())
+    });
+    let mut driver = opened.map_err(panicked(0))?.map_err(|stop| (0, stop.into()))?;
+    lock(&taker).acknowledged = Some(driver.acknowledged());
+    for image in std::mem::take(&mut lock(&taker).taken) {
+        look(image, &driver).map_err(|trouble| (0, trouble))?;
+    }
+    for (step, op) in history.iter().enumerate() {
+        lock(&taker).step = step;
+        caught(|| driver.apply(op)).map_err(panicked(step))?.map_err(|stop| (step, stop.into()))?;
+        for image in std::mem::take(&mut lock(&taker).taken) {
+            look(image, &driver).map_err(|trouble| (step, trouble))?;
+        }
+    }
+    disk.clear_on_event();
+    let places = lock(&taker).places;
+    Ok(places)
+}
+
+/// Makes histories shorter that fail without any crash.
+fn shrink_live<'a>(seed: u64, wrap: &'a Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> + use<'a> {
+    move |history| {
+        let fails =
+            |history: &[Op]| drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err();
+        shorter(history, fails)
+    }
+}
+
+/// Makes histories shorter of which an image, taken within the last operation, fails in this way.
+fn shrink_images<'a>(
+    seed: u64,
+    wrap: &'a Wrap,
+    kind: Kind,
+    survival: Option<Survival>,
+) -> impl Fn(&[Op]) -> Option<Vec<Op>> + use<'a> {
+    move |history| {
+        let (last, before) = history.split_last()?;
+        let fails = |before: &[Op]| {
+            let mut history = before.to_vec();
+            history.push(last.clone());
+            let wanted = Wanted::AllFrom(before.len(), survival);
+            let outcome = drive(seed, &history, &wanted, wrap, |image, driver| {
+                check(&image, seed, &lock(&driver.log()), &mut Tally::default())
+            });
+            outcome.is_err_and(|(_, trouble)| trouble.kind == kind)
+        };
+        let mut history = shorter(before, fails)?;
+        history.push(last.clone());
+        Some(history)
+    }
+}
+
+/// The shortest sub-list found in time for which `fails` holds; nothing if it does not hold at all.
+fn shorter(history: &[Op], fails: impl Fn(&[Op]) -> bool) -> Option<Vec<Op>> {
+    let watch = RealClock::new();
+    let until = watch.now() + SHRINK_TIME;
+    fails(history).then(|| shrink(history, |history| watch.now() < until && fails(history)))
+}
+
+/// Runs a history that was printed, with images at every place of its last operation and after it.
+pub fn replay_history(seed: u64, history: &[Op]) -> Result<Tally, (usize, Trouble)> {
+    let mut tally = Tally::default();
+    let wanted = Wanted::AllFrom(history.len().saturating_sub(1), None);
+    drive(seed, history, &wanted, &honest, |image, driver| {
+        check(&image, seed, &lock(&driver.log()), &mut tally)
+            .map_err(|trouble| trouble.within(&format!("{:?}, {}", image.survival, image.place)))
+    })?;
+    Ok(tally)
+}

@@ -1,0 +1,504 @@
+//! Drives a store through a history, beside the oracle.
+//!
+//! The driver is the one place that knows the engine's calls. Every operation is done to the store
+//! and told to the log of commits; every answer is compared with what the log says.
+//!
+//! 1. An entry is in the log before its operation begins, so a crash in its midst finds it there.
+//! 2. Acknowledgements are noted only after the call that gave them returned.
+//! 3. An answer that differs ends the drive; so does an error, told apart from it ([`Stop`]).
+
+use crate::{
+    history::{Change, KEYSPACES, Op, SLOTS},
+    oracle::{Bytes, CommitLog, Contents, Event, difference},
+};
+use olivine_engine::{
+    Batch, Db, Durability, Environment, Error, Keyspace, Options, SeqNo, Snapshot,
+};
+use olivine_vfs::ManualClock;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicUsize,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::Duration,
+};
+
+mod read;
+
+use read::OpenCursor;
+pub use read::read_all;
+
+/// Why a drive ended.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// The store answered an error.
+    Refused(Error),
+    /// The store answered something else than it should have.
+    Differs(String),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Refused(error) => write!(f, "refused: {}", full_text(error)),
+            Stop::Differs(what) => write!(f, "differs: {what}"),
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Refused(error)
+    }
+}
+
+/// An error's text with its causes.
+pub(crate) fn full_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Up to where the log was acknowledged; shared with whoever takes images meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Acknowledged {
+    lasting: Arc<AtomicUsize>,
+    handed: Arc<AtomicUsize>,
+}
+
+impl Acknowledged {
+    /// Up to where a power cut must leave everything.
+    pub fn lasting(&self) -> usize {
+        self.lasting.load(Acquire)
+    }
+
+    /// Up to where the end of the process must leave everything.
+    pub fn handed(&self) -> usize {
+        self.handed.load(Acquire).max(self.lasting())
+    }
+
+    fn is_lasting(&self, position: usize) {
+        self.lasting.fetch_max(position, Release);
+    }
+
+    fn is_handed(&self, position: usize) {
+        self.handed.fetch_max(position, Release);
+    }
+}
+
+/// What became of the tickets.
+#[derive(Clone, Debug, Default)]
+struct Tickets {
+    taken: usize,
+    done: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Option<Error>>>,
+}
+
+/// A store, its oracle, and everything held open between operations.
+pub struct Driver {
+    environment: Environment,
+    clock: Arc<ManualClock>,
+    path: PathBuf,
+    options: Options,
+    db: Option<Db>,
+    /// The keyspaces that stand, and the position at which each was created.
+    handles: BTreeMap<String, (Keyspace, usize)>,
+    snapshots: [Option<(Snapshot, usize)>; SLOTS],
+    cursors: [Option<OpenCursor>; SLOTS],
+    tickets: Tickets,
+    /// The last sequence number at each position of the log.
+    seqnos: Vec<SeqNo>,
+    /// Whether the store said that it takes no more writes until it is opened again.
+    latched: bool,
+    log: Arc<Mutex<CommitLog>>,
+    acknowledged: Acknowledged,
+}
+
+impl Driver {
+    /// Opens the store at `path`, which holds what `log` says.
+    pub fn open(
+        environment: Environment,
+        clock: Arc<ManualClock>,
+        path: &Path,
+        options: Options,
+        log: CommitLog,
+    ) -> Result<Driver, Stop> {
+        let db = Db::open(&environment, path, options.clone())?;
+        Driver::resume(environment, clock, path, options, log, db)
+    }
+
+    /// Goes on in a store that is open already and holds what `log` says.
+    pub fn resume(
+        environment: Environment,
+        clock: Arc<ManualClock>,
+        path: &Path,
+        options: Options,
+        log: CommitLog,
+        db: Db,
+    ) -> Result<Driver, Stop> {
+        let mut driver = Driver {
+            environment,
+            clock,
+            path: path.to_owned(),
+            options,
+            db: None,
+            handles: BTreeMap::new(),
+            snapshots: Default::default(),
+            cursors: Default::default(),
+            tickets: Tickets::default(),
+            seqnos: vec![0; log.position() + 1],
+            latched: false,
+            log: Arc::new(Mutex::new(log)),
+            acknowledged: Acknowledged::default(),
+        };
+        driver.take(db)?;
+        Ok(driver)
+    }
+
+    /// The log of commits, shared with whoever takes images meanwhile.
+    pub fn log(&self) -> Arc<Mutex<CommitLog>> {
+        Arc::clone(&self.log)
+    }
+
+    /// What was acknowledged, shared likewise.
+    pub fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged.clone()
+    }
+
+    /// The position after the last entry of the log.
+    pub fn position(&self) -> usize {
+        self.with_log(|log| log.position())
+    }
+
+    fn with_log<T>(&self, read: impl FnOnce(&mut CommitLog) -> T) -> T {
+        read(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the store is open; it is not after closing or opening it failed.
+    pub fn is_open(&self) -> bool {
+        self.db.is_some()
+    }
+
+    fn db(&self) -> &Db {
+        self.db.as_ref().expect("the store is open between operations")
+    }
+
+    /// Takes over a store just opened: opens its keyspaces and notes where it stands.
+    fn take(&mut self, db: Db) -> Result<(), Stop> {
+        let (position, names) = self.with_log(|log| (log.position(), log.names(log.position())));
+        let mut found = db.keyspaces();
+        found.sort();
+        if found != names {
+            return Err(Stop::Differs(format!("keyspaces: expected {names:?}, found {found:?}")));
+        }
+        for name in names {
+            let keyspace = db.keyspace(&name)?;
+            self.handles.insert(name, (keyspace, 0));
+        }
+        *self.seqnos.last_mut().expect("position 0 has a number") = db.visible();
+        self.acknowledged.is_lasting(position);
+        self.db = Some(db);
+        self.latched = false;
+        Ok(())
+    }
+
+    /// Does one operation and compares its answers.
+    pub fn apply(&mut self, op: &Op) -> Result<(), Stop> {
+        let (latched, position) = (self.latched, self.position());
+        let outcome = self.act(op).and_then(|()| self.note_durable());
+        if let Err(Stop::Refused(Error::Poisoned { .. } | Error::Full { .. })) = &outcome {
+            self.latched = true;
+        }
+        let acknowledged = position < self.position() || *op == Op::Sync;
+        if outcome.is_ok() && latched && self.latched && acknowledged {
+            let what = "acknowledged after the store had said that it takes no more writes";
+            return Err(Stop::Differs(what.to_owned()));
+        }
+        outcome
+    }
+
+    fn act(&mut self, op: &Op) -> Result<(), Stop> {
+        match op {
+            Op::Write { changes, durability, ticketed } => {
+                self.write(changes, *durability, *ticketed)?;
+            }
+            Op::Sync => {
+                let position = self.position();
+                self.db().sync()?;
+                self.acknowledged.is_lasting(position);
+            }
+            Op::Flush => self.db().flush()?,
+            Op::Settle => self.db().settle()?,
+            Op::Step(units) => {
+                for _ in 0..*units {
+                    if !self.environment.step() {
+                        break;
+                    }
+                }
+            }
+            Op::Wait(millis) => self.clock.advance(Duration::from_millis(*millis)),
+            Op::Create(keyspace) => self.create(KEYSPACES[*keyspace])?,
+            Op::Drop(keyspace) => self.drop_keyspace(KEYSPACES[*keyspace])?,
+            Op::Snapshot(slot) => {
+                self.snapshots[*slot] = Some((self.db().snapshot(), self.position()));
+            }
+            Op::Release(slot) => self.snapshots[*slot] = None,
+            Op::Get { at, keyspace, keys } => self.get(*at, KEYSPACES[*keyspace], keys)?,
+            Op::Scan { at, keyspace, range, backward } => {
+                self.scan(*at, KEYSPACES[*keyspace], range, *backward)?;
+            }
+            Op::Cursor { slot, at, keyspace, range } => {
+                self.cursors[*slot] = self.cursor(*at, KEYSPACES[*keyspace], range)?;
+            }
+            Op::Move(slot, moves) => {
+                if let Some(cursor) = &mut self.cursors[*slot] {
+                    cursor.go(moves)?;
+                }
+            }
+            Op::Reopen => self.reopen()?,
+        }
+        Ok(())
+    }
+
+    /// Notes what the store itself says is durable, and that no ticket failed.
+    fn note_durable(&mut self) -> Result<(), Stop> {
+        let (durable, visible) = (self.db().durable(), self.db().visible());
+        if visible < durable {
+            let what = format!("durable is {durable} and visible only {visible}");
+            return Err(Stop::Differs(what));
+        }
+        let places = self.seqnos.partition_point(|seqno| *seqno <= durable);
+        // Entries without a number of their own (keyspaces) count with the write before them, which
+        // says nothing of them.
+        let place = self.seqnos[..places].partition_point(|seqno| *seqno < durable);
+        if self.seqnos.get(place) == Some(&durable) {
+            self.acknowledged.is_lasting(place);
+        } else if let Some(before) = place.checked_sub(1) {
+            self.acknowledged.is_lasting(before);
+        }
+        let failed = self.tickets.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), |error| Err(Stop::Refused(error)))
+    }
+
+    fn write(
+        &mut self,
+        changes: &[Change],
+        durability: Option<Durability>,
+        ticketed: bool,
+    ) -> Result<(), Stop> {
+        let (mut batch, mut written) = (Batch::new(), Vec::new());
+        for Change { keyspace, key, value } in changes {
+            let name = KEYSPACES[*keyspace];
+            let Some((handle, _)) = self.handles.get(name) else { continue };
+            let value: Option<Bytes> = value.map(|value| value.spell().into());
+            match &value {
+                Some(value) => batch.put(handle, key, value)?,
+                None => batch.delete(handle, key)?,
+            }
+            written.push((name.to_owned(), key.clone(), value));
+        }
+        let before = self.position();
+        let position = if written.is_empty() { before } else { before + 1 };
+        if position != before {
+            self.with_log(|log| log.push(Event::Write(written)));
+        }
+        match self.hand_over(batch, durability, ticketed, position) {
+            Ok(seqno) => {
+                if position != before {
+                    self.seqnos.push(seqno);
+                }
+                self.check_seqno(before, position, seqno)?;
+                let durability = durability.unwrap_or(self.options.durability);
+                match durability {
+                    // A ticket acknowledges when it is answered, and an empty batch acknowledges nothing.
+                    _ if ticketed || position == before => {}
+                    Durability::Sync => self.acknowledged.is_lasting(position),
+                    Durability::Os | Durability::Interval => self.acknowledged.is_handed(position),
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(before, position, &error)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes the batch in the way asked for.
+    fn hand_over(
+        &mut self,
+        batch: Batch,
+        durability: Option<Durability>,
+        ticketed: bool,
+        position: usize,
+    ) -> Result<SeqNo, Error> {
+        if !ticketed {
+            return match durability {
+                None => self.db().write(batch),
+                Some(durability) => self.db().write_with(batch, durability),
+            };
+        }
+        let (acknowledged, tickets) = (self.acknowledged.clone(), self.tickets.clone());
+        let seqno = self.db().write_ticketed(batch, move |outcome| {
+            tickets.done.fetch_add(1, Release);
+            match outcome {
+                Ok(_) => acknowledged.is_lasting(position),
+                Err(error) => {
+                    let mut failed = tickets.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    *failed = Some(error);
+                }
+            }
+        })?;
+        self.tickets.taken += 1;
+        Ok(seqno)
+    }
+
+    /// Sequence numbers grow with every write, and what is written is visible.
+    fn check_seqno(&self, before: usize, position: usize, seqno: SeqNo) -> Result<(), Stop> {
+        let last = self.seqnos[before];
+        let grows = if position == before { last <= seqno } else { last < seqno };
+        if !grows || self.db().visible() < seqno {
+            let visible = self.db().visible();
+            let what = format!("a write is {seqno} after {last}, and visible is {visible}");
+            return Err(Stop::Differs(what));
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, name: &str) -> Result<(), Stop> {
+        if self.handles.contains_key(name) {
+            self.db().keyspace(name)?;
+            return Ok(());
+        }
+        let before = self.position();
+        let position = self.with_log(|log| log.push(Event::Create(name.to_owned())));
+        match self.db().keyspace(name) {
+            Ok(keyspace) => {
+                self.handles.insert(name.to_owned(), (keyspace, position));
+                self.changed_keyspaces(position);
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(before, position, &error)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn drop_keyspace(&mut self, name: &str) -> Result<(), Stop> {
+        let Some((keyspace, _)) = self.handles.get(name).cloned() else { return Ok(()) };
+        let before = self.position();
+        let position = self.with_log(|log| log.push(Event::Drop(name.to_owned())));
+        match self.db().drop_keyspace(&keyspace) {
+            Ok(()) => {
+                self.handles.remove(name);
+                self.changed_keyspaces(position);
+                match keyspace.get(b"any") {
+                    Err(Error::Dropped { .. }) => Ok(()),
+                    found => Err(Stop::Differs(format!(
+                        "keyspace {name} was dropped, and reads {found:?}"
+                    ))),
+                }
+            }
+            Err(error) => {
+                self.failed(before, position, &error)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Keyspaces come and go durably.
+    fn changed_keyspaces(&mut self, position: usize) {
+        self.seqnos.push(self.db().visible());
+        self.acknowledged.is_lasting(position);
+    }
+
+    /// An operation that was to be the entry at `position` failed. What was refused untouched leaves
+    /// the log again; anything else is in doubt, and must be visible whole or not at all.
+    fn failed(&mut self, before: usize, position: usize, error: &Error) -> Result<(), Stop> {
+        if position == before {
+            return Ok(());
+        }
+        let untouched = match error {
+            Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => true,
+            Error::Poisoned { .. } | Error::Full { .. } => self.latched,
+            _ => false,
+        };
+        if untouched {
+            self.with_log(|log| log.pop());
+            return Ok(());
+        }
+        let found = read_all(self.db())?;
+        let (with, without) = self.with_log(|log| (log.contents(position), log.contents(before)));
+        let visible = difference(&with, &found).is_none();
+        if let Some(what) = (!visible).then(|| difference(&without, &found)).flatten() {
+            return Err(Stop::Differs(format!("after a failed write, without it: {what}")));
+        }
+        self.with_log(|log| log.doubt(position, visible));
+        self.seqnos.push(self.db().visible());
+        self.refresh(position)
+    }
+
+    /// Opens the keyspaces again that the store says it has, after a failure left that open.
+    fn refresh(&mut self, position: usize) -> Result<(), Stop> {
+        let names = self.db().keyspaces();
+        self.handles.retain(|name, _| names.contains(name));
+        for name in names {
+            if !self.handles.contains_key(&name) {
+                let keyspace = self.db().keyspace(&name)?;
+                self.handles.insert(name, (keyspace, position));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of everything that holds the store open, and closes it.
+    pub fn close(&mut self) -> Result<(), Stop> {
+        self.cursors = Default::default();
+        self.snapshots = Default::default();
+        self.handles.clear();
+        let position = self.position();
+        let db = self.db.take().expect("the store is open between operations");
+        db.close()?;
+        self.acknowledged.is_lasting(position);
+        let (taken, done) = (self.tickets.taken, self.tickets.done.load(Acquire));
+        if taken != done {
+            return Err(Stop::Differs(format!("{taken} tickets were taken and {done} answered")));
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), Stop> {
+        self.close()?;
+        let db = Db::open(&self.environment, &self.path, self.options.clone())?;
+        self.take(db)?;
+        self.check_all()
+    }
+
+    /// Everything the store holds is what the log says.
+    pub fn check_all(&self) -> Result<(), Stop> {
+        let found = self.contents()?;
+        self.with_log(|log| log.check_live(&found, log.position()))
+            .map_err(|verdict| Stop::Differs(verdict.to_string()))
+    }
+
+    /// Everything the store holds.
+    pub fn contents(&self) -> Result<Contents, Stop> {
+        Ok(read_all(self.db())?)
+    }
+
+    /// Does every operation; tells the first that stopped.
+    pub fn run(&mut self, history: &[Op]) -> Result<(), (usize, Stop)> {
+        history.iter().enumerate().try_for_each(|(n, op)| self.apply(op).map_err(|stop| (n, stop)))
+    }
+}

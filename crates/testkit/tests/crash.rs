@@ -1,0 +1,63 @@
+//! The crash tier finds nothing where nothing is wrong, and finds what is made wrong.
+
+use olivine_testkit::{
+    crash::{self, Kind, Plan, Summary},
+    lying::{Lie, LyingVfs},
+    oracle::Loss,
+};
+use olivine_vfs as vfs;
+use std::sync::Arc;
+
+fn plan() -> Plan {
+    Plan { seeds: 6, ops: 300, images: 60, threads: 1, failures_max: 1, ..Plan::default() }
+}
+
+fn run_lying(lie: Lie) -> Summary {
+    let wrap = move |disk| -> Arc<dyn vfs::Vfs> { Arc::new(LyingVfs::new(Arc::new(disk), lie)) };
+    crash::run(&plan(), &|_| {}, &wrap)
+}
+
+#[test]
+fn nothing_is_lost_in_any_crash() {
+    let summary = crash::run(&plan(), &|line| println!("{line}"), &crash::honest);
+    assert!(summary.passed(), "{summary}");
+    assert!(0 < summary.tally.double && 0 < summary.tally.later, "{summary}");
+    assert!(summary.tally.images.iter().all(|images| 0 < *images), "{summary}");
+}
+
+#[test]
+fn syncs_that_do_nothing_are_found() {
+    for every in [1, 7] {
+        let summary = run_lying(Lie::Skip { kind: vfs::Kind::Sync, every });
+        assert!(!summary.passed(), "every {every}: {summary}");
+    }
+}
+
+#[test]
+fn syncs_of_directories_that_do_nothing_are_found() {
+    let summary = run_lying(Lie::Skip { kind: vfs::Kind::SyncDir, every: 1 });
+    assert!(!summary.passed(), "{summary}");
+}
+
+#[test]
+fn writes_that_do_nothing_are_found() {
+    let summary = run_lying(Lie::Skip { kind: vfs::Kind::Write, every: 40 });
+    assert!(!summary.passed(), "{summary}");
+}
+
+#[test]
+fn a_failure_tells_how_to_see_it_again() {
+    let summary = run_lying(Lie::Skip { kind: vfs::Kind::Sync, every: 1 });
+    let text = summary.failures[0].to_string();
+    assert!(text.contains("reliability -- crash --seed"), "{text}");
+    assert!(summary.to_string().starts_with("A crashfs  seeds "));
+}
+
+/// A disk that hides missing syncs would let every test pass.
+#[test]
+fn a_disk_that_does_not_forget_fails_the_run() {
+    let summary = run_lying(Lie::SyncOnClose);
+    assert!(!summary.passed());
+    let lost = |kind| kind == Kind::Loss(Loss::Lost);
+    assert!(!summary.failures.iter().any(|failure| lost(failure.trouble.kind)));
+}
