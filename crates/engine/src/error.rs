@@ -67,6 +67,8 @@ pub enum Error {
         /// The failure that did it.
         cause: String,
     },
+    /// The store was closed; its handles answer this.
+    Closed,
     /// The keyspace was dropped; its handles answer this.
     Dropped {
         /// The keyspace's name.
@@ -112,6 +114,7 @@ impl fmt::Display for Error {
                 f,
                 "the store takes no more writes because one failed ({cause}); reopen it to recover"
             ),
+            Error::Closed => write!(f, "the store was closed"),
             Error::Dropped { keyspace } => write!(f, "keyspace {keyspace:?} was dropped"),
             Error::Busy { retry_after } => {
                 write!(f, "too many writes are waiting; try again after {retry_after:?}")

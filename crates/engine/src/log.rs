@@ -33,13 +33,10 @@ use olivine_vfs::Vfs;
 
 use crate::error::{Error, Result};
 
-#[allow(unused_imports, reason = "modules are wired one after the other")]
-pub(crate) use frame::{Frame, FrameError, FrameKind, Place, chain_after, payload_hash};
+pub(crate) use frame::{ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash};
 pub(crate) use pool::Pool;
-#[allow(unused_imports, reason = "modules are wired one after the other")]
-pub(crate) use recovery::{Cut, Proof, Record, Recovered, recover};
-#[allow(unused_imports, reason = "modules are wired one after the other")]
-pub(crate) use writer::{LogWriter, SyncJob};
+pub(crate) use recovery::{Proof, Record, Recovered, recover};
+pub(crate) use writer::LogWriter;
 
 /// The longest payload of a record. A batch is at most 64 MiB; the rest is room for its encoding.
 pub(crate) const RECORD_BYTES_MAX: usize = 128 << 20;

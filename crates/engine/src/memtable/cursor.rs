@@ -138,6 +138,14 @@ impl Cursor {
         }
     }
 
+    /// Goes to the newest version of this key up to `bound`; to the next key when there is none.
+    pub(crate) fn skip_newer(&mut self, bound: Stamp) {
+        match self.record().version_at(bound) {
+            Some(record) => self.at = Some(At { record: record.detach(), ..self.here() }),
+            None => self.next_key(),
+        }
+    }
+
     /// Goes to the newest version of the next key.
     pub(crate) fn next_key(&mut self) {
         if self.batch.as_ref().is_none_or(|batch| !batch.forward) {

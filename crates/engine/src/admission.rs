@@ -1,0 +1,151 @@
+//! How fast writers may go.
+//!
+//! Memory has a hard bound: who would exceed it waits until a flush has made room. Long before that,
+//! writers are slowed a little, and then more, as tables pile up on level 0: a delay for each byte
+//! that grows smoothly with the pile, so that no put waits long while the others rush.
+//!
+//! 1. The delay is a continuous function of the pile; there is no cliff.
+//! 2. A waiting writer holds no lock.
+//! 3. A stepped environment has no one to wait for: the writer takes the steps itself.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use crate::{
+    background::Duty,
+    budget::Share,
+    error::{Error, Result},
+    keyspace::Tree,
+    store::Store,
+};
+
+/// Bytes a second that writers may write when the pile has just reached the slow mark.
+const RATE_FULL: f64 = 400e6;
+/// Bytes a second at the stop mark.
+const RATE_LEAST: f64 = 2e6;
+/// Delays shorter than this are saved up: sleeping costs more than they are worth.
+const DELAY_LEAST: Duration = Duration::from_millis(1);
+/// Undurable writes beyond which a ticketed writer is told to come back.
+const TICKETS_MAX: u64 = 1 << 20;
+
+/// Level 0 tables at which writers begin to be slowed, as a multiple of what makes compaction due.
+const SLOW_FACTOR: usize = 3;
+/// And at which they stop.
+const STOP_FACTOR: usize = 9;
+
+impl Store {
+    /// Returns when a write of `bytes` may go on.
+    pub(crate) fn admit(&self, bytes: usize) -> Result<()> {
+        let mut waited = Duration::ZERO;
+        while self.must_wait() {
+            self.latch.check()?;
+            self.make_room(&mut waited)?;
+        }
+        let owed = self.counters.delay(bytes, self.pile());
+        if DELAY_LEAST <= owed {
+            self.counters.stalled_nanos.fetch_add(owed.as_nanos() as u64, Relaxed);
+            self.pause(owed);
+        }
+        Ok(())
+    }
+
+    /// As `admit` for a writer that must not sleep.
+    pub(crate) fn admit_ticket(&self, bytes: usize) -> Result<()> {
+        if self.must_wait() || TICKETS_MAX < self.pending_writes() {
+            self.environment.signal(Duty::Flush);
+            self.environment.signal(Duty::Sync);
+            return Err(Error::Busy { retry_after: Duration::from_millis(5) });
+        }
+        let owed = self.counters.delay(bytes, self.pile());
+        if DELAY_LEAST <= owed {
+            return Err(Error::Busy { retry_after: owed });
+        }
+        Ok(())
+    }
+
+    /// Whether memory is used up, or level 0 is at its stop mark, and background work can help.
+    fn must_wait(&self) -> bool {
+        let budget = self.environment.budget();
+        let share = budget.share_bytes_max(Share::Memtables);
+        // Half of the last memtable's room is kept for what is being written right now.
+        if share <= budget.used_bytes(Share::Memtables) {
+            let trees = self.trees();
+            if trees.iter().any(|tree| !tree.state().frozen.is_empty()) {
+                return true;
+            }
+            let _committing = self.lock_commit();
+            for tree in trees.iter().filter(|tree| 16 << 10 < tree.state().active.table.bytes()) {
+                self.freeze(tree);
+            }
+        }
+        1.0 <= self.pile()
+    }
+
+    /// How far level 0 of the worst keyspace is on its way from the slow mark (0) to the stop mark (1).
+    fn pile(&self) -> f64 {
+        f64::from_bits(self.counters.pile.load(Relaxed))
+    }
+
+    /// Looks at the piles again; called whenever a version changed.
+    pub(crate) fn measure_pile(&self) {
+        let slow = self.options.level0_tables_max * SLOW_FACTOR;
+        let stop = self.options.level0_tables_max * STOP_FACTOR;
+        let height = |tree: &Tree| tree.state().version.levels[0].tables().len();
+        let worst = self.trees().iter().map(|tree| height(tree)).max().unwrap_or(0);
+        let pile = worst.saturating_sub(slow) as f64 / (stop - slow) as f64;
+        self.counters.pile.store(pile.to_bits(), Relaxed);
+    }
+
+    /// Lets background work go on for a moment, or does a unit of it.
+    fn make_room(&self, waited: &mut Duration) -> Result<()> {
+        if self.environment.is_stepped() {
+            if !self.environment.step() {
+                self.latch.check()?;
+                return Err(Error::Busy { retry_after: Duration::ZERO });
+            }
+            return Ok(());
+        }
+        self.environment.signal(Duty::Flush);
+        self.environment.signal(Duty::Compact);
+        let pause = Duration::from_millis(1);
+        self.environment.clock().sleep(pause);
+        *waited += pause;
+        self.counters.stalled_nanos.fetch_add(pause.as_nanos() as u64, Relaxed);
+        Ok(())
+    }
+
+    fn pause(&self, delay: Duration) {
+        if self.environment.is_stepped() {
+            self.environment.step();
+        } else {
+            self.environment.clock().sleep(delay);
+        }
+    }
+}
+
+/// Seconds that a write of `bytes` is worth at this height of the pile.
+pub(crate) fn delay_for(bytes: usize, pile: f64) -> Duration {
+    if pile <= 0.0 {
+        return Duration::ZERO;
+    }
+    let left = (1.0 - pile).max(0.0);
+    let rate = RATE_LEAST + (RATE_FULL - RATE_LEAST) * left * left * left;
+    Duration::from_secs_f64(bytes as f64 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_grows_smoothly_with_the_pile() {
+        assert_eq!(delay_for(1 << 20, 0.0), Duration::ZERO);
+        let mut last = Duration::ZERO;
+        for step in 1..=100u32 {
+            let delay = delay_for(1000, f64::from(step) / 100.0);
+            assert!(last <= delay, "step {step}");
+            assert!(step < 3 || delay <= last * 3, "a cliff at step {step}: {last:?} to {delay:?}");
+            last = delay;
+        }
+        assert!(last <= Duration::from_millis(1), "a put of 1 kB waits {last:?} at the worst");
+    }
+}

@@ -1,0 +1,268 @@
+//! The one way of a write: into the log, into the memtables, then visible, then durable.
+//!
+//! Encoding and hashing happen in the caller, outside every lock. Under the commit lock a write gets
+//! its sequence numbers and its place in the log, is handed to the kernel if its durability asks for
+//! that, enters the memtables, and becomes visible.
+//!
+//! 1. The order of records in the log is the order of sequence numbers is the order of visibility.
+//! 2. A write enters a memtable only after its record is in the log's buffer whole, and, unless it
+//!    waits for a sync, after the kernel has every byte up to its end.
+//! 3. A write that returned an error is not visible. It may be found after a restart only if the
+//!    error was a failure of the disk.
+
+mod group;
+
+pub(crate) use group::{Group, Listener};
+
+use std::{cell::RefCell, sync::Arc};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    background::Duty,
+    batch::{Batch, Operations, check_sizes, encode_operation},
+    error::{Error, Result},
+    key::{Kind, SeqNo, Stamp},
+    keyspace::{LoggedMemtable, State, Tree},
+    log::LogWriter,
+    options::Durability,
+    store::Store,
+};
+
+/// What the commit lock guards.
+pub(crate) struct Committing {
+    /// `None` once the store is closed.
+    pub(crate) log: Option<LogWriter>,
+    /// The next write's number.
+    pub(crate) next_seqno: SeqNo,
+    /// The segment in which the log's bound was last looked at.
+    pub(crate) bounded_at: u64,
+}
+
+impl Committing {
+    pub(crate) fn log(&mut self) -> Result<&mut LogWriter> {
+        self.log.as_mut().ok_or(Error::Closed)
+    }
+
+    /// The segment that the next record goes to, at the earliest.
+    pub(crate) fn log_end(&self) -> u64 {
+        self.log.as_ref().map_or(u64::MAX, LogWriter::current_segment)
+    }
+
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log.as_ref().map_or(0, LogWriter::bytes)
+    }
+}
+
+thread_local! {
+    /// The payload of a write of one operation, kept for its memory.
+    static PAYLOAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Payload buffers beyond this size are not kept.
+const PAYLOAD_KEPT_BYTES_MAX: usize = 64 << 10;
+
+impl Store {
+    /// Writes one operation with the store's durability.
+    pub(crate) fn write_one(
+        &self,
+        tree: &Arc<Tree>,
+        kind: Kind,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<SeqNo> {
+        check_sizes(key, value)?;
+        PAYLOAD.with_borrow_mut(|payload| {
+            payload.clear();
+            encode_operation(payload, tree.id, kind, key, value);
+            let written =
+                self.write(payload, 1, std::slice::from_ref(tree), self.options.durability);
+            if PAYLOAD_KEPT_BYTES_MAX < payload.capacity() {
+                *payload = Vec::new();
+            }
+            written
+        })
+    }
+
+    /// Writes a batch and waits for `durability`. Returns its last sequence number.
+    pub(crate) fn write_batch(&self, batch: &Batch, durability: Durability) -> Result<SeqNo> {
+        if batch.is_empty() {
+            self.latch.check()?;
+            return Ok(self.visible());
+        }
+        self.write(batch.payload(), batch.len() as u64, batch.trees(), durability)
+    }
+
+    fn write(
+        &self,
+        payload: &[u8],
+        count: u64,
+        trees: &[Arc<Tree>],
+        durability: Durability,
+    ) -> Result<SeqNo> {
+        self.admit(payload.len())?;
+        let last = self.append(payload, count, trees, durability != Durability::Sync)?;
+        match durability {
+            Durability::Os => {}
+            Durability::Sync => self.wait_durable(last)?,
+            Durability::Interval => {
+                let due = self.environment.now() + self.options.interval;
+                if self.group.sync_by(due) {
+                    self.environment.signal(Duty::Sync);
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// Puts a write into log and memtables and makes it visible; `hand_over` also gives it to the
+    /// kernel.
+    pub(crate) fn append(
+        &self,
+        payload: &[u8],
+        count: u64,
+        trees: &[Arc<Tree>],
+        hand_over: bool,
+    ) -> Result<SeqNo> {
+        let payload_hash = xxh3_64(payload);
+        let mut committing = self.lock_commit();
+        self.latch.check()?;
+        for tree in trees {
+            tree.check_there()?;
+        }
+        let first = committing.next_seqno;
+        let segment =
+            self.log_record(&mut committing, first, count, payload, payload_hash, hand_over)?;
+        let mut seqno = first;
+        for operation in Operations::new(payload) {
+            let operation = operation.expect("a payload is what `encode_operation` made");
+            let tree = match trees {
+                [tree] => tree,
+                trees => trees
+                    .iter()
+                    .find(|tree| tree.id == operation.keyspace)
+                    .expect("a batch lists its keyspaces"),
+            };
+            let stamp = Stamp::new(seqno, operation.kind);
+            tree.state().active.insert(segment, operation.key, stamp, operation.value);
+            seqno += 1;
+        }
+        let last = first + count - 1;
+        assert!(seqno == last + 1, "a batch counts its operations");
+        committing.next_seqno = last + 1;
+        self.set_visible(last);
+        for tree in trees {
+            self.freeze_if_full(tree);
+        }
+        if committing.bounded_at != segment {
+            committing.bounded_at = segment;
+            self.bound_log(&committing);
+        }
+        Ok(last)
+    }
+
+    /// Adds the record to the log. Returns the segment in which it begins, or one before.
+    fn log_record(
+        &self,
+        committing: &mut Committing,
+        first: SeqNo,
+        count: u64,
+        payload: &[u8],
+        payload_hash: u64,
+        hand_over: bool,
+    ) -> Result<u64> {
+        let log = committing.log()?;
+        let segment = log.current_segment();
+        match log.append(first, count as u32, &[payload], payload_hash) {
+            Ok(_) => {}
+            // There was no room for another segment, and the log is as it was.
+            Err(error @ Error::Full { .. }) => return Err(error),
+            Err(error) => return Err(self.fail(error)),
+        }
+        if hand_over && let Err(error) = log.hand_over() {
+            return Err(self.fail(error));
+        }
+        if self.log_pool.is_due() {
+            self.environment.signal(Duty::Prepare);
+        }
+        Ok(segment)
+    }
+
+    /// Freezes the active memtable of `tree` when it has grown enough. Under the commit lock.
+    fn freeze_if_full(&self, tree: &Tree) {
+        let state = tree.state();
+        let active = &state.active.table;
+        let entries_max = self.options.memtable_entries_max.unwrap_or(u64::MAX);
+        if self.memtable_bytes_max <= active.bytes() || entries_max <= active.len() {
+            self.freeze(tree);
+        }
+    }
+
+    /// Puts a new memtable in front of the active one. Under the commit lock.
+    pub(crate) fn freeze(&self, tree: &Tree) {
+        if tree.state().active.table.is_empty() {
+            return;
+        }
+        let fresh = Arc::new(self.fresh_memtable());
+        tree.change_state(|state| {
+            let mut frozen = Vec::with_capacity(state.frozen.len() + 1);
+            frozen.push(Arc::clone(&state.active));
+            frozen.extend(state.frozen.iter().cloned());
+            State { active: fresh, frozen, version: Arc::clone(&state.version) }
+        });
+        self.environment.signal(Duty::Flush);
+    }
+
+    pub(crate) fn fresh_memtable(&self) -> LoggedMemtable {
+        LoggedMemtable::new(self.environment.budget(), self.memtable_bytes_max)
+    }
+
+    /// Freezes whatever holds the oldest records while the log is longer than its bound. Under the
+    /// commit lock, once a segment.
+    fn bound_log(&self, committing: &Committing) {
+        if committing.log_bytes() <= self.options.log_bytes_bound() {
+            return;
+        }
+        let oldest = self
+            .trees()
+            .into_iter()
+            .filter(|tree| !tree.state().active.table.is_empty())
+            .min_by_key(|tree| tree.state().active.oldest_segment());
+        if let Some(tree) = oldest
+            && tree.state().active.oldest_segment() < committing.log_end()
+        {
+            self.freeze(&tree);
+        }
+    }
+
+    /// Appends without waiting: for writers that are told later.
+    pub(crate) fn write_ticketed(&self, batch: &Batch) -> Result<SeqNo> {
+        if batch.is_empty() {
+            self.latch.check()?;
+            return Ok(self.visible());
+        }
+        self.admit_ticket(batch.bytes())?;
+        let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), false)?;
+        if self.group.ticket(last) {
+            self.environment.signal(Duty::Sync);
+        }
+        Ok(last)
+    }
+
+    /// Everything visible now is durable when this returns.
+    pub(crate) fn sync(&self) -> Result<SeqNo> {
+        self.latch.check()?;
+        self.wait_durable(self.visible())?;
+        Ok(self.durable())
+    }
+
+    /// Refuses keyspaces' names that are empty or too long.
+    pub(crate) fn check_name(name: &str) -> Result<()> {
+        let most = crate::keyspace::KEYSPACE_NAME_BYTES_MAX;
+        if name.is_empty() || most < name.len() {
+            let what = format!("has {} bytes, and must have 1 to {most}", name.len());
+            return Err(Error::Invalid { field: "keyspace", what });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! One sync for all who wait: the first of them leads, the others sleep until it is done.
+//!
+//! Handing a commit to another thread costs more than the sync itself on a machine with few cores,
+//! so a blocking writer that finds nobody syncing does it itself, for everything written so far. Who
+//! arrives meanwhile forms the next group. Ticketed and interval writers have nobody to lead; the
+//! environment's sync thread leads for them.
+//!
+//! 1. At most one sync of a store's log runs at a time.
+//! 2. A wait ends only when `durable` has reached its write, or when the latch is shut.
+//! 3. Listeners are called once a group, with no lock held.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{error::Result, key::SeqNo, store::Store};
+
+/// Is told how far the log is durable, or that it will not be.
+pub(crate) type Listener = Arc<dyn Fn(&Result<SeqNo>) + Send + Sync>;
+
+/// Those who wait for a sync, and who leads them.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    state: Mutex<Leading>,
+    done: Condvar,
+    waiting: AtomicUsize,
+    /// The last ticketed write; nobody blocks for it.
+    ticketed: AtomicU64,
+    /// When an interval writer's sync is due, in nanoseconds of the clock; 0 when none is.
+    due: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Leading {
+    somebody: bool,
+    /// How many waited when the last sync began.
+    last_size: usize,
+}
+
+/// How long a leader waits for as many writers as last time.
+const GATHER_MAX: Duration = Duration::from_micros(100);
+
+/// How often a waiter looks before it sleeps.
+const LOOKS_MAX: usize = 40;
+
+impl Group {
+    fn lock(&self) -> MutexGuard<'_, Leading> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes those who wait, so that they see that the latch is shut.
+    pub(crate) fn wake_all(&self) {
+        let _leading = self.lock();
+        self.done.notify_all();
+    }
+
+    /// Notes a ticketed write; true when the sync thread may not know yet.
+    pub(crate) fn ticket(&self, seqno: SeqNo) -> bool {
+        self.ticketed.fetch_max(seqno, Relaxed);
+        true
+    }
+
+    pub(crate) fn ticketed(&self) -> SeqNo {
+        self.ticketed.load(Relaxed)
+    }
+
+    /// Notes that a sync is due at `due`; true when none was.
+    pub(crate) fn sync_by(&self, due: Duration) -> bool {
+        let due = (due.as_nanos() as u64).max(1);
+        self.due.compare_exchange(0, due, Relaxed, Relaxed).is_ok()
+    }
+
+    pub(crate) fn interval_due_in(&self, now: Duration) -> Option<Duration> {
+        match self.due.load(Relaxed) {
+            0 => None,
+            due => Some(Duration::from_nanos(due).saturating_sub(now)),
+        }
+    }
+}
+
+impl Store {
+    /// Returns when everything up to `seqno` is durable, leading the sync if nobody does.
+    pub(crate) fn wait_durable(&self, seqno: SeqNo) -> Result<()> {
+        if seqno <= self.durable() {
+            return Ok(());
+        }
+        self.group.waiting.fetch_add(1, Relaxed);
+        let outcome = self.wait_or_lead(seqno);
+        self.group.waiting.fetch_sub(1, Relaxed);
+        outcome
+    }
+
+    fn wait_or_lead(&self, seqno: SeqNo) -> Result<()> {
+        let mut leading = self.group.lock();
+        loop {
+            if seqno <= self.durable() {
+                return Ok(());
+            }
+            self.latch.check()?;
+            if !leading.somebody {
+                leading.somebody = true;
+                let last_size = leading.last_size;
+                drop(leading);
+                let outcome = self.lead(last_size);
+                leading = self.group.lock();
+                leading.somebody = false;
+                if let Ok(size) = outcome {
+                    leading.last_size = size;
+                }
+                self.group.done.notify_all();
+                drop(leading);
+                let announced = outcome.map(|_| self.durable());
+                self.announce(&announced);
+                announced?;
+                return Ok(());
+            }
+            drop(leading);
+            if self.look_for(seqno) {
+                return Ok(());
+            }
+            leading = self.group.lock();
+            if leading.somebody && self.durable() < seqno {
+                leading = self.group.done.wait(leading).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Looks a few times, letting others run, whether `seqno` has become durable.
+    fn look_for(&self, seqno: SeqNo) -> bool {
+        for _ in 0..LOOKS_MAX {
+            if seqno <= self.durable() {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+
+    /// Gathers a group and syncs for it. Returns its size.
+    fn lead(&self, last_size: usize) -> Result<usize> {
+        if 1 < last_size && !self.environment.is_stepped() {
+            let began = self.environment.now();
+            while self.group.waiting.load(Relaxed) < last_size
+                && self.environment.now() - began < GATHER_MAX
+            {
+                std::thread::yield_now();
+            }
+        }
+        let size = self.group.waiting.load(Relaxed);
+        self.sync_log().map_err(|error| self.fail(error))?;
+        Ok(size)
+    }
+
+    /// Syncs the log up to what is visible now. Only the leader comes here.
+    fn sync_log(&self) -> Result<()> {
+        let (job, reached) = {
+            let mut committing = self.lock_commit();
+            self.latch.check()?;
+            self.group.due.store(0, Relaxed);
+            (committing.log()?.begin_sync()?, committing.next_seqno - 1)
+        };
+        let position = job.run()?;
+        self.lock_commit().log()?.finish_sync(position);
+        self.raise_durable(reached);
+        self.counters.syncs.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Syncs for ticketed writers, and for interval writers whose time has come.
+    pub(crate) fn sync_one(&self) -> Result<bool> {
+        let ticketed = self.group.ticketed();
+        let due = self.sync_due_in().is_some_and(|wait| wait.is_zero());
+        if ticketed <= self.durable() && !due {
+            return Ok(false);
+        }
+        if self.visible() <= self.durable() {
+            self.group.due.store(0, Relaxed);
+            return Ok(false);
+        }
+        self.wait_durable(self.visible())?;
+        Ok(true)
+    }
+
+    /// Bytes that were written and are not durable yet: what a ticketed writer may add to.
+    pub(crate) fn pending_writes(&self) -> u64 {
+        self.visible().saturating_sub(self.durable())
+    }
+}

@@ -1,0 +1,289 @@
+//! A store as its users hold it.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError},
+};
+
+use crate::{
+    background::Duty,
+    batch::Batch,
+    environment::Environment,
+    error::{Error, Result},
+    key::SeqNo,
+    keyspace::{Keyspace, State, Tree},
+    manifest::Change,
+    options::{Durability, Options},
+    recovery::{self, RecoveryReport},
+    snapshot::Snapshot,
+    stats::Stats,
+    store::Store,
+    version::Version,
+};
+
+/// Log bytes up to which closing leaves what is in memtables to the log.
+const CLOSE_LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// A store: named keyspaces, written together in one order. Clones are the same store.
+///
+/// The store is closed when its last handle is dropped, keyspaces and snapshots included, or by
+/// `close`.
+#[derive(Clone)]
+pub struct Db {
+    store: Arc<Store>,
+}
+
+impl Db {
+    /// Opens the store in the directory `path`, making it if there is none.
+    pub fn open(environment: &Environment, path: impl AsRef<Path>, options: Options) -> Result<Db> {
+        Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
+    }
+
+    /// The keyspace of this name, made durably if there is none.
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        Store::check_name(name)?;
+        if let Some(tree) = self.store.find_tree(name) {
+            return Ok(Keyspace::new(Arc::clone(&self.store), tree));
+        }
+        let tree = self.store.create_tree(name)?;
+        Ok(Keyspace::new(Arc::clone(&self.store), tree))
+    }
+
+    /// The keyspace of this name, if there is one.
+    pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
+        let tree = self.store.find_tree(name)?;
+        Some(Keyspace::new(Arc::clone(&self.store), tree))
+    }
+
+    /// The names of all keyspaces, in order.
+    pub fn keyspaces(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.store.trees().iter().map(|tree| tree.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// Removes a keyspace and everything in it, durably. Its memory and its files are given back as
+    /// soon as the reads on it that are under way have ended.
+    pub fn drop_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
+        if !Arc::ptr_eq(keyspace.store(), &self.store) {
+            return Err(Error::Invalid {
+                field: "keyspace",
+                what: "belongs to another store".into(),
+            });
+        }
+        self.store.drop_tree(keyspace.tree())
+    }
+
+    /// Writes a batch with the store's durability. Returns its last sequence number.
+    pub fn write(&self, batch: Batch) -> Result<SeqNo> {
+        self.store.write_batch(&batch, self.store.options.durability)
+    }
+
+    /// Writes a batch with a durability of its own.
+    pub fn write_with(&self, batch: Batch, durability: Durability) -> Result<SeqNo> {
+        self.store.write_batch(&batch, durability)
+    }
+
+    /// Writes a batch without waiting for anything: it is visible when this returns, and durable when
+    /// the ticket says so. A sync thread works for those who do not wait. Answers `Error::Busy` when
+    /// the store is behind.
+    pub fn write_ticketed(&self, batch: Batch) -> Result<Ticket> {
+        let seqno = self.store.write_ticketed(&batch)?;
+        Ok(Ticket { store: Arc::clone(&self.store), seqno })
+    }
+
+    /// Calls `listener` after every sync with the write up to which everything is durable, or with the
+    /// reason why there will be no more. It is called on the thread that led the sync and must not
+    /// wait.
+    pub fn on_durable(&self, listener: impl Fn(&Result<SeqNo>) + Send + Sync + 'static) {
+        let mut listeners = self.store.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(Arc::new(listener));
+    }
+
+    /// Makes everything visible durable. Returns the last durable write.
+    pub fn sync(&self) -> Result<SeqNo> {
+        self.store.sync()
+    }
+
+    /// The last write that reads see.
+    pub fn visible(&self) -> SeqNo {
+        self.store.visible()
+    }
+
+    /// The last write that a power cut cannot take.
+    pub fn durable(&self) -> SeqNo {
+        self.store.durable()
+    }
+
+    /// A view of this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.store)
+    }
+
+    /// Writes every memtable to a table. Returns when that is done.
+    pub fn flush(&self) -> Result<()> {
+        self.store.flush_all()
+    }
+
+    /// Flushes, and returns when no compaction is due.
+    pub fn settle(&self) -> Result<()> {
+        self.store.flush_all()?;
+        while self.store.compact_one_or_fail()? {}
+        self.store.empty_trash()
+    }
+
+    /// What the store has done and holds.
+    pub fn stats(&self) -> Stats {
+        self.store.stats()
+    }
+
+    /// What opening found.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.store.report
+    }
+
+    /// Why writes are refused, if they are.
+    pub fn check_writable(&self) -> Result<()> {
+        self.store.latch.check()
+    }
+
+    /// Ends the store cleanly: everything written is durable, and opening will be quick. Other handles
+    /// answer `Error::Closed` to writes from now on.
+    pub fn close(self) -> Result<()> {
+        self.store.shut_down()
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("dir", &self.store.dir).finish_non_exhaustive()
+    }
+}
+
+/// A write that was not waited for.
+#[derive(Debug)]
+pub struct Ticket {
+    store: Arc<Store>,
+    seqno: SeqNo,
+}
+
+impl Ticket {
+    /// The write's last sequence number.
+    pub fn seqno(&self) -> SeqNo {
+        self.seqno
+    }
+
+    /// Whether a power cut can no longer take the write.
+    pub fn is_durable(&self) -> bool {
+        self.seqno <= self.store.durable()
+    }
+
+    /// Returns when the write is durable.
+    pub fn wait(&self) -> Result<()> {
+        self.store.wait_durable(self.seqno)
+    }
+}
+
+impl Store {
+    fn find_tree(&self, name: &str) -> Option<Arc<Tree>> {
+        self.lock_trees().values().find(|tree| tree.name == name).cloned()
+    }
+
+    fn create_tree(&self, name: &str) -> Result<Arc<Tree>> {
+        self.latch.check()?;
+        let mut manifest = self.lock_manifest();
+        if let Some(tree) = self.find_tree(name) {
+            return Ok(tree);
+        }
+        // What was written before must not be lost while this edit is kept.
+        self.sync()?;
+        let id = manifest.catalog.next_keyspace;
+        let change = Change::CreateKeyspace { keyspace: id, name: name.into() };
+        manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+        self.note_edit(manifest.last_edit());
+        let version = Arc::new(Version::default());
+        let state = State { active: Arc::new(self.fresh_memtable()), frozen: Vec::new(), version };
+        let tree = Arc::new(Tree::new(id, name.into(), state));
+        self.lock_trees().insert(id, Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {
+        self.latch.check()?;
+        let mut manifest = self.lock_manifest();
+        tree.check_there()?;
+        {
+            // No write comes in between its mark and the sync.
+            let _committing = self.lock_commit();
+            tree.mark_dropped();
+        }
+        self.sync()?;
+        let change = Change::DropKeyspace { keyspace: tree.id };
+        manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+        self.note_edit(manifest.last_edit());
+        self.lock_trees().remove(&tree.id);
+        let fresh = Arc::new(self.fresh_memtable());
+        tree.change_state(|state| {
+            state.version.tables().for_each(|file| file.mark_obsolete());
+            State { active: fresh, frozen: Vec::new(), version: Arc::new(Version::default()) }
+        });
+        drop(manifest);
+        self.measure_pile();
+        self.environment.signal(Duty::Prepare);
+        Ok(())
+    }
+
+    /// Freezes every memtable and flushes until none is left.
+    fn flush_all(&self) -> Result<()> {
+        self.latch.check()?;
+        {
+            let _committing = self.lock_commit();
+            self.trees().iter().for_each(|tree| self.freeze(tree));
+        }
+        loop {
+            match self.flush_one() {
+                Ok(true) => {}
+                Ok(false) => return self.latch.check(),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    fn compact_one_or_fail(&self) -> Result<bool> {
+        self.latch.check()?;
+        self.compact_one().map_err(|error| self.fail(error))
+    }
+
+    /// Ends the store cleanly if it may still write, and gives up the lock.
+    pub(crate) fn shut_down(&self) -> Result<()> {
+        let outcome = match self.latch.check() {
+            Err(Error::Closed) => return Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.end_cleanly(),
+        };
+        self.latch.shut(&self.dir, Error::Closed);
+        self.lock_commit().log = None;
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        outcome
+    }
+
+    fn end_cleanly(&self) -> Result<()> {
+        if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
+            self.flush_all()?;
+        }
+        // Whatever runs behind the store ends before the log does.
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.empty_trash()?;
+        let _manifest = self.lock_manifest();
+        let reached = self.visible();
+        let log = self.lock_commit().log.take();
+        let Some(log) = log else { return Ok(()) };
+        let closed = log.close().map_err(|error| self.fail(error));
+        self.latch.shut(&self.dir, Error::Closed);
+        closed?;
+        self.raise_durable(reached);
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Frozen memtables become tables.
+//!
+//! 1. The log is synced up to a table's highest sequence number before the table is named by the
+//!    manifest: a crash never leaves a table newer than the log.
+//! 2. File, directory, manifest, in this order, are durable before readers see the table.
+//! 3. A keyspace's memtables are flushed oldest first.
+//! 4. A memtable leaves memory, and its part of the log its duty, only after that.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+};
+
+use crate::{
+    background::Duty,
+    compaction::VersionKeeper,
+    environment::Environment,
+    error::{Error, Result},
+    keyspace::{LoggedMemtable, State, Tree},
+    manifest::Change,
+    metadata::MetadataKeeper,
+    options::Compression,
+    store::Store,
+    table::{Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableWriter},
+    version::{LiveTable, Trash},
+};
+
+impl Store {
+    /// Flushes the frozen memtable that holds the oldest part of the log; false when there is none.
+    pub(crate) fn flush_one(&self) -> Result<bool> {
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.latch.check()?;
+        let oldest = |tree: &Arc<Tree>| {
+            let memtable = tree.state().frozen.last().map(Arc::clone)?;
+            Some((memtable.oldest_segment(), Arc::clone(tree), memtable))
+        };
+        let next = self.trees().iter().filter_map(oldest).min_by_key(|(segment, ..)| *segment);
+        let Some((_, tree, memtable)) = next else { return Ok(false) };
+        self.flush(&tree, &memtable)?;
+        Ok(true)
+    }
+
+    fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
+        let table = self.write_memtable(memtable)?;
+        self.wait_durable(memtable.newest_seqno())?;
+        let mut manifest = self.lock_manifest();
+        if tree.is_dropped() {
+            drop(manifest);
+            self.discard_table(table.as_ref());
+            return Ok(());
+        }
+        let mut changes =
+            vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
+        let file = table.map(|info| {
+            changes.push(Change::AddTable { keyspace: tree.id, level: 0, table: info.clone() });
+            self.table_file(info)
+        });
+        let log_start = self.log_start_without(memtable);
+        changes.push(Change::LogStart { segment: log_start });
+        manifest.commit(changes)?;
+        let edit = manifest.last_edit();
+        tree.change_state(|state| {
+            let mut frozen = state.frozen.clone();
+            frozen.retain(|known| !Arc::ptr_eq(known, memtable));
+            let added: Vec<_> = file.iter().map(|file| (0, Arc::clone(file))).collect();
+            let version = Arc::new(state.version.edited(&[], &added));
+            State { active: Arc::clone(&state.active), frozen, version }
+        });
+        drop(manifest);
+        self.counters.flushes.fetch_add(1, Relaxed);
+        self.release_log(log_start, edit)?;
+        self.measure_pile();
+        self.environment.signal(Duty::Compact);
+        Ok(())
+    }
+
+    /// Writes the table of a memtable and makes file and name durable. `None` when nothing is left of
+    /// it.
+    fn write_memtable(&self, memtable: &LoggedMemtable) -> Result<Option<TableInfo>> {
+        let boundaries = self.snapshots.boundaries(|| self.visible());
+        let mut keeper = VersionKeeper::new(boundaries);
+        let mut cursor = memtable.table.cursor();
+        cursor.seek_first();
+        if !cursor.valid() {
+            return Ok(None);
+        }
+        let mut writer = self.table_writer()?;
+        while cursor.valid() {
+            if keeper.keeps(cursor.key(), cursor.stamp()) {
+                writer.add(cursor.key(), cursor.stamp(), cursor.value())?;
+            }
+            cursor.next();
+        }
+        let info = writer.finish()?;
+        self.counters.flushed_bytes.fetch_add(info.bytes, Relaxed);
+        self.sync_dir()?;
+        Ok(Some(info))
+    }
+
+    /// A writer of a new table.
+    pub(crate) fn table_writer(&self) -> Result<TableWriter> {
+        let id = self.draw_table_id();
+        let vfs = self.environment.vfs();
+        let options = TableOptions {
+            block_bytes: self.options.block_bytes,
+            filter_bits_per_key: self.options.filter_bits_per_key,
+            codec: match self.options.compression {
+                Compression::None => Codec::Raw,
+                Compression::Lz4 => Codec::Lz4,
+            },
+        };
+        TableWriter::create(vfs.as_ref(), self.table_path(id), self.id, id, options)
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<()> {
+        self.environment.vfs().sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
+    }
+
+    /// A table as readers use it.
+    pub(crate) fn table_file(&self, info: TableInfo) -> Arc<LiveTable> {
+        let path = self.table_path(info.id);
+        live_table(&self.environment, self.id, path, info, &self.trash)
+    }
+
+    /// Removes a table that was written and never named.
+    pub(crate) fn discard_table(&self, info: Option<&TableInfo>) {
+        if let Some(info) = info {
+            self.trash.add(self.table_path(info.id), None);
+            self.environment.signal(Duty::Prepare);
+        }
+    }
+
+    /// The oldest segment that is needed once `flushed` is in a table.
+    pub(crate) fn log_start_without(&self, flushed: &Arc<LoggedMemtable>) -> u64 {
+        // The log's end first: who enters an empty memtable from here on does so at or behind it.
+        let end = self.lock_commit().log_end();
+        let oldest = |tree: &Arc<Tree>| {
+            let state = tree.state();
+            let kept = state.memtables().filter(|memtable| !Arc::ptr_eq(memtable, flushed));
+            kept.map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
+        };
+        self.trees().iter().map(oldest).min().unwrap_or(u64::MAX).min(end)
+    }
+
+    /// Tells the log which of its segments the manifest needs, and that it says so durably.
+    fn release_log(&self, log_start: u64, edit: u64) -> Result<()> {
+        let mut committing = self.lock_commit();
+        let log = committing.log()?;
+        log.set_manifest_edit(edit);
+        log.release_below(log_start);
+        drop(committing);
+        self.environment.signal(Duty::Prepare);
+        Ok(())
+    }
+
+    /// Tells the log that this edit of the manifest is durable.
+    pub(crate) fn note_edit(&self, edit: u64) {
+        if let Ok(log) = self.lock_commit().log() {
+            log.set_manifest_edit(edit);
+        }
+    }
+}
+
+/// A table as readers use it.
+pub(crate) fn live_table(
+    environment: &Environment,
+    store: u64,
+    path: PathBuf,
+    info: TableInfo,
+    trash: &Arc<Trash>,
+) -> Arc<LiveTable> {
+    let file = TableFile {
+        path: path.clone(),
+        store,
+        table: info.id,
+        bytes: info.bytes,
+        checksum: info.checksum,
+    };
+    let metadata = environment.metadata();
+    let charge: Arc<dyn MetaCharge> = Arc::<MetadataKeeper>::clone(metadata);
+    let vfs = Arc::clone(environment.vfs());
+    let table = Arc::new(Table::new(vfs, file, Arc::clone(environment.cache()), charge));
+    metadata.watch(&table);
+    Arc::new(LiveTable::new(table, info, path, Arc::clone(trash)))
+}

@@ -1,0 +1,163 @@
+//! What a store consists of, as the edits of its manifest say.
+//!
+//! 1. Applying the same edits in the same order gives the same catalog.
+//! 2. An edit that contradicts the catalog (a table added twice, removed while absent, out of place)
+//!    is refused: on disk it is damage.
+//! 3. Levels from 1 on hold tables that do not overlap.
+
+use std::collections::BTreeMap;
+
+use super::edit::{Change, Edit};
+use crate::{key::SeqNo, log::Position, table::TableInfo, version::LEVELS};
+
+/// One keyspace in the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeyspaceRecord {
+    pub(crate) name: String,
+    /// Every write up to here is in tables.
+    pub(crate) flushed: SeqNo,
+    /// By id; with the level each stands on.
+    pub(crate) tables: BTreeMap<u64, (u8, TableInfo)>,
+}
+
+/// What a store consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    /// Number of the last edit applied.
+    pub(crate) edit: u64,
+    pub(crate) next_table: u64,
+    pub(crate) next_keyspace: u32,
+    pub(crate) next_seqno: SeqNo,
+    pub(crate) log_start: u64,
+    pub(crate) log_durable: Option<Position>,
+    pub(crate) keyspaces: BTreeMap<u32, KeyspaceRecord>,
+}
+
+impl Catalog {
+    /// Applies `edit`, or says what in it contradicts the catalog; then the catalog is unusable.
+    pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
+        if edit.number <= self.edit && self.edit != 0 {
+            return Err(format!("edit {} follows edit {}", edit.number, self.edit));
+        }
+        for change in &edit.changes {
+            self.apply_change(change)?;
+        }
+        self.edit = edit.number;
+        Ok(())
+    }
+
+    fn apply_change(&mut self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::CreateKeyspace { keyspace, name } => {
+                let record = KeyspaceRecord { name: name.clone(), ..KeyspaceRecord::default() };
+                let taken = self.keyspaces.values().any(|known| known.name == *name);
+                if taken || self.keyspaces.insert(*keyspace, record).is_some() {
+                    return Err(format!("keyspace {keyspace} {name:?} is created twice"));
+                }
+                self.next_keyspace = self.next_keyspace.max(keyspace.saturating_add(1));
+            }
+            Change::DropKeyspace { keyspace } => {
+                if self.keyspaces.remove(keyspace).is_none() {
+                    return Err(format!("keyspace {keyspace} is dropped and does not exist"));
+                }
+            }
+            Change::AddTable { keyspace, level, table } => {
+                self.next_table = self.next_table.max(table.id.saturating_add(1));
+                self.record(*keyspace)?.add(*level, table)?;
+            }
+            Change::RemoveTable { keyspace, level, table } => {
+                match self.record(*keyspace)?.tables.remove(table) {
+                    Some((found, _)) if found == *level => {}
+                    _ => {
+                        return Err(format!(
+                            "table {table} is removed from level {level}, where it is not"
+                        ));
+                    }
+                }
+            }
+            Change::Flushed { keyspace, seqno } => {
+                let record = self.record(*keyspace)?;
+                record.flushed = record.flushed.max(*seqno);
+            }
+            Change::LogStart { segment } => self.log_start = self.log_start.max(*segment),
+            Change::LogDurable { position } => {
+                self.log_durable = self.log_durable.max(Some(*position));
+            }
+            Change::NextTable { table } => self.next_table = self.next_table.max(*table),
+            Change::NextKeyspace { keyspace } => {
+                self.next_keyspace = self.next_keyspace.max(*keyspace);
+            }
+            Change::NextSeqno { seqno } => self.next_seqno = self.next_seqno.max(*seqno),
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, keyspace: u32) -> Result<&mut KeyspaceRecord, String> {
+        self.keyspaces
+            .get_mut(&keyspace)
+            .ok_or_else(|| format!("keyspace {keyspace} does not exist"))
+    }
+
+    /// The whole catalog as the changes that make it from nothing.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let mut changes = vec![
+            Change::NextTable { table: self.next_table },
+            Change::NextKeyspace { keyspace: self.next_keyspace },
+            Change::NextSeqno { seqno: self.next_seqno },
+            Change::LogStart { segment: self.log_start },
+        ];
+        changes.extend(self.log_durable.map(|position| Change::LogDurable { position }));
+        for (id, record) in &self.keyspaces {
+            let keyspace = *id;
+            changes.push(Change::CreateKeyspace { keyspace, name: record.name.clone() });
+            changes.push(Change::Flushed { keyspace, seqno: record.flushed });
+            for (level, table) in record.tables.values() {
+                changes.push(Change::AddTable { keyspace, level: *level, table: table.clone() });
+            }
+        }
+        changes
+    }
+
+    /// Says which tables overlap on a level where none may.
+    pub(crate) fn verify(&self) -> Result<(), String> {
+        for record in self.keyspaces.values() {
+            let mut tables: Vec<_> =
+                record.tables.values().filter(|(level, _)| *level != 0).collect();
+            tables.sort_by(|(a_level, a), (b_level, b)| {
+                (a_level, &a.first_key).cmp(&(b_level, &b.first_key))
+            });
+            for pair in tables.windows(2) {
+                let ((level, table), (next_level, next)) = (pair[0], pair[1]);
+                if level == next_level && next.first_key <= table.last_key {
+                    return Err(format!(
+                        "tables {} and {} overlap on level {level}",
+                        table.id, next.id
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every table with the keyspace and level it belongs to.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (u32, u8, &TableInfo)> {
+        self.keyspaces.iter().flat_map(|(id, record)| {
+            record.tables.values().map(|(level, table)| (*id, *level, table))
+        })
+    }
+}
+
+impl KeyspaceRecord {
+    fn add(&mut self, level: u8, table: &TableInfo) -> Result<(), String> {
+        if LEVELS <= usize::from(level) {
+            return Err(format!("table {} stands on level {level}", table.id));
+        }
+        if table.last_key < table.first_key || table.entries == 0 {
+            return Err(format!("table {} has no keys", table.id));
+        }
+        match self.tables.insert(table.id, (level, table.clone())) {
+            None => Ok(()),
+            Some(_) => Err(format!("table {} is added twice", table.id)),
+        }
+    }
+}

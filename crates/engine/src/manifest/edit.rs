@@ -1,0 +1,259 @@
+//! One step in the life of a store: what an edit changes, and its bytes.
+//!
+//! Byte layout: `docs/format/manifest.md`.
+//!
+//! 1. `decode(encode(edit)) == edit`.
+//! 2. Bytes that are no edit give `None`; nothing is guessed.
+
+use crate::{key::SeqNo, log::Position, table::TableInfo};
+
+/// One thing that an edit changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A keyspace of this number and name exists from now on.
+    CreateKeyspace { keyspace: u32, name: String },
+    /// The keyspace and all its tables are gone.
+    DropKeyspace { keyspace: u32 },
+    /// A table joins a level.
+    AddTable { keyspace: u32, level: u8, table: TableInfo },
+    /// A table leaves a level.
+    RemoveTable { keyspace: u32, level: u8, table: u64 },
+    /// Every write to the keyspace up to this number is in tables.
+    Flushed { keyspace: u32, seqno: SeqNo },
+    /// Segments below this number are not needed.
+    LogStart { segment: u64 },
+    /// The log was synced up to here.
+    LogDurable { position: Position },
+    /// The next table gets at least this number.
+    NextTable { table: u64 },
+    /// The next keyspace gets at least this number.
+    NextKeyspace { keyspace: u32 },
+    /// The next write gets at least this number.
+    NextSeqno { seqno: SeqNo },
+}
+
+/// Changes that happen together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// The place of this edit among all edits of the store.
+    pub(crate) number: u64,
+    pub(crate) changes: Vec<Change>,
+}
+
+const CREATE_KEYSPACE: u8 = 1;
+const DROP_KEYSPACE: u8 = 2;
+const ADD_TABLE: u8 = 3;
+const REMOVE_TABLE: u8 = 4;
+const FLUSHED: u8 = 5;
+const LOG_START: u8 = 6;
+const LOG_DURABLE: u8 = 7;
+const NEXT_TABLE: u8 = 8;
+const NEXT_KEYSPACE: u8 = 9;
+const NEXT_SEQNO: u8 = 10;
+
+impl Edit {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(64 * (1 + self.changes.len()));
+        put_number(&mut bytes, self.number);
+        for change in &self.changes {
+            encode_change(&mut bytes, change);
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Edit> {
+        let mut rest = Reader { bytes };
+        let mut edit = Edit { number: rest.number()?, changes: Vec::new() };
+        while !rest.bytes.is_empty() {
+            edit.changes.push(decode_change(&mut rest)?);
+        }
+        Some(edit)
+    }
+}
+
+fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
+    let mut numbers = |tag: u8, values: &[u64]| {
+        bytes.push(tag);
+        for value in values {
+            put_number(bytes, *value);
+        }
+    };
+    match change {
+        Change::CreateKeyspace { keyspace, name } => {
+            numbers(CREATE_KEYSPACE, &[u64::from(*keyspace)]);
+            put_bytes(bytes, name.as_bytes());
+        }
+        Change::DropKeyspace { keyspace } => numbers(DROP_KEYSPACE, &[u64::from(*keyspace)]),
+        Change::AddTable { keyspace, level, table } => {
+            numbers(
+                ADD_TABLE,
+                &[
+                    u64::from(*keyspace),
+                    u64::from(*level),
+                    table.id,
+                    table.bytes,
+                    table.entries,
+                    table.tombstones,
+                    table.seqno_min,
+                    table.seqno_max,
+                    table.checksum,
+                ],
+            );
+            put_bytes(bytes, &table.first_key);
+            put_bytes(bytes, &table.last_key);
+        }
+        Change::RemoveTable { keyspace, level, table } => {
+            numbers(REMOVE_TABLE, &[u64::from(*keyspace), u64::from(*level), *table]);
+        }
+        Change::Flushed { keyspace, seqno } => numbers(FLUSHED, &[u64::from(*keyspace), *seqno]),
+        Change::LogStart { segment } => numbers(LOG_START, &[*segment]),
+        Change::LogDurable { position } => {
+            numbers(LOG_DURABLE, &[position.to_word()]);
+        }
+        Change::NextTable { table } => numbers(NEXT_TABLE, &[*table]),
+        Change::NextKeyspace { keyspace } => numbers(NEXT_KEYSPACE, &[u64::from(*keyspace)]),
+        Change::NextSeqno { seqno } => numbers(NEXT_SEQNO, &[*seqno]),
+    }
+}
+
+fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
+    let (tag, bytes) = rest.bytes.split_first()?;
+    rest.bytes = bytes;
+    Some(match *tag {
+        CREATE_KEYSPACE => Change::CreateKeyspace {
+            keyspace: rest.small()?,
+            name: String::from_utf8(rest.bytes()?).ok()?,
+        },
+        DROP_KEYSPACE => Change::DropKeyspace { keyspace: rest.small()? },
+        ADD_TABLE => Change::AddTable {
+            keyspace: rest.small()?,
+            level: u8::try_from(rest.number()?).ok()?,
+            table: TableInfo {
+                id: rest.number()?,
+                bytes: rest.number()?,
+                entries: rest.number()?,
+                tombstones: rest.number()?,
+                seqno_min: rest.number()?,
+                seqno_max: rest.number()?,
+                checksum: rest.number()?,
+                first_key: rest.bytes()?,
+                last_key: rest.bytes()?,
+            },
+        },
+        REMOVE_TABLE => Change::RemoveTable {
+            keyspace: rest.small()?,
+            level: u8::try_from(rest.number()?).ok()?,
+            table: rest.number()?,
+        },
+        FLUSHED => Change::Flushed { keyspace: rest.small()?, seqno: rest.number()? },
+        LOG_START => Change::LogStart { segment: rest.number()? },
+        LOG_DURABLE => Change::LogDurable { position: Position::from_word(rest.number()?) },
+        NEXT_TABLE => Change::NextTable { table: rest.number()? },
+        NEXT_KEYSPACE => Change::NextKeyspace { keyspace: rest.small()? },
+        NEXT_SEQNO => Change::NextSeqno { seqno: rest.number()? },
+        _ => return None,
+    })
+}
+
+/// Appends `value` seven bits a byte, the lowest first; the top bit says that more follow.
+fn put_number(bytes: &mut Vec<u8>, mut value: u64) {
+    while 0x80 <= value {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn put_bytes(bytes: &mut Vec<u8>, value: &[u8]) {
+    put_number(bytes, value.len() as u64);
+    bytes.extend_from_slice(value);
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return None;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn small(&mut self) -> Option<u32> {
+        u32::try_from(self.number()?).ok()
+    }
+
+    fn bytes(&mut self) -> Option<Vec<u8>> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (value, rest) = self.bytes.split_at_checked(len)?;
+        self.bytes = rest;
+        Some(value.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> TableInfo {
+        TableInfo {
+            id: 300,
+            bytes: 1 << 40,
+            entries: 9,
+            tombstones: 1,
+            seqno_min: 3,
+            seqno_max: u64::MAX,
+            checksum: 1 << 63,
+            first_key: vec![],
+            last_key: vec![0xff; 200],
+        }
+    }
+
+    fn one_of_each() -> Edit {
+        let changes = vec![
+            Change::CreateKeyspace { keyspace: 1, name: "näme".into() },
+            Change::DropKeyspace { keyspace: u32::MAX },
+            Change::AddTable { keyspace: 1, level: 6, table: table() },
+            Change::RemoveTable { keyspace: 1, level: 0, table: 12 },
+            Change::Flushed { keyspace: 1, seqno: 128 },
+            Change::LogStart { segment: 127 },
+            Change::LogDurable { position: Position::new(5, 1 << 31) },
+            Change::NextTable { table: 16_384 },
+            Change::NextKeyspace { keyspace: 2 },
+            Change::NextSeqno { seqno: 77 },
+        ];
+        Edit { number: 42, changes }
+    }
+
+    #[test]
+    fn an_edit_comes_back_as_it_went_in() {
+        assert_eq!(Edit::decode(&one_of_each().encode()), Some(one_of_each()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_edit_never_panic() {
+        let bytes = one_of_each().encode();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                Edit::decode(&flipped);
+            }
+            Edit::decode(&bytes[..at]);
+        }
+        assert_eq!(Edit::decode(&[0, 99]), None, "an unknown change");
+        assert_eq!(Edit::decode(&[0xff; 11]), None, "a number beyond 64 bits");
+    }
+}

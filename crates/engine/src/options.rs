@@ -1,0 +1,135 @@
+//! How a store behaves, as values that a file could hold.
+//!
+//! 1. Every field has a default that is safe; `Options::default()` always validates.
+//! 2. A value out of its bounds is refused by `validate`, which names the field and the bound; it is
+//!    never clipped in silence.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After it would survive a power cut: one sync of the log for all who wait.
+    Sync,
+    /// After the kernel has it: survives the end of the process, not a power cut.
+    Os,
+    /// As `Os`, and the store syncs by itself at least every `Options::interval`.
+    Interval,
+}
+
+/// How blocks of tables are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// LZ4, where it saves an eighth or more.
+    Lz4,
+}
+
+/// How a store behaves. Things that act (disk, clock, threads) belong to the `Environment`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When writes that do not say otherwise are acknowledged. Default `Sync`.
+    pub durability: Durability,
+    /// The longest time between syncs under `Durability::Interval`. Default 100 ms, 1 ms to 1 h.
+    pub interval: Duration,
+    /// Make the directory and an empty store when there is none. Default true.
+    pub create_if_missing: bool,
+    /// Memory a memtable takes before it is flushed: more means fewer flushes and a longer recovery.
+    /// The memory budget may make it less. Default 64 MiB, 4 KiB to 1 GiB.
+    pub memtable_bytes_max: u64,
+    /// Entries a memtable takes before it is flushed; `None` leaves it to the bytes. At least 1.
+    pub memtable_entries_max: Option<u64>,
+    /// Log bytes beyond which the memtable that holds the oldest is flushed: more means fewer small
+    /// flushes and a longer recovery. Default 0: twice a memtable, at most 256 MiB.
+    pub log_bytes_max: u64,
+    /// Length of a log segment. Default 16 MiB, 16 KiB to 256 MiB.
+    pub segment_bytes: u64,
+    /// Bytes of entries a table's block holds before compression. Default 4 KiB, 128 B to 64 KiB.
+    pub block_bytes: u32,
+    /// Length at which compaction begins another table. Default 32 MiB, 4 KiB to 1 GiB.
+    pub table_bytes_max: u64,
+    /// Bytes of the first leveled level; each further one holds ten times as much. Default 256 MiB, at
+    /// least 4 KiB.
+    pub level_bytes_base: u64,
+    /// Tables at level 0 that make a compaction due. Default 4, 1 to 64.
+    pub level0_tables_max: usize,
+    /// Filter bits per key: 10 gives one false positive in a hundred, 0 turns filters off. At most 32.
+    pub filter_bits_per_key: u8,
+    /// How blocks are compressed. Default LZ4.
+    pub compression: Compression,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            durability: Durability::Sync,
+            interval: Duration::from_millis(100),
+            create_if_missing: true,
+            memtable_bytes_max: 64 << 20,
+            memtable_entries_max: None,
+            log_bytes_max: 0,
+            segment_bytes: 16 << 20,
+            block_bytes: 4 << 10,
+            table_bytes_max: 32 << 20,
+            level_bytes_base: 256 << 20,
+            level0_tables_max: 4,
+            filter_bits_per_key: 10,
+            compression: Compression::Lz4,
+        }
+    }
+}
+
+impl Options {
+    /// Refuses values out of their bounds, naming the field and the bound.
+    pub fn validate(&self) -> Result<()> {
+        let interval = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
+        within("interval (ms)", interval, 1, 3_600_000)?;
+        within("memtable_bytes_max", self.memtable_bytes_max, 4 << 10, 1 << 30)?;
+        within("memtable_entries_max", self.memtable_entries_max.unwrap_or(1), 1, u64::MAX)?;
+        if self.log_bytes_max != 0 {
+            within("log_bytes_max", self.log_bytes_max, 16 << 10, 64 << 30)?;
+        }
+        within("segment_bytes", self.segment_bytes, 16 << 10, 256 << 20)?;
+        within("block_bytes", self.block_bytes.into(), 128, 64 << 10)?;
+        within("table_bytes_max", self.table_bytes_max, 4 << 10, 1 << 30)?;
+        within("level_bytes_base", self.level_bytes_base, 4 << 10, 1 << 50)?;
+        within("level0_tables_max", self.level0_tables_max as u64, 1, 64)?;
+        within("filter_bits_per_key", self.filter_bits_per_key.into(), 0, 32)
+    }
+
+    /// The log's bound, derived when it was left to us.
+    pub(crate) fn log_bytes_bound(&self) -> u64 {
+        match self.log_bytes_max {
+            0 => (2 * self.memtable_bytes_max).min(256 << 20).max(2 * self.segment_bytes),
+            given => given,
+        }
+    }
+}
+
+/// Refuses `value` outside `least..=most`.
+pub(crate) fn within(field: &'static str, value: u64, least: u64, most: u64) -> Result<()> {
+    if least <= value && value <= most {
+        return Ok(());
+    }
+    Err(Error::Invalid { field, what: format!("is {value}, and must be {least} to {most}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        Options::default().validate().unwrap();
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_names_its_field_and_bound() {
+        let options = Options { block_bytes: 1, ..Options::default() };
+        let text = options.validate().unwrap_err().to_string();
+        assert_eq!(text, "`block_bytes` is 1, and must be 128 to 65536");
+    }
+}

@@ -1,0 +1,126 @@
+//! Views of a store at one moment.
+//!
+//! A snapshot is a sequence number that compaction respects; it holds no table and no memtable.
+//!
+//! 1. While a snapshot lives, the newest version at or below its number of every key stays readable.
+//! 2. Taking one and asking for the list of them exclude each other: compaction never misses one that
+//!    is at or below the watermark it saw.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::RangeBounds,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    error::Result,
+    iter::{Bounds, Cursor, Iter, View},
+    key::SeqNo,
+    keyspace::Keyspace,
+    read::ReadFrom,
+    store::Store,
+    value::Value,
+};
+
+/// The snapshots of a store that are alive.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    counts: Mutex<BTreeMap<SeqNo, usize>>,
+}
+
+impl Snapshots {
+    /// Takes one at whatever `visible` says under the lock.
+    pub(crate) fn take(&self, visible: impl FnOnce() -> SeqNo) -> SeqNo {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let seqno = visible();
+        *counts.entry(seqno).or_default() += 1;
+        seqno
+    }
+
+    pub(crate) fn release(&self, seqno: SeqNo) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&seqno) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&seqno);
+            }
+        }
+    }
+
+    /// The numbers that readers may ask for, ascending: every snapshot, and last the watermark.
+    pub(crate) fn boundaries(&self, visible: impl FnOnce() -> SeqNo) -> Vec<SeqNo> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let visible = visible();
+        let mut seqnos: Vec<SeqNo> = counts.keys().copied().collect();
+        if seqnos.last() != Some(&visible) {
+            seqnos.push(visible);
+        }
+        seqnos
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+}
+
+/// A view of a store at one moment. What is written later does not show; what it shows stays.
+pub struct Snapshot {
+    store: Arc<Store>,
+    seqno: SeqNo,
+}
+
+impl Snapshot {
+    pub(crate) fn take(store: &Arc<Store>) -> Snapshot {
+        let seqno = store.snapshots.take(|| store.visible());
+        Snapshot { store: Arc::clone(store), seqno }
+    }
+
+    /// The last write that this view shows.
+    pub fn seqno(&self) -> SeqNo {
+        self.seqno
+    }
+
+    /// The value `key` had then.
+    pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
+        self.store.get_at(keyspace.tree(), key, self.seqno, ReadFrom::Disk)
+    }
+
+    /// Walks all entries of then.
+    pub fn iter(&self, keyspace: &Keyspace) -> Result<Iter> {
+        Iter::open(&self.store, keyspace.tree(), Some(self.seqno), Bounds::all())
+    }
+
+    /// Walks the entries of then whose keys lie within `bounds`.
+    pub fn range<K: AsRef<[u8]>>(
+        &self,
+        keyspace: &Keyspace,
+        bounds: impl RangeBounds<K>,
+    ) -> Result<Iter> {
+        Iter::open(&self.store, keyspace.tree(), Some(self.seqno), Bounds::of(bounds))
+    }
+
+    /// Walks the entries of then whose keys begin with `prefix`.
+    pub fn prefix(&self, keyspace: &Keyspace, prefix: &[u8]) -> Result<Iter> {
+        let bounds = Bounds::of_prefix(prefix);
+        Iter::open(&self.store, keyspace.tree(), Some(self.seqno), bounds)
+    }
+
+    /// A cursor over all entries of then.
+    pub fn cursor(&self, keyspace: &Keyspace) -> Result<Cursor> {
+        let view = View::open(&self.store, keyspace.tree(), Some(self.seqno))?;
+        Ok(Cursor::open(view, Bounds::all()))
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.store.snapshots.release(self.seqno);
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("seqno", &self.seqno).finish_non_exhaustive()
+    }
+}

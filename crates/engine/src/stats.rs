@@ -1,0 +1,137 @@
+//! What a store has done and holds, in numbers.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::{admission::delay_for, budget::Share, key::SeqNo, store::Store, version::LEVELS};
+
+/// What is counted as it happens.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) syncs: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) flushed_bytes: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compacted_bytes_read: AtomicU64,
+    pub(crate) compacted_bytes_written: AtomicU64,
+    pub(crate) tables_moved: AtomicU64,
+    pub(crate) stalled_nanos: AtomicU64,
+    /// How high level 0 is piled, as the bits of a float; see `admission.rs`.
+    pub(crate) pile: AtomicU64,
+    /// Delay that writers owe and have not paid, in nanoseconds.
+    owed_nanos: AtomicU64,
+}
+
+impl Counters {
+    /// Adds the delay of one write to what is owed. Returns what to pay now: nothing, or all of it.
+    pub(crate) fn delay(&self, bytes: usize, pile: f64) -> Duration {
+        if pile <= 0.0 {
+            return Duration::ZERO;
+        }
+        let nanos = delay_for(bytes, pile).as_nanos() as u64;
+        let owed = self.owed_nanos.fetch_add(nanos, Relaxed) + nanos;
+        if owed < 1_000_000 {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.owed_nanos.swap(0, Relaxed))
+    }
+}
+
+/// What a store has done since it was opened, and what it holds now.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// The last write that reads see.
+    pub visible: SeqNo,
+    /// The last write that a power cut cannot take.
+    pub durable: SeqNo,
+    /// Keyspaces there are.
+    pub keyspaces: usize,
+    /// Snapshots alive.
+    pub snapshots: usize,
+    /// Entries in memtables, versions and deletions counted.
+    pub memtable_entries: u64,
+    /// Memory of all memtables of the environment.
+    pub memtable_bytes: u64,
+    /// Memtables that wait for their flush.
+    pub memtables_frozen: usize,
+    /// Entries in tables, versions and deletions counted.
+    pub table_entries: u64,
+    /// Deletions in tables.
+    pub table_tombstones: u64,
+    /// Tables on each level.
+    pub level_tables: [usize; LEVELS],
+    /// Bytes of tables on each level.
+    pub level_bytes: [u64; LEVELS],
+    /// Bytes of the log from its oldest needed segment on.
+    pub log_bytes: u64,
+    /// Times the log was synced.
+    pub syncs: u64,
+    /// Memtables flushed, and the bytes of the tables made of them.
+    pub flushes: u64,
+    /// Bytes written by flushes.
+    pub flushed_bytes: u64,
+    /// Compactions done.
+    pub compactions: u64,
+    /// Bytes read by compactions.
+    pub compacted_bytes_read: u64,
+    /// Bytes written by compactions.
+    pub compacted_bytes_written: u64,
+    /// Tables that went a level down without being rewritten.
+    pub tables_moved: u64,
+    /// Time that writers were made to wait.
+    pub stalled: Duration,
+    /// Memory of cached blocks, for the whole environment.
+    pub cache_bytes: u64,
+    /// Blocks found in the cache, for the whole environment.
+    pub cache_hits: u64,
+    /// Blocks looked for in vain, for the whole environment.
+    pub cache_misses: u64,
+    /// Memory of tables' indexes and filters, for the whole environment.
+    pub metadata_bytes: u64,
+}
+
+impl Store {
+    pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        let budget = self.environment.budget();
+        let cache = self.cache().stats();
+        let mut stats = Stats {
+            visible: self.visible(),
+            durable: self.durable(),
+            snapshots: self.snapshots.len(),
+            memtable_bytes: budget.used_bytes(Share::Memtables),
+            log_bytes: self.lock_commit().log_bytes(),
+            syncs: counters.syncs.load(Relaxed),
+            flushes: counters.flushes.load(Relaxed),
+            flushed_bytes: counters.flushed_bytes.load(Relaxed),
+            compactions: counters.compactions.load(Relaxed),
+            compacted_bytes_read: counters.compacted_bytes_read.load(Relaxed),
+            compacted_bytes_written: counters.compacted_bytes_written.load(Relaxed),
+            tables_moved: counters.tables_moved.load(Relaxed),
+            stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),
+            cache_bytes: cache.bytes,
+            cache_hits: cache.hits,
+            cache_misses: cache.misses,
+            metadata_bytes: budget.used_bytes(Share::Metadata),
+            ..Stats::default()
+        };
+        for tree in self.trees() {
+            let state = tree.state();
+            stats.keyspaces += 1;
+            stats.memtables_frozen += state.frozen.len();
+            stats.memtable_entries +=
+                state.memtables().map(|memtable| memtable.table.len()).sum::<u64>();
+            for (level, tables) in state.version.levels.iter().enumerate() {
+                stats.level_tables[level] += tables.tables().len();
+                stats.level_bytes[level] += tables.bytes();
+                for file in tables.tables() {
+                    stats.table_entries += file.info.entries;
+                    stats.table_tombstones += file.info.tombstones;
+                }
+            }
+        }
+        stats
+    }
+}

@@ -1,0 +1,260 @@
+//! One open store: what all its handles share.
+//!
+//! Locks, in the order in which one thread may hold several:
+//!
+//! ```text
+//! flushing, compacting   one unit of that work at a time
+//!   manifest             which tables exist; held while an edit is synced
+//!     commit             the log's end and the next sequence number; held for microseconds
+//!       trees, Tree::state_change, snapshots, group: leaves, nothing is taken under them
+//! ```
+//!
+//! 1. Readers take none of the upper four.
+//! 2. `durable <= visible < next`, and each only grows.
+//! 3. Every write to the disk that fails shuts the latch; afterwards nothing is acknowledged.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
+
+use olivine_vfs::Guard;
+
+use crate::{
+    background::Duty,
+    cache::BlockCache,
+    commit::{Committing, Group, Listener},
+    environment::Environment,
+    error::{Error, Result},
+    key::SeqNo,
+    keyspace::Tree,
+    latch::Latch,
+    log::Pool,
+    manifest::{Manifest, remove_if_there},
+    options::Options,
+    recovery::RecoveryReport,
+    snapshot::Snapshots,
+    stats::Counters,
+    version::Trash,
+};
+
+/// One open store.
+pub(crate) struct Store {
+    pub(crate) environment: Environment,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    /// Memtable bytes at which one is frozen: the option, or what the budget leaves.
+    pub(crate) memtable_bytes_max: u64,
+    /// Drawn when the store was made; every checksum is bound to it.
+    pub(crate) id: u64,
+    pub(crate) latch: Latch,
+    pub(crate) commit: Mutex<Committing>,
+    /// The log's segments that wait, for the background: worked on without the commit lock.
+    pub(crate) log_pool: Arc<Pool>,
+    pub(crate) group: Group,
+    pub(crate) listeners: Mutex<Vec<Listener>>,
+    visible: AtomicU64,
+    durable: AtomicU64,
+    pub(crate) next_table: AtomicU64,
+    pub(crate) trees: Mutex<BTreeMap<u32, Arc<Tree>>>,
+    pub(crate) manifest: Mutex<Manifest>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) flushing: Mutex<()>,
+    pub(crate) compacting: Mutex<()>,
+    pub(crate) trash: Arc<Trash>,
+    pub(crate) guard: Mutex<Option<Box<dyn Guard>>>,
+    pub(crate) counters: Counters,
+    pub(crate) report: RecoveryReport,
+}
+
+/// What opening found; the rest of a store is made from it.
+pub(crate) struct Parts {
+    pub(crate) environment: Environment,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) memtable_bytes_max: u64,
+    pub(crate) id: u64,
+    pub(crate) committing: Committing,
+    pub(crate) log_pool: Arc<Pool>,
+    pub(crate) last_seqno: SeqNo,
+    pub(crate) next_table: u64,
+    pub(crate) trees: BTreeMap<u32, Arc<Tree>>,
+    pub(crate) manifest: Manifest,
+    pub(crate) trash: Arc<Trash>,
+    pub(crate) guard: Box<dyn Guard>,
+    pub(crate) report: RecoveryReport,
+}
+
+impl Store {
+    pub(crate) fn new(parts: Parts) -> Store {
+        Store {
+            environment: parts.environment,
+            dir: parts.dir,
+            options: parts.options,
+            memtable_bytes_max: parts.memtable_bytes_max,
+            id: parts.id,
+            latch: Latch::default(),
+            commit: Mutex::new(parts.committing),
+            log_pool: parts.log_pool,
+            group: Group::default(),
+            listeners: Mutex::default(),
+            visible: AtomicU64::new(parts.last_seqno),
+            durable: AtomicU64::new(parts.last_seqno),
+            next_table: AtomicU64::new(parts.next_table),
+            trees: Mutex::new(parts.trees),
+            manifest: Mutex::new(parts.manifest),
+            snapshots: Snapshots::default(),
+            flushing: Mutex::new(()),
+            compacting: Mutex::new(()),
+            trash: parts.trash,
+            guard: Mutex::new(Some(parts.guard)),
+            counters: Counters::default(),
+            report: parts.report,
+        }
+    }
+
+    /// The last write that reads see.
+    pub(crate) fn visible(&self) -> SeqNo {
+        self.visible.load(Acquire)
+    }
+
+    /// The last write that a power cut cannot take.
+    pub(crate) fn durable(&self) -> SeqNo {
+        self.durable.load(Acquire)
+    }
+
+    pub(crate) fn set_visible(&self, seqno: SeqNo) {
+        self.visible.store(seqno, Release);
+    }
+
+    pub(crate) fn raise_durable(&self, seqno: SeqNo) {
+        self.durable.fetch_max(seqno, AcqRel);
+    }
+
+    pub(crate) fn cache(&self) -> &Arc<BlockCache> {
+        self.environment.cache()
+    }
+
+    pub(crate) fn lock_commit(&self) -> MutexGuard<'_, Committing> {
+        self.commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_manifest(&self) -> MutexGuard<'_, Manifest> {
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_trees(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Tree>>> {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every keyspace there is, by id.
+    pub(crate) fn trees(&self) -> Vec<Arc<Tree>> {
+        self.lock_trees().values().cloned().collect()
+    }
+
+    pub(crate) fn table_path(&self, table: u64) -> PathBuf {
+        self.dir.join(table_name(table))
+    }
+
+    pub(crate) fn draw_table_id(&self) -> u64 {
+        self.next_table.fetch_add(1, Relaxed)
+    }
+
+    /// No more writes, because of `error`; those who wait are told.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        let told = self.latch.shut(&self.dir, error);
+        self.group.wake_all();
+        self.announce(&Err(told.clone()));
+        told
+    }
+
+    /// Tells the listeners how far the log is durable, or that it will not be. No lock of the commit
+    /// path is held.
+    pub(crate) fn announce(&self, durable: &Result<SeqNo>) {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for listener in listeners {
+            listener(durable);
+        }
+    }
+
+    /// One unit of background work; false when there is none. Failures shut the latch.
+    pub(crate) fn work(&self, duty: Duty) -> bool {
+        if self.latch.is_shut() {
+            return false;
+        }
+        let outcome = match duty {
+            Duty::Flush => self.flush_one(),
+            Duty::Compact => self.compact_one(),
+            Duty::Prepare => self.prepare_one(),
+            Duty::Sync => self.sync_one(),
+        };
+        outcome.unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        })
+    }
+
+    /// Makes a log segment ahead of need, or removes what nobody needs.
+    fn prepare_one(&self) -> Result<bool> {
+        if !self.trash.is_empty() {
+            self.empty_trash()?;
+            return Ok(true);
+        }
+        if !self.log_pool.is_due() {
+            return Ok(false);
+        }
+        match self.log_pool.step() {
+            // A writer that needs the segment will say so to its caller.
+            Err(Error::Full { .. }) => Ok(false),
+            outcome => outcome,
+        }
+    }
+
+    /// Removes the files that the last reader has left.
+    pub(crate) fn empty_trash(&self) -> Result<()> {
+        let vfs = self.environment.vfs();
+        let files = self.trash.take();
+        let cached: Vec<u64> = files.iter().filter_map(|file| file.cache_id).collect();
+        if !cached.is_empty() {
+            self.cache().remove_tables(&cached);
+        }
+        for file in files {
+            remove_if_there(vfs.as_ref(), &file.path)?;
+        }
+        Ok(())
+    }
+
+    /// How long until the next interval sync is due; `None` when nothing waits for one.
+    pub(crate) fn sync_due_in(&self) -> Option<Duration> {
+        if self.latch.is_shut() {
+            return None;
+        }
+        self.group.interval_due_in(self.environment.now())
+    }
+}
+
+/// The name of a table's file.
+pub(crate) fn table_name(table: u64) -> String {
+    format!("table-{table:012}")
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shut_down().ok();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! Which tables hold a keyspace at one moment.
+//!
+//! A version never changes; a flush or compaction makes another one. Readers hold it as long as they
+//! read and no longer.
+//!
+//! 1. Level 0 lists tables newest first; they may overlap.
+//! 2. The tables of every other level are ordered by key and do not overlap.
+//! 3. For one key, what stands on a lower-numbered level (or earlier in level 0) is newer.
+//! 4. A table's file is removed after the manifest forgot it and the last version that names it died.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use crate::{
+    invariant::invariant,
+    key::prefix_word,
+    table::{Table, TableInfo},
+};
+
+/// Number of levels, level 0 included.
+pub(crate) const LEVELS: usize = 7;
+
+/// Files that nobody needs any more, to be removed by the background.
+#[derive(Debug, Default)]
+pub(crate) struct Trash {
+    files: Mutex<Vec<TrashedFile>>,
+    /// Whether there is any; looked at without the lock.
+    waits: AtomicBool,
+}
+
+/// A file to remove, and what the block cache knows it by.
+#[derive(Debug)]
+pub(crate) struct TrashedFile {
+    pub(crate) path: PathBuf,
+    pub(crate) cache_id: Option<u64>,
+}
+
+impl Trash {
+    pub(crate) fn add(&self, path: PathBuf, cache_id: Option<u64>) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.push(TrashedFile { path, cache_id });
+        self.waits.store(true, Relaxed);
+    }
+
+    pub(crate) fn take(&self) -> Vec<TrashedFile> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waits.store(false, Relaxed);
+        std::mem::take(&mut files)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.waits.load(Relaxed)
+    }
+}
+
+/// A table and what the manifest knows of it.
+#[derive(Debug)]
+pub(crate) struct LiveTable {
+    pub(crate) table: Arc<Table>,
+    pub(crate) info: TableInfo,
+    pub(crate) path: PathBuf,
+    obsolete: AtomicBool,
+    trash: Arc<Trash>,
+}
+
+impl LiveTable {
+    pub(crate) fn new(
+        table: Arc<Table>,
+        info: TableInfo,
+        path: PathBuf,
+        trash: Arc<Trash>,
+    ) -> LiveTable {
+        LiveTable { table, info, path, obsolete: AtomicBool::new(false), trash }
+    }
+
+    /// The manifest no longer names this table: its file goes with the last reader.
+    pub(crate) fn mark_obsolete(&self) {
+        self.obsolete.store(true, Relaxed);
+    }
+
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        self.info.first_key.as_slice() <= key && key <= self.info.last_key.as_slice()
+    }
+
+    pub(crate) fn overlaps(&self, first: &[u8], last: &[u8]) -> bool {
+        self.info.first_key.as_slice() <= last && first <= self.info.last_key.as_slice()
+    }
+}
+
+impl Drop for LiveTable {
+    fn drop(&mut self) {
+        if self.obsolete.load(Relaxed) {
+            self.trash.add(std::mem::take(&mut self.path), Some(self.table.cache_id()));
+        }
+    }
+}
+
+/// The tables of one level.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Level {
+    tables: Vec<Arc<LiveTable>>,
+    /// `prefix_word` of each table's last key; empty on level 0.
+    last_words: Vec<u64>,
+}
+
+impl Level {
+    /// A level of tables ordered by key.
+    pub(crate) fn ordered(tables: Vec<Arc<LiveTable>>) -> Level {
+        invariant!(tables.windows(2).all(|pair| pair[0].info.last_key < pair[1].info.first_key));
+        let last_words = tables.iter().map(|table| prefix_word(&table.info.last_key)).collect();
+        Level { tables, last_words }
+    }
+
+    pub(crate) fn tables(&self) -> &[Arc<LiveTable>] {
+        &self.tables
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tables.iter().map(|table| table.info.bytes).sum()
+    }
+
+    /// Index of the first table whose last key is at least `key`. Not for level 0.
+    pub(crate) fn seek(&self, key: &[u8]) -> usize {
+        let word = prefix_word(key);
+        let mut at = self.last_words.partition_point(|last| *last < word);
+        while self.tables.get(at).is_some_and(|table| table.info.last_key.as_slice() < key) {
+            at += 1;
+        }
+        at
+    }
+
+    /// The one table that may hold `key`. Not for level 0.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&Arc<LiveTable>> {
+        self.tables.get(self.seek(key)).filter(|table| table.info.first_key.as_slice() <= key)
+    }
+
+    /// The tables that overlap `first..=last`, in their order.
+    pub(crate) fn overlapping(&self, first: &[u8], last: &[u8]) -> Vec<Arc<LiveTable>> {
+        self.tables.iter().filter(|table| table.overlaps(first, last)).cloned().collect()
+    }
+}
+
+/// Which tables hold a keyspace at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Version {
+    pub(crate) levels: [Arc<Level>; LEVELS],
+}
+
+impl Version {
+    /// The version of these tables. Level 0 is put newest first.
+    pub(crate) fn new(tables: impl IntoIterator<Item = (usize, Arc<LiveTable>)>) -> Version {
+        let mut levels: [Vec<Arc<LiveTable>>; LEVELS] = Default::default();
+        for (level, table) in tables {
+            levels[level].push(table);
+        }
+        Version::of(levels)
+    }
+
+    fn of(mut levels: [Vec<Arc<LiveTable>>; LEVELS]) -> Version {
+        levels[0].sort_by_key(|table| std::cmp::Reverse((table.info.seqno_max, table.info.id)));
+        for tables in &mut levels[1..] {
+            tables.sort_by(|a, b| a.info.first_key.cmp(&b.info.first_key));
+        }
+        let mut index = 0;
+        let levels = levels.map(|tables| {
+            index += 1;
+            let level0 = index == 1;
+            Arc::new(if level0 {
+                Level { tables, last_words: Vec::new() }
+            } else {
+                Level::ordered(tables)
+            })
+        });
+        Version { levels }
+    }
+
+    /// This version without `removed` and with `added`.
+    pub(crate) fn edited(
+        &self,
+        removed: &[(usize, Arc<LiveTable>)],
+        added: &[(usize, Arc<LiveTable>)],
+    ) -> Version {
+        let mut levels = self.levels.each_ref().map(|level| level.tables.clone());
+        for (level, table) in removed {
+            let before = levels[*level].len();
+            levels[*level].retain(|known| !Arc::ptr_eq(known, table));
+            assert!(
+                levels[*level].len() + 1 == before,
+                "table {} is not on level {level}",
+                table.info.id
+            );
+        }
+        for (level, table) in added {
+            levels[*level].push(Arc::clone(table));
+        }
+        Version::of(levels)
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
+        self.levels.iter().flat_map(|level| level.tables.iter())
+    }
+
+    /// The highest level that holds a table, or 0.
+    pub(crate) fn deepest(&self) -> usize {
+        (0..LEVELS).rev().find(|level| !self.levels[*level].tables.is_empty()).unwrap_or(0)
+    }
+}
