@@ -217,19 +217,20 @@ impl Store {
         LoggedMemtable::new(self.environment.budget(), self.memtable_bytes_max)
     }
 
-    /// Freezes whatever holds the oldest records while the log is longer than its bound. Under the
-    /// commit lock, once a segment.
+    /// Freezes the memtable that holds the oldest records when the log is longer than its bound. One
+    /// that is frozen already is on its way. Under the commit lock, once a segment.
     fn bound_log(&self, committing: &Committing) {
         if committing.log_bytes() <= self.options.log_bytes_bound() {
             return;
         }
-        let oldest = self
-            .trees()
-            .into_iter()
-            .filter(|tree| !tree.state().active.table.is_empty())
-            .min_by_key(|tree| tree.state().active.oldest_segment());
-        if let Some(tree) = oldest
-            && tree.state().active.oldest_segment() < committing.log_end()
+        let oldest = |tree: &Tree| {
+            let state = tree.state();
+            state.memtables().map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
+        };
+        let laggard = self.trees().into_iter().min_by_key(|tree| oldest(tree));
+        if let Some(tree) = laggard
+            && tree.state().frozen.is_empty()
+            && oldest(&tree) < committing.log_end()
         {
             self.freeze(&tree);
         }

@@ -45,14 +45,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether no compaction is due.
-    pub(crate) fn is_compacted(&self) -> bool {
-        self.trees().iter().all(|tree| {
-            let compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
-            pick(&tree.state().version, &self.options, &compacted_to).is_none()
-        })
-    }
-
     fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
         let outputs = if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering::Acquire, Ordering::Release},
+        atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire},
     },
 };
 
@@ -35,16 +35,17 @@ impl Latch {
         }
     }
 
-    /// Shuts the latch because of `error`, and returns what callers are told from now on.
-    pub(crate) fn shut(&self, dir: &Path, error: Error) -> Error {
+    /// Shuts the latch because of `error`. Returns what callers are told from now on, and whether it
+    /// was this call that shut it.
+    pub(crate) fn shut(&self, dir: &Path, error: Error) -> (Error, bool) {
         let reason = match error {
             error if error.is_disk_full() => Error::Full { path: dir.into() },
             error @ (Error::Full { .. } | Error::Poisoned { .. } | Error::Closed) => error,
             error => Error::Poisoned { cause: full_text(&error) },
         };
         let told = self.reason.get_or_init(|| reason).clone();
-        self.shut.store(true, Release);
-        told
+        let first = !self.shut.swap(true, AcqRel);
+        (told, first)
     }
 
     pub(crate) fn is_shut(&self) -> bool {

@@ -171,9 +171,11 @@ impl Store {
 
     /// No more writes, because of `error`; those who wait are told.
     pub(crate) fn fail(&self, error: Error) -> Error {
-        let told = self.latch.shut(&self.dir, error);
-        self.group.wake_all();
-        self.announce(&Err(told.clone()));
+        let (told, first) = self.latch.shut(&self.dir, error);
+        if first {
+            self.group.wake_all();
+            self.announce(&Err(told.clone()));
+        }
         told
     }
 

@@ -113,9 +113,9 @@ impl Store {
                 }
                 self.group.done.notify_all();
                 drop(leading);
-                let announced = outcome.map(|_| self.durable());
-                self.announce(&announced);
-                announced?;
+                // A failure was announced when it shut the latch.
+                outcome?;
+                self.announce(&Ok(self.durable()));
                 return Ok(());
             }
             drop(leading);

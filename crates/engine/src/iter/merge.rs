@@ -51,10 +51,6 @@ impl Merge {
         }
     }
 
-    pub(crate) fn direction(&self) -> Direction {
-        self.direction
-    }
-
     pub(crate) fn valid(&self) -> bool {
         self.alive.get(self.winner).copied().unwrap_or(false)
     }

@@ -181,6 +181,8 @@ impl Pool {
                 return Ok(segment);
             }
             let number = state.draw()?;
+            // From now on: what the background finishes under an earlier number comes too late.
+            state.taken = number;
             let spare = state.spares.pop();
             // While the background is making a long one, a short one does for a moment.
             let usual = if state.making { self.options.first_bytes } else { state.next_bytes };
@@ -190,9 +192,7 @@ impl Pool {
             }
             (number, bytes, spare)
         };
-        let segment = self.make(number, bytes, spare)?;
-        self.lock().taken = segment.number;
-        Ok(segment)
+        self.make(number, bytes, spare)
     }
 
     /// Takes back segments that were taken and not written; `current` is the last one that was.
