@@ -10,6 +10,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
+use super::RECORD_BYTES_MAX;
 use crate::key::{SEQNO_MAX, SeqNo};
 
 /// Bytes of a frame before its payload.
@@ -46,27 +47,30 @@ pub(crate) fn bytes_on_disk(payload_len: u32) -> u64 {
 pub(crate) enum FrameKind {
     /// A whole record.
     Record = 1,
-    /// A piece of a record that goes on in the next frame.
-    Part = 2,
+    /// The first piece of a record that goes on in the next frame.
+    First = 2,
+    /// A piece between the first and the last.
+    Middle = 3,
     /// The last piece of a record.
-    PartEnd = 3,
+    Last = 4,
     /// Nothing but its durable offset.
-    Durable = 4,
+    Durable = 5,
     /// The log was closed here, everything before it being durable.
-    CleanEnd = 5,
+    CleanEnd = 6,
     /// An edit of the manifest.
-    Edit = 6,
+    Edit = 7,
 }
 
 impl FrameKind {
     fn decode(byte: u8) -> Option<FrameKind> {
         match byte {
             1 => Some(FrameKind::Record),
-            2 => Some(FrameKind::Part),
-            3 => Some(FrameKind::PartEnd),
-            4 => Some(FrameKind::Durable),
-            5 => Some(FrameKind::CleanEnd),
-            6 => Some(FrameKind::Edit),
+            2 => Some(FrameKind::First),
+            3 => Some(FrameKind::Middle),
+            4 => Some(FrameKind::Last),
+            5 => Some(FrameKind::Durable),
+            6 => Some(FrameKind::CleanEnd),
+            7 => Some(FrameKind::Edit),
             _ => None,
         }
     }
@@ -83,7 +87,7 @@ pub(crate) enum FrameError {
     Checksum,
     /// A kind that this release does not know.
     Kind,
-    /// The payload reaches past the end of the file.
+    /// The payload reaches past the end of the file, or is longer than any record.
     Length,
     /// It calls bytes durable that come after it.
     Durable,
@@ -101,7 +105,7 @@ impl FrameError {
             FrameError::Short => "the file ends within a frame's header",
             FrameError::Checksum => "a frame's header does not match its checksum",
             FrameError::Kind => "a frame has an unknown kind",
-            FrameError::Length => "a frame reaches past the end of the file",
+            FrameError::Length => "a frame is longer than it can be",
             FrameError::Durable => "a frame calls bytes durable that come after it",
             FrameError::Payload => "a frame's payload does not match its checksum",
             FrameError::Padding => "a frame is not padded with zeros",
@@ -201,7 +205,7 @@ impl Frame {
             payload_hash: word(header, 8),
             durable: half(header, 32),
         };
-        if left < frame.bytes() {
+        if RECORD_BYTES_MAX < frame.payload_len as usize || left < frame.bytes() {
             return Err(FrameError::Length);
         }
         if offset < u64::from(frame.durable) {

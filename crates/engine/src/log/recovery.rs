@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    key::SeqNo,
+    key::{SEQNO_MAX, SeqNo},
 };
 
 /// What is known of the log from elsewhere.
@@ -94,6 +94,7 @@ pub(crate) fn recover(
     let path = survey.path(proof.oldest);
     let mut replay = Replay {
         visit,
+        oldest: proof.oldest,
         end: Position::new(proof.oldest, 0),
         chain: 0,
         next_seq: None,
@@ -164,7 +165,7 @@ impl Survey {
         let (mut remains, mut listed) = list(home)?;
         let needed = listed.split_off(&oldest);
         remains.released = listed.into_iter().collect();
-        remains.next_number = remains.next_number.max(oldest + 1);
+        remains.next_number = remains.next_number.max(oldest.saturating_add(1));
         if !needed.contains_key(&oldest) {
             let what = "the oldest segment that is needed is missing";
             return Err(Error::corrupt(home.segment_path(oldest), 0, what));
@@ -282,13 +283,15 @@ struct Stop {
 /// A record of which some pieces were read.
 struct Split {
     start: Position,
-    first_seq: SeqNo,
     count: u32,
     payload: Vec<u8>,
+    /// Whether its first piece was read; otherwise it is only passed over.
+    whole: bool,
 }
 
 struct Replay<'a> {
     visit: &'a mut dyn FnMut(Record<'_>) -> Result<()>,
+    oldest: u64,
     /// After the last whole record.
     end: Position,
     /// The chained checksum at `end`.
@@ -385,19 +388,17 @@ impl Replay<'_> {
         if self.next_seq != Some(first_seq) {
             return Ok(Some("a frame's sequence number does not follow"));
         }
+        if SEQNO_MAX < first_seq + u64::from(count) {
+            return Ok(Some("a record goes beyond the last sequence number"));
+        }
         self.clean = false;
         match (kind, self.split.is_some()) {
             (FrameKind::Record, false) => {
                 (self.visit)(Record { first_seq, count, payload, start, end })?;
                 self.next_seq = Some(first_seq + u64::from(count));
             }
-            (FrameKind::Part, false) => {
-                let payload = payload.to_vec();
-                self.split = Some(Split { start, first_seq, count, payload });
-                return Ok(None);
-            }
-            (FrameKind::Part | FrameKind::PartEnd, true) => {
-                return self.piece(frame, payload, end, chain);
+            (FrameKind::First | FrameKind::Middle | FrameKind::Last, _) => {
+                return self.piece(frame, payload, start, end, chain);
             }
             (FrameKind::Durable, false) => {}
             (FrameKind::CleanEnd, false) => {
@@ -415,22 +416,34 @@ impl Replay<'_> {
         &mut self,
         frame: &Frame,
         payload: &[u8],
+        start: Position,
         end: Position,
         chain: u64,
     ) -> Result<Option<&'static str>> {
-        let Some(mut split) = self.split.take() else {
-            return Ok(Some("a piece of a record has no beginning"));
+        let &Frame { kind, first_seq, count, .. } = frame;
+        let begins = kind == FrameKind::First;
+        if begins && self.split.is_some() {
+            return Ok(Some("a record begins within another"));
+        }
+        // The oldest segment may begin in the middle of a record that is not needed any more.
+        let orphan = start == Position::new(self.oldest, HEADER_BYTES);
+        let mut split = match self.split.take() {
+            Some(split) => split,
+            None if begins || orphan => Split { start, count, payload: Vec::new(), whole: begins },
+            None => return Ok(Some("a piece of a record has no beginning")),
         };
-        split.payload.extend_from_slice(payload);
-        let fits = split.first_seq == frame.first_seq
-            && split.count == frame.count
-            && split.payload.len() <= RECORD_BYTES_MAX;
-        if frame.kind == FrameKind::Part || !fits {
+        if split.whole {
+            split.payload.extend_from_slice(payload);
+        }
+        let fits = split.count == count && split.payload.len() <= RECORD_BYTES_MAX;
+        if kind != FrameKind::Last || !fits {
             self.split = Some(split);
             return Ok((!fits).then_some("a piece belongs to another record"));
         }
-        let Split { start, first_seq, count, payload } = split;
-        (self.visit)(Record { first_seq, count, payload: &payload, start, end })?;
+        if split.whole {
+            let Split { start, payload, .. } = &split;
+            (self.visit)(Record { first_seq, count, payload, start: *start, end })?;
+        }
         self.next_seq = Some(first_seq + u64::from(count));
         (self.end, self.chain) = (end, chain);
         Ok(None)

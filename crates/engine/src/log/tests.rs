@@ -1,9 +1,20 @@
 //! What a log promises, on disks in memory whose bytes the tests change at will.
 
+mod crash;
+mod faults;
+mod format;
 mod rot;
+mod speed;
 mod tail;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use olivine_vfs::{MemoryVfs, Open, Random, Vfs};
 
@@ -258,4 +269,72 @@ fn background_makes_the_next_segment() {
     assert_eq!(log.writer.current_segment(), 2);
     log.writer.hand_over().unwrap();
     assert_eq!(log.contents().0, log.appended);
+}
+
+/// The oldest segment that is needed may begin within a record that is not needed.
+#[test]
+fn a_record_that_began_in_a_released_segment_is_passed_over() {
+    let mut log = TestLog::new(SMALL);
+    log.put(500);
+    log.put(2000);
+    log.put(10);
+    log.put_many(20, 100);
+    log.sync();
+    for oldest in 2..=log.writer.current_segment() {
+        let (found, recovered) = read(&log.disk, Proof { oldest, durable: None }).unwrap();
+        assert!(log.appended.ends_with(&found), "from {oldest}");
+        assert_eq!(recovered.next_seq, Some(log.writer.next_seq()));
+        if oldest <= 3 {
+            assert_eq!(found.len(), log.appended.len() - 2, "from {oldest}");
+        }
+    }
+}
+
+/// A marker makes the last records proven, once.
+#[test]
+fn a_marker_proves_what_was_synced_last() {
+    let mut log = TestLog::new(SMALL);
+    assert!(!log.writer.durable_marker_is_due());
+    log.put(10);
+    assert!(!log.writer.durable_marker_is_due());
+    let end = log.sync();
+    assert!(log.writer.durable_marker_is_due());
+    assert!(log.contents().1.proven < end);
+    log.writer.append_durable_marker().unwrap();
+    log.writer.hand_over().unwrap();
+    assert_eq!(log.contents().1.proven, end);
+    assert!(!log.writer.durable_marker_is_due());
+    log.sync();
+    assert!(!log.writer.durable_marker_is_due());
+}
+
+/// The background makes segments while the writer, which does not wait for it, makes its own.
+#[test]
+fn writer_and_background_race_for_numbers() {
+    let mut log = TestLog::new(SMALL);
+    let pool = Arc::clone(log.writer.pool());
+    let done = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&done);
+    let background = thread::Builder::new().spawn(move || {
+        let mut steps = 0;
+        while !stop.load(Ordering::Relaxed) {
+            steps += usize::from(pool.step().unwrap());
+        }
+        steps
+    });
+    for round in 0..3000 {
+        log.put(400);
+        if round % 10 == 9 {
+            log.sync();
+            let current = log.writer.current_segment();
+            log.writer.release_below(current);
+            log.oldest = current;
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(100 < background.unwrap().join().unwrap());
+    let (found, recovered) = log.contents();
+    assert!(log.appended.ends_with(&found));
+    assert_eq!(recovered.cut, None);
+    assert_eq!(recovered.next_seq, Some(log.writer.next_seq()));
 }
