@@ -10,6 +10,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
+use super::RECORD_BYTES_MAX;
 use crate::key::{SEQNO_MAX, SeqNo};
 
 /// Bytes of a frame before its payload.
@@ -86,7 +87,7 @@ pub(crate) enum FrameError {
     Checksum,
     /// A kind that this release does not know.
     Kind,
-    /// The payload reaches past the end of the file.
+    /// The payload reaches past the end of the file, or is longer than any record.
     Length,
     /// It calls bytes durable that come after it.
     Durable,
@@ -104,7 +105,7 @@ impl FrameError {
             FrameError::Short => "the file ends within a frame's header",
             FrameError::Checksum => "a frame's header does not match its checksum",
             FrameError::Kind => "a frame has an unknown kind",
-            FrameError::Length => "a frame reaches past the end of the file",
+            FrameError::Length => "a frame is longer than it can be",
             FrameError::Durable => "a frame calls bytes durable that come after it",
             FrameError::Payload => "a frame's payload does not match its checksum",
             FrameError::Padding => "a frame is not padded with zeros",
@@ -204,7 +205,7 @@ impl Frame {
             payload_hash: word(header, 8),
             durable: half(header, 32),
         };
-        if left < frame.bytes() {
+        if RECORD_BYTES_MAX < frame.payload_len as usize || left < frame.bytes() {
             return Err(FrameError::Length);
         }
         if offset < u64::from(frame.durable) {

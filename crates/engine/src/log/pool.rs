@@ -28,8 +28,10 @@ use crate::error::{Error, Result};
 /// More released segments than these are removed.
 const SPARES_MAX: usize = 2;
 
-/// Zeros are written in pieces of this size.
-const ZEROS: usize = 256 << 10;
+/// Zeros are written in pieces of this size. The page cache keeps them in folios as long as these, and
+/// a small write pays for the length of the folio it falls into: with pieces of 1 MiB, a `pwrite` of
+/// 200 bytes takes 1.5 us, with 16 KiB 0.5 us.
+const ZEROS: usize = 16 << 10;
 
 /// Segments that wait: to be written, or to be taken back.
 #[derive(Debug)]

@@ -56,7 +56,8 @@ impl SegmentReader {
     pub(crate) fn open(home: &LogDir, number: u64) -> Result<SegmentReader> {
         let path = home.segment_path(number);
         let file = home.open(number, Open::Read)?;
-        let file_bytes = file.len().map_err(Error::io("measure", &path))?;
+        // No segment is as long as an offset reaches; what is longer is not ours.
+        let file_bytes = file.len().map_err(Error::io("measure", &path))?.min(u32::MAX.into());
         let place = Place { store: home.store, file: number };
         Ok(SegmentReader { file, path, place, file_bytes, at: 0, window: Vec::new(), filled: 0 })
     }

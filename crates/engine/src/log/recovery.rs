@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    key::SeqNo,
+    key::{SEQNO_MAX, SeqNo},
 };
 
 /// What is known of the log from elsewhere.
@@ -165,7 +165,7 @@ impl Survey {
         let (mut remains, mut listed) = list(home)?;
         let needed = listed.split_off(&oldest);
         remains.released = listed.into_iter().collect();
-        remains.next_number = remains.next_number.max(oldest + 1);
+        remains.next_number = remains.next_number.max(oldest.saturating_add(1));
         if !needed.contains_key(&oldest) {
             let what = "the oldest segment that is needed is missing";
             return Err(Error::corrupt(home.segment_path(oldest), 0, what));
@@ -387,6 +387,9 @@ impl Replay<'_> {
         let &Frame { kind, first_seq, count, .. } = frame;
         if self.next_seq != Some(first_seq) {
             return Ok(Some("a frame's sequence number does not follow"));
+        }
+        if SEQNO_MAX < first_seq + u64::from(count) {
+            return Ok(Some("a record goes beyond the last sequence number"));
         }
         self.clean = false;
         match (kind, self.split.is_some()) {

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{LogDir, Position};
 use crate::{
     error::{Error, Result},
-    key::SeqNo,
+    key::{SEQNO_MAX, SeqNo},
 };
 
 /// Bytes of a segment before its first frame.
@@ -152,7 +152,7 @@ impl Header {
         if store != home.store {
             return Err(Error::corrupt(path, 16, "the segment belongs to another store"));
         }
-        let Ok(length) = u32::try_from(length) else {
+        let (Ok(length), true) = (u32::try_from(length), first_seq <= SEQNO_MAX) else {
             return Ok(Head::Damaged);
         };
         let header = Header {

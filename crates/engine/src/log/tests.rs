@@ -2,10 +2,19 @@
 
 mod crash;
 mod faults;
+mod format;
 mod rot;
+mod speed;
 mod tail;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use olivine_vfs::{MemoryVfs, Open, Random, Vfs};
 
@@ -279,4 +288,53 @@ fn a_record_that_began_in_a_released_segment_is_passed_over() {
             assert_eq!(found.len(), log.appended.len() - 2, "from {oldest}");
         }
     }
+}
+
+/// A marker makes the last records proven, once.
+#[test]
+fn a_marker_proves_what_was_synced_last() {
+    let mut log = TestLog::new(SMALL);
+    assert!(!log.writer.durable_marker_is_due());
+    log.put(10);
+    assert!(!log.writer.durable_marker_is_due());
+    let end = log.sync();
+    assert!(log.writer.durable_marker_is_due());
+    assert!(log.contents().1.proven < end);
+    log.writer.append_durable_marker().unwrap();
+    log.writer.hand_over().unwrap();
+    assert_eq!(log.contents().1.proven, end);
+    assert!(!log.writer.durable_marker_is_due());
+    log.sync();
+    assert!(!log.writer.durable_marker_is_due());
+}
+
+/// The background makes segments while the writer, which does not wait for it, makes its own.
+#[test]
+fn writer_and_background_race_for_numbers() {
+    let mut log = TestLog::new(SMALL);
+    let pool = Arc::clone(log.writer.pool());
+    let done = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&done);
+    let background = thread::Builder::new().spawn(move || {
+        let mut steps = 0;
+        while !stop.load(Ordering::Relaxed) {
+            steps += usize::from(pool.step().unwrap());
+        }
+        steps
+    });
+    for round in 0..3000 {
+        log.put(400);
+        if round % 10 == 9 {
+            log.sync();
+            let current = log.writer.current_segment();
+            log.writer.release_below(current);
+            log.oldest = current;
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(100 < background.unwrap().join().unwrap());
+    let (found, recovered) = log.contents();
+    assert!(log.appended.ends_with(&found));
+    assert_eq!(recovered.cut, None);
+    assert_eq!(recovered.next_seq, Some(log.writer.next_seq()));
 }

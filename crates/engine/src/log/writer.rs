@@ -54,6 +54,10 @@ pub(crate) struct LogWriter {
     chain: u64,
     next_seq: SeqNo,
     durable: Position,
+    /// What the last frame or header calls durable.
+    recorded: Position,
+    /// The end of the last record.
+    records_end: Position,
     manifest_edit: u64,
     /// What is not written yet, a buffer for each segment; the last is the current segment's.
     buffers: Vec<Buffer>,
@@ -175,6 +179,8 @@ impl LogWriter {
             chain: 0,
             next_seq,
             durable: Position::ZERO,
+            recorded: Position::ZERO,
+            records_end: Position::ZERO,
             manifest_edit: 0,
             buffers: Vec::new(),
             unsynced: Vec::new(),
@@ -213,11 +219,17 @@ impl LogWriter {
         }
         self.push(FrameKind::Record, count, parts, payload_hash, len as u32);
         self.next_seq += u64::from(count);
+        self.records_end = self.position();
         if self.want_at <= self.end {
             self.want_at = u32::MAX;
             self.pool.want();
         }
-        Ok(self.position())
+        Ok(self.records_end)
+    }
+
+    /// Whether every record is durable, and no frame says so yet: time for a marker, if nothing follows.
+    pub(crate) fn durable_marker_is_due(&self) -> bool {
+        self.recorded < self.records_end && self.records_end <= self.durable
     }
 
     /// Appends a frame that records what is durable, so that recovery can tell damage from a torn
@@ -381,7 +393,8 @@ impl LogWriter {
             self.push_pieces(count, parts, here, segments);
         }
         self.next_seq = first_seq + u64::from(count);
-        Ok(self.position())
+        self.records_end = self.position();
+        Ok(self.records_end)
     }
 
     /// Takes segments with room for `left` bytes of payload; none when one of them cannot be had.
@@ -436,6 +449,7 @@ impl LogWriter {
     fn push(&mut self, kind: FrameKind, count: u32, parts: &[&[u8]], payload_hash: u64, len: u32) {
         let here = self.durable.segment() == self.place.file;
         let durable = if here { self.durable.offset() } else { 0 };
+        self.recorded = self.durable;
         let first_seq = self.next_seq;
         let frame = Frame { kind, first_seq, count, payload_len: len, payload_hash, durable };
         let last = self.buffers.len() - 1;

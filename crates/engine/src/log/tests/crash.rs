@@ -118,6 +118,10 @@ fn check(disk: &CrashingVfs, model: &Model, what: &str) -> (Vec<Appended>, Recov
         Ok(())
     });
     let recovered = recovered.unwrap_or_else(|error| panic!("{what}: {error}"));
+    for entry in disk.list(&PathBuf::from("/log")).unwrap() {
+        let segment = entry.name.to_string_lossy().starts_with("log-");
+        assert!(!segment || 512 <= entry.bytes, "{what}: {entry:?} is short");
+    }
     let skipped = match found.first() {
         Some(first) => model.appended.iter().position(|record| record == first).expect(what),
         None => model.needed,

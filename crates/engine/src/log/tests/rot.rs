@@ -143,6 +143,42 @@ fn refused_or_cut(log: &TestLog, disk: &MemoryVfs, whole: &Recovered, number: u6
     }
 }
 
+/// Two logs were the same up to some record and have segments of the same lengths: one's segment is
+/// not the other's, though each of its frames verifies.
+#[test]
+fn a_segment_of_another_history_does_not_fit() {
+    let ends = |byte: u8| {
+        let mut log = TestLog::new(SMALL);
+        for step in 0..30 {
+            let payload = [if step < 20 { 0 } else { byte }; 100];
+            let first = log.writer.next_seq();
+            let hash = payload_hash(&[&payload]);
+            log.writer.append(first, 1, &[&payload], hash).unwrap();
+            log.sync();
+        }
+        log
+    };
+    let (one, other) = (ends(1), ends(2));
+    let last = one.writer.current_segment();
+    assert!(3 < last);
+    let mut strangers = 0;
+    for number in 1..last {
+        let (disk, bytes) = (one.disk.image(), bytes_of(&other.disk, number));
+        if bytes == bytes_of(&one.disk, number) {
+            continue;
+        }
+        strangers += 1;
+        put_bytes(&disk, number, &bytes);
+        let refused = read(&disk, one.proof()).map(|(found, _)| found.len()).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Corrupt { path, .. }
+                if *path == home(&disk).segment_path(number)),
+            "{refused}"
+        );
+    }
+    assert!(0 < strangers);
+}
+
 /// The manifest's proof is proof enough.
 #[test]
 fn bytes_that_the_manifest_knows_must_be_there() {
@@ -251,4 +287,135 @@ fn unknown_names_are_ignored() {
     log.disk.create_dir(&dir.join("log-000000000099")).unwrap();
     let (found, recovered) = log.contents();
     assert_eq!((found, recovered.cut), (log.appended, None));
+}
+
+/// Whatever is done to the files, records that come back are those that were written, in order.
+#[test]
+fn random_damage_makes_nothing_up() {
+    let log = proven_log();
+    let last = log.writer.current_segment();
+    let (mut refused, mut cut) = (0, 0);
+    for seed in 0..3000 {
+        let (disk, mut draw) = (log.disk.image(), Random::new(seed));
+        for _ in 0..draw.between(1, 4) {
+            damage(&disk, last, &mut draw);
+        }
+        match read(&disk, log.proof()) {
+            Err(Error::Corrupt { .. }) => refused += 1,
+            Err(error) => panic!("seed {seed}: {error}"),
+            Ok((found, recovered)) => {
+                assert!(log.appended.starts_with(&found), "seed {seed}");
+                let lost = found.len() < log.appended.len();
+                let silent = lost && recovered.cut.is_none();
+                assert!(!silent || looks_unused(&disk, last, &recovered), "seed {seed}: silent");
+                cut += usize::from(lost);
+            }
+        }
+    }
+    assert!(1000 < refused && 20 < cut, "{refused} refused, {cut} cut");
+}
+
+/// Whether what follows the end cannot be told from room that was never used, or from a segment that
+/// was prepared.
+fn looks_unused(disk: &MemoryVfs, last: u64, recovered: &Recovered) -> bool {
+    let bytes = bytes_of(disk, last);
+    let end = recovered.end;
+    let from = if end.segment() == last { end.offset() as usize } else { 0 };
+    let earlier = from == 0 && bytes.len() >= 88 && bytes[24..32] < last.to_le_bytes()[..];
+    earlier || bytes[from..].iter().all(|byte| *byte == 0)
+}
+
+fn damage(disk: &MemoryVfs, last: u64, draw: &mut Random) {
+    let number = draw.between(1, last);
+    let mut bytes = bytes_of(disk, number);
+    let (from, to) = (draw.index(bytes.len() + 1), draw.index(bytes.len() + 1));
+    let range = from.min(to)..from.max(to);
+    match draw.below(6) {
+        0 => bytes[range].fill(0),
+        1 => draw.fill(&mut bytes[range]),
+        2 => bytes.truncate(from.max(1)),
+        3 => bytes.extend(draw.bytes(100)),
+        4 => {
+            let other = bytes_of(disk, draw.between(1, last));
+            let range = range.start.min(other.len())..range.end.min(other.len());
+            bytes[range.clone()].copy_from_slice(&other[range]);
+        }
+        _ => bytes.copy_within(range, 0),
+    }
+    put_bytes(disk, number, &bytes);
+}
+
+/// Segments made of frames and headers that verify and make no sense.
+#[test]
+fn sense_is_not_taken_for_granted() {
+    for seed in 0..4000 {
+        let mut draw = Random::new(seed);
+        let disk = MemoryVfs::new();
+        disk.create_dir(&home(&disk).path).unwrap();
+        for number in 1..=draw.between(1, 3) {
+            put_bytes(&disk, number, &nonsense(number, &mut draw));
+        }
+        let durable = draw.chance(1, 3).then(|| Position::from_word(odd(&mut draw)));
+        if let Ok((_, recovered)) = read(&disk, Proof { oldest: 1, durable }) {
+            let next = recovered.next_seq.unwrap_or(1);
+            let first = recovered.end.segment();
+            LogWriter::create_after(home(&disk), SMALL, recovered, next).unwrap();
+            let again = read(&disk, Proof { oldest: 1, durable }).unwrap().1;
+            assert!(first < again.end.segment(), "seed {seed}");
+        }
+    }
+}
+
+/// A number near some limit.
+fn odd(draw: &mut Random) -> u64 {
+    let base =
+        *draw.pick(&[0, 1, 2, 36, 88, 89, 1 << 31, 1 << 32, 2 << 32, 3 << 32, 1 << 56]).unwrap();
+    match draw.below(8) {
+        0 => u64::MAX - draw.below(2),
+        1..5 => base,
+        _ => (base + draw.below(200)).saturating_sub(draw.below(3)),
+    }
+}
+
+fn nonsense(number: u64, draw: &mut Random) -> Vec<u8> {
+    let sane = draw.chance(3, 4);
+    let header = crate::log::segment::Header {
+        bytes: odd(draw) as u32,
+        store: STORE,
+        number,
+        first_seq: if sane { 1 } else { odd(draw) },
+        previous: crate::log::segment::Previous {
+            number: if sane { number - 1 } else { odd(draw) },
+            length: odd(draw) as u32,
+            chain: 0,
+        },
+        durable: Position::from_word(if sane { 0 } else { odd(draw) }),
+        manifest_edit: odd(draw),
+    };
+    let mut bytes = header.encode().0.to_vec();
+    let mut next = 1;
+    for _ in 0..draw.below(6) {
+        let payload = draw.bytes(draw.clone().index(60));
+        let kinds = [
+            FrameKind::Record,
+            FrameKind::First,
+            FrameKind::Middle,
+            FrameKind::Last,
+            FrameKind::Durable,
+            FrameKind::CleanEnd,
+        ];
+        let frame = Frame {
+            kind: *draw.pick(&kinds).unwrap(),
+            first_seq: if draw.chance(9, 10) { next } else { odd(draw) & crate::key::SEQNO_MAX },
+            count: if draw.chance(3, 4) { draw.below(3) as u32 } else { odd(draw) as u32 },
+            payload_len: payload.len() as u32,
+            payload_hash: payload_hash(&[&payload]),
+            durable: if draw.chance(3, 4) { 0 } else { odd(draw) as u32 },
+        };
+        let offset = bytes.len() as u64;
+        frame.push(&mut bytes, Place { store: STORE, file: number }, offset, &[&payload]);
+        next = (frame.first_seq + u64::from(frame.count)).min(crate::key::SEQNO_MAX);
+    }
+    bytes.resize(bytes.len() + draw.index(80), 0);
+    bytes
 }
