@@ -12,7 +12,7 @@ use crate::{
 /// The engines whose better one is the measure.
 const MEASURE: [&str; 2] = ["rocksdb", "fjall"];
 
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "workload",
     "engine",
     "median (min..max)",
@@ -24,6 +24,7 @@ const HEAD: [&str; 12] = [
     "RSS MB",
     "disk MB",
     "written MB",
+    "others",
     "ratio",
 ];
 
@@ -74,7 +75,8 @@ fn head(args: &Args, findings: &Findings) -> String {
          (4/5 cache, 1/5 memtable), {} rounds, one process and directory each, engines in turns.\n\
          Rates count the operations alone; one operation in eight is timed by itself where it takes \
          about a microsecond, all of them elsewhere, and a latency holds one clock read. CPU, RSS \
-         and bytes written of rows that write hold the settling after them. `ratio` is the median \
+         and bytes written of rows that write hold the settling after them. `others`: processors held by other processes; above 0.2 the row is \
+         noise. `ratio` is the median \
          over the rounds of Olivine against the better of RocksDB and fjall; above 1 Olivine is \
          better.\n\n",
         args.records,
@@ -108,6 +110,7 @@ fn figures(rows: &[Row]) -> Vec<String> {
         ("rss_mb", 0),
         ("disk_mb", 0),
         ("written_mb", 0),
+        ("others_cores", 1),
     ];
     for (name, digits) in columns {
         let figure = median_of(rows, name);

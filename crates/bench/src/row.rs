@@ -73,6 +73,7 @@ impl Row {
             let per_million = spent.cpu.as_secs_f64() * 1e6 / operations.max(1.0);
             self.set("cpu_s_per_m", per_million);
         }
+        self.set("others_cores", spent.others_cores);
         self.set("rss_mb", spent.peak_bytes as f64 / 1e6);
         self.set("written_mb", spent.written_bytes as f64 / 1e6);
         self

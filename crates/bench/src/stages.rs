@@ -489,9 +489,7 @@ impl Stage<'_> {
     /// A budget of which ten are a gibibyte.
     fn big_settings(&self) -> Settings {
         let mut task = self.task.clone();
-        if !task.smoke {
-            task.memory_bytes = 105 << 20;
-        }
+        task.memory_bytes = task.memory_bytes.min(105 << 20);
         task.settings(Durability::Os)
     }
 
