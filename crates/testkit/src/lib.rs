@@ -10,6 +10,7 @@
 pub mod caught;
 pub mod crash;
 pub mod drive;
+pub mod faults;
 pub mod history;
 pub mod live;
 pub mod lying;
