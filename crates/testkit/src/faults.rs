@@ -102,11 +102,7 @@ fn faults(kind: Kind) -> &'static [(Fault, bool)] {
             (Fault::ShortWrite { kept: 40 }, false),
             (Fault::ShortWrite { kept: 700 }, false),
         ],
-        Kind::Sync => &[
-            (Fault::Eio, false),
-            (Fault::Enospc, true),
-            (Fault::SyncLost, false),
-        ],
+        Kind::Sync => &[(Fault::Eio, false), (Fault::Enospc, true), (Fault::SyncLost, false)],
         Kind::Create | Kind::CreateDir | Kind::Rename | Kind::SetLen => {
             &[(Fault::Eio, false), (Fault::Enospc, false), (Fault::Enospc, true)]
         }
@@ -217,8 +213,9 @@ fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs, injected: &[Injecte
     let log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     for survival in [Survival::Nothing, Survival::Everything, Survival::Torn] {
         let image = disk.crash(survival, seed);
-        reopen(seed, &image, &log, acknowledged.lasting())
-            .map_err(|(wrong, what)| (wrong, format!("after a power cut ({survival:?}): {what}")))?;
+        reopen(seed, &image, &log, acknowledged.lasting()).map_err(|(wrong, what)| {
+            (wrong, format!("after a power cut ({survival:?}): {what}"))
+        })?;
     }
     if driver.is_open() {
         // What closing was refused for is found or not found below.
@@ -242,7 +239,9 @@ fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs, injected: &[Injecte
 /// that belong to nothing.
 fn reopen(seed: u64, disk: &CrashingVfs, log: &CommitLog, floor: usize) -> Found<()> {
     let unusable = |what: &'static str| {
-        move |error: olivine_engine::Error| (Wrong::Unusable, format!("{what}: {}", full_text(&error)))
+        move |error: olivine_engine::Error| {
+            (Wrong::Unusable, format!("{what}: {}", full_text(&error)))
+        }
     };
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::new(disk.clone()), &clock, seed);

@@ -29,9 +29,11 @@ impl Injected {
             return Err(format!("{text:?} is not kind:index:fault, as in Write:17:eio"));
         };
         let kind = Kind::ALL.into_iter().find(|known| format!("{known:?}") == kind);
-        let kind = kind.ok_or_else(|| format!("{text:?} names none of the kinds {:?}", Kind::ALL))?;
+        let kind =
+            kind.ok_or_else(|| format!("{text:?} names none of the kinds {:?}", Kind::ALL))?;
         let index = index.parse().map_err(|_| format!("{index:?} is no index"))?;
-        let (fault, lasting) = fault.strip_suffix('+').map_or((fault, false), |fault| (fault, true));
+        let (fault, lasting) =
+            fault.strip_suffix('+').map_or((fault, false), |fault| (fault, true));
         let fault = match (fault, fault.strip_prefix("short")) {
             ("eio", _) => Fault::Eio,
             ("enospc", _) => Fault::Enospc,

@@ -4,9 +4,7 @@
 
 use super::{Failure, Injected, Outcome, Phase, STORE, Summary, faults, history, run_with};
 use crate::{caught::caught, drive::Driver, oracle::CommitLog, settings};
-use olivine_vfs::{
-    Clock, CrashingVfs, FailingVfs, Kind, ManualClock, Random, RealClock,
-};
+use olivine_vfs::{Clock, CrashingVfs, FailingVfs, Kind, ManualClock, Random, RealClock};
 use std::{
     path::Path,
     sync::{
@@ -59,7 +57,10 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Summary {
             let mut summary = lock();
             summary.add(outcome);
             if summary.seeds.is_multiple_of(5) {
-                say(&format!("{} of {} seeds, {} faults", summary.seeds, plan.seeds, summary.single));
+                say(&format!(
+                    "{} of {} seeds, {} faults",
+                    summary.seeds, plan.seeds, summary.single
+                ));
             }
         }
     };
