@@ -12,7 +12,7 @@ use crate::{
     oracle::{Bytes, CommitLog, Contents, Event, difference},
 };
 use olivine_engine::{
-    Batch, Db, Durability, Environment, Error, Keyspace, Options, SeqNo, Snapshot,
+    Batch, Db, Durability, Environment, Error, Keyspace, Options, SeqNo, Snapshot, Ticket,
 };
 use olivine_vfs::ManualClock;
 use std::{
@@ -22,7 +22,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{
-            AtomicUsize,
+            AtomicU64, AtomicUsize,
             Ordering::{Acquire, Release},
         },
     },
@@ -96,14 +96,6 @@ impl Acknowledged {
     }
 }
 
-/// What became of the tickets.
-#[derive(Clone, Debug, Default)]
-struct Tickets {
-    taken: usize,
-    done: Arc<AtomicUsize>,
-    failed: Arc<Mutex<Option<Error>>>,
-}
-
 /// A store, its oracle, and everything held open between operations.
 pub struct Driver {
     environment: Environment,
@@ -115,7 +107,10 @@ pub struct Driver {
     handles: BTreeMap<String, (Keyspace, usize)>,
     snapshots: [Option<(Snapshot, usize)>; SLOTS],
     cursors: [Option<OpenCursor>; SLOTS],
-    tickets: Tickets,
+    /// Writes that were not waited for, and where they stand in the log.
+    tickets: Vec<(Ticket, usize)>,
+    /// The last durable write that the store told its listener of.
+    told_durable: Arc<AtomicU64>,
     /// The last sequence number at each position of the log.
     seqnos: Vec<SeqNo>,
     /// Whether the store said that it takes no more writes until it is opened again.
@@ -155,7 +150,8 @@ impl Driver {
             handles: BTreeMap::new(),
             snapshots: Default::default(),
             cursors: Default::default(),
-            tickets: Tickets::default(),
+            tickets: Vec::new(),
+            told_durable: Arc::default(),
             seqnos: vec![0; log.position() + 1],
             latched: false,
             log: Arc::new(Mutex::new(log)),
@@ -206,6 +202,13 @@ impl Driver {
             self.handles.insert(name, (keyspace, 0));
         }
         *self.seqnos.last_mut().expect("position 0 has a number") = db.visible();
+        let told = Arc::new(AtomicU64::new(0));
+        self.told_durable = Arc::clone(&told);
+        db.on_durable(move |durable| {
+            if let Ok(durable) = durable {
+                told.fetch_max(*durable, Release);
+            }
+        });
         self.acknowledged.is_lasting(position);
         self.db = Some(db);
         self.latched = false;
@@ -216,12 +219,17 @@ impl Driver {
     pub fn apply(&mut self, op: &Op) -> Result<(), Stop> {
         let (latched, position) = (self.latched, self.position());
         let outcome = self.act(op).and_then(|()| self.note_durable());
-        if let Err(Stop::Refused(Error::Poisoned { .. } | Error::Full { .. })) = &outcome {
-            self.latched = true;
+        if let Err(Stop::Refused(error)) = &outcome {
+            let writes = matches!(op, Op::Write { .. } | Op::Sync);
+            self.latched |= match error {
+                Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => false,
+                Error::Poisoned { .. } | Error::Full { .. } => true,
+                _ => writes,
+            };
         }
         let acknowledged = position < self.position() || *op == Op::Sync;
         if outcome.is_ok() && latched && self.latched && acknowledged {
-            let what = "acknowledged after the store had said that it takes no more writes";
+            let what = "acknowledged after a write was refused, without being opened again";
             return Err(Stop::Differs(what.to_owned()));
         }
         outcome
@@ -270,24 +278,29 @@ impl Driver {
         Ok(())
     }
 
-    /// Notes what the store itself says is durable, and that no ticket failed.
+    /// Notes what the store itself says is durable, by its watermark and by its tickets.
     fn note_durable(&mut self) -> Result<(), Stop> {
         let (durable, visible) = (self.db().durable(), self.db().visible());
-        if visible < durable {
-            let what = format!("durable is {durable} and visible only {visible}");
+        let told = self.told_durable.load(Acquire);
+        if visible < durable || durable < told {
+            let what = format!("durable is {durable}, told as {told}, and visible is {visible}");
             return Err(Stop::Differs(what));
         }
-        let places = self.seqnos.partition_point(|seqno| *seqno <= durable);
-        // Entries without a number of their own (keyspaces) count with the write before them, which
-        // says nothing of them.
-        let place = self.seqnos[..places].partition_point(|seqno| *seqno < durable);
-        if self.seqnos.get(place) == Some(&durable) {
-            self.acknowledged.is_lasting(place);
-        } else if let Some(before) = place.checked_sub(1) {
-            self.acknowledged.is_lasting(before);
-        }
-        let failed = self.tickets.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failed.map_or(Ok(()), |error| Err(Stop::Refused(error)))
+        self.acknowledged.is_lasting(self.position_of(durable));
+        let (answered, open) = std::mem::take(&mut self.tickets)
+            .into_iter()
+            .partition(|(ticket, _)| ticket.is_durable());
+        self.tickets = open;
+        let answered: Vec<(Ticket, usize)> = answered;
+        answered.iter().for_each(|(_, position)| self.acknowledged.is_lasting(*position));
+        Ok(())
+    }
+
+    /// The position of the log that the sequence number `durable` proves. Entries without a number of
+    /// their own (keyspaces) have that of the write before them, which says nothing of them.
+    fn position_of(&self, durable: SeqNo) -> usize {
+        let place = self.seqnos.partition_point(|seqno| *seqno < durable);
+        if self.seqnos.get(place) == Some(&durable) { place } else { place.saturating_sub(1) }
     }
 
     fn write(
@@ -329,7 +342,9 @@ impl Driver {
             }
             Err(error) => {
                 self.failed(before, position, &error)?;
-                Err(error.into())
+                // A store that is behind may say so to those who do not wait.
+                let may_refuse = ticketed && matches!(error, Error::Busy { .. });
+                if may_refuse { Ok(()) } else { Err(error.into()) }
             }
         }
     }
@@ -348,18 +363,9 @@ impl Driver {
                 Some(durability) => self.db().write_with(batch, durability),
             };
         }
-        let (acknowledged, tickets) = (self.acknowledged.clone(), self.tickets.clone());
-        let seqno = self.db().write_ticketed(batch, move |outcome| {
-            tickets.done.fetch_add(1, Release);
-            match outcome {
-                Ok(_) => acknowledged.is_lasting(position),
-                Err(error) => {
-                    let mut failed = tickets.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    *failed = Some(error);
-                }
-            }
-        })?;
-        self.tickets.taken += 1;
+        let ticket = self.db().write_ticketed(batch)?;
+        let seqno = ticket.seqno();
+        self.tickets.push((ticket, position));
         Ok(seqno)
     }
 
@@ -467,14 +473,11 @@ impl Driver {
         self.cursors = Default::default();
         self.snapshots = Default::default();
         self.handles.clear();
+        self.tickets.clear();
         let position = self.position();
         let db = self.db.take().expect("the store is open between operations");
         db.close()?;
         self.acknowledged.is_lasting(position);
-        let (taken, done) = (self.tickets.taken, self.tickets.done.load(Acquire));
-        if taken != done {
-            return Err(Stop::Differs(format!("{taken} tickets were taken and {done} answered")));
-        }
         Ok(())
     }
 

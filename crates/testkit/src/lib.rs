@@ -10,11 +10,14 @@
 pub mod caught;
 pub mod crash;
 pub mod drive;
+pub mod faults;
 pub mod history;
+pub mod kill;
 pub mod live;
 pub mod lying;
 pub mod oracle;
 pub mod report;
+pub mod rot;
 pub mod script;
 pub mod settings;
 pub mod shrink;

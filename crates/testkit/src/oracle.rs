@@ -239,6 +239,12 @@ impl CommitLog {
         seen.into_iter().find(|(at, _)| !self.hidden.contains(at)).map(|(_, version)| version)
     }
 
+    /// Whether `value` ever stood under `key`.
+    pub fn ever(&self, name: &str, key: &[u8], value: &Bytes) -> bool {
+        let versions = self.keyspaces.get(name).and_then(|keyspace| keyspace.keys.get(key));
+        versions.into_iter().flatten().any(|(_, version)| version.as_ref() == Some(value))
+    }
+
     /// Checks a live store: what it holds is what stands at `position`.
     pub fn check_live(&self, found: &Contents, position: usize) -> Result<(), Verdict> {
         let expected = self.contents(position);

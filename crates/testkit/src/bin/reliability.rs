@@ -1,0 +1,221 @@
+//! `reliability`: runs the tiers that break the engine, in CI and for as long as you like.
+//!
+//! 1. The last line of every tier is the same in a short run and a long one, and is read by machines.
+//! 2. The program fails when a tier found something, or looked at nothing.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+use olivine_testkit::{
+    Op, crash, faults, kill,
+    rot::{self, Mutation},
+};
+use olivine_vfs::{File, Open, RealVfs, Vfs};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    str::FromStr,
+};
+
+const HELP: &str = "\
+Breaks the engine on purpose and checks what it must hold all the same.
+
+usage: reliability <tier> [options]
+
+  crash    power cuts between any two calls to the disk and in the midst of writes
+             --seeds N      histories (500)           --images N   images of each (200)
+             --ops N        operations of each (2000)  --image K    only the K-th image
+             --history FILE replays a printed history with every image of its last operation
+  faults   every call to the disk fails once, in every way
+             --seeds N      histories (40)            --every N    try one fault of so many (1)
+             --pairs N      pairs of faults of each (50)
+             --only F       one fault, as failures print it: Write:17:eio
+  rot      every byte of every file changes; files are cut, swapped, doubled, gone
+             --mutations N  at least so many (250000) --every N    make one change of so many (1)
+             --only M       one change, as failures print it: flip:/store/CURRENT:3:7
+  kill     a writing process is killed (on the real disk)
+             --kills N      in each mode (40)         --threads N  that write (4)
+             --millis N     longest life (600)        --dir DIR    where the stores lie
+
+  all tiers: --seed S (0), --slice (less than a minute, for CI), --threads N (2), --help
+
+examples
+  cargo run --release -p olivine-testkit --bin reliability -- crash
+  cargo run --release -p olivine-testkit --bin reliability -- crash --seed 17 --seeds 1 --image 133
+  cargo run --release -p olivine-testkit --bin reliability -- faults --seed 3 --seeds 1 --only Sync:12:lost
+  cargo run --release -p olivine-testkit --bin reliability -- rot --slice
+  cargo run --release -p olivine-testkit --bin reliability -- kill --kills 500
+";
+
+fn main() -> ExitCode {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
+        print!("{HELP}");
+        return if words.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    }
+    let tier = words.remove(0);
+    let outcome = match &tier[..] {
+        "crash" => crash_tier(words),
+        "faults" => faults_tier(words),
+        "rot" => rot_tier(words),
+        "kill" => kill_tier(words),
+        "kill-child" => {
+            kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
+        }
+        _ => Err(format!("{tier:?} is no tier; they are crash, faults, rot and kill")),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(what) => {
+            eprintln!("reliability: {what}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The options given and not yet asked for.
+struct Given(Vec<String>);
+
+impl Given {
+    /// Takes the flag `name` out: whether it was there.
+    fn flag(&mut self, name: &str) -> bool {
+        let place = self.0.iter().position(|word| word == name);
+        place.map(|place| self.0.remove(place)).is_some()
+    }
+
+    /// Takes the option `name` and its value out.
+    fn text(&mut self, name: &str) -> Result<Option<String>, String> {
+        let Some(place) = self.0.iter().position(|word| word == name) else { return Ok(None) };
+        if self.0.len() <= place + 1 {
+            return Err(format!("{name} wants a value"));
+        }
+        self.0.remove(place);
+        Ok(Some(self.0.remove(place)))
+    }
+
+    /// Takes the option `name` and its number out, or leaves `value`.
+    fn number<N: FromStr>(&mut self, name: &str, value: &mut N) -> Result<(), String> {
+        if let Some(text) = self.text(name)? {
+            *value = text.parse().map_err(|_| format!("{name} wants a number, not {text:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing may be left over.
+    fn end(self) -> Result<(), String> {
+        match self.0.first() {
+            None => Ok(()),
+            Some(word) => Err(format!("{word:?} is no option here; see --help")),
+        }
+    }
+}
+
+fn say(line: &str) {
+    println!("{line}");
+}
+
+fn crash_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = crash::Plan::default();
+    if given.flag("--slice") {
+        (plan.seeds, plan.ops, plan.images) = (60, 800, 60);
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--seeds", &mut plan.seeds)?;
+    given.number("--ops", &mut plan.ops)?;
+    given.number("--images", &mut plan.images)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    if let Some(image) = given.text("--image")? {
+        plan.image = Some(image.parse().map_err(|_| format!("{image:?} is no image"))?);
+    }
+    let history = given.text("--history")?;
+    given.end()?;
+    if let Some(history) = history {
+        return replay(plan.seed, Path::new(&history));
+    }
+    let summary = crash::run(&plan, &say, &crash::honest);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+/// Runs a history kept in a file.
+fn replay(seed: u64, path: &Path) -> Result<bool, String> {
+    let told = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let file = RealVfs.open(path, Open::Read).map_err(told)?;
+    let mut bytes = vec![0; file.len().map_err(told)? as usize];
+    file.read_at(&mut bytes, 0).map_err(told)?;
+    let history = Op::parse_all(&String::from_utf8_lossy(&bytes))?;
+    match crash::replay_history(seed, &history) {
+        Ok(tally) => {
+            let images: u64 = tally.images.iter().sum();
+            println!("{} operations, {images} images: nothing found", history.len());
+            Ok(true)
+        }
+        Err((step, trouble)) => {
+            println!("FAILED seed {seed}, step {step}: {trouble}");
+            Ok(false)
+        }
+    }
+}
+
+fn faults_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = faults::Plan::default();
+    if given.flag("--slice") {
+        (plan.seeds, plan.every, plan.pairs) = (12, 4, 20);
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--seeds", &mut plan.seeds)?;
+    given.number("--every", &mut plan.every)?;
+    given.number("--pairs", &mut plan.pairs)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    if let Some(only) = given.text("--only")? {
+        plan.only = Some(faults::Injected::parse(&only)?);
+    }
+    given.end()?;
+    let summary = faults::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn rot_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = rot::Plan::default();
+    if given.flag("--slice") {
+        (plan.mutations, plan.every) = (20_000, 10);
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--mutations", &mut plan.mutations)?;
+    given.number("--every", &mut plan.every)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    if let Some(only) = given.text("--only")? {
+        plan.only = Some(Mutation::parse(&only)?);
+    }
+    given.end()?;
+    let summary = rot::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn kill_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let dir = std::env::temp_dir().join(format!("olivine-kill-{}", std::process::id()));
+    let mut plan = kill::Plan { seed: 0, kills: 40, threads: 4, millis_max: 600, dir, program };
+    if given.flag("--slice") {
+        (plan.kills, plan.millis_max) = (30, 300);
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--kills", &mut plan.kills)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--millis", &mut plan.millis_max)?;
+    if let Some(dir) = given.text("--dir")? {
+        plan.dir = PathBuf::from(dir);
+    }
+    given.end()?;
+    let summary = kill::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}

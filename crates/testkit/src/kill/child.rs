@@ -1,0 +1,87 @@
+//! The process that writes until it is killed.
+//!
+//! 1. A write is told only after the store acknowledged it.
+
+use super::{Mode, OPENED, open, write, write_of};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::Mutex,
+    thread,
+};
+
+/// What a child is told to do.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    /// Where the store lies.
+    pub dir: PathBuf,
+    /// Which durability to ask for.
+    pub mode: Mode,
+    /// Decides what is written.
+    pub seed: u64,
+    /// The number of the first write of each thread.
+    pub from: Vec<u64>,
+}
+
+impl Orders {
+    /// The arguments that `parse` reads back.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.mode.name().to_owned(), self.seed.to_string()];
+        arguments.extend(self.from.iter().map(u64::to_string));
+        arguments
+    }
+
+    /// Reads directory, mode, seed and the numbers of the first writes.
+    pub fn parse(arguments: &[String]) -> Result<Orders, String> {
+        let [dir, mode, seed, from @ ..] = arguments else {
+            return Err("a child takes a directory, a mode, a seed and numbers".to_owned());
+        };
+        let number = |text: &String| text.parse().map_err(|_| format!("{text:?} is no number"));
+        let mode = match &mode[..] {
+            "sync" => Mode::Sync,
+            "os" => Mode::Os,
+            _ => return Err(format!("{mode:?} is neither sync nor os")),
+        };
+        let from = from.iter().map(number).collect::<Result<_, _>>()?;
+        Ok(Orders { dir: dir.into(), mode, seed: number(seed)?, from })
+    }
+}
+
+/// One message to the parent, written whole at once.
+fn tell(thread: u32, number: u64) -> io::Result<()> {
+    let mut message = [0; 12];
+    message[..4].copy_from_slice(&thread.to_le_bytes());
+    message[4..].copy_from_slice(&number.to_le_bytes());
+    let mut out = io::stdout().lock();
+    out.write_all(&message)?;
+    out.flush()
+}
+
+/// Opens the store, says so, and writes from every thread until something goes wrong; being killed is
+/// the usual end.
+pub fn run_child(orders: &Orders) -> Result<(), String> {
+    let (db, keyspaces) = open(&orders.dir, orders.mode).map_err(|error| error.to_string())?;
+    tell(OPENED, 0).map_err(|error| error.to_string())?;
+    let failure = Mutex::new(None);
+    let work = |thread: u32, from: u64| {
+        for number in from.. {
+            let changes = write_of(orders.seed, thread, number);
+            let written = write(&db, &keyspaces, orders.mode, &changes);
+            let told = written
+                .map_err(|error| crate::drive::full_text(&error))
+                .and_then(|()| tell(thread, number).map_err(|error| error.to_string()));
+            if let Err(what) = told {
+                *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(what);
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for (thread, from) in orders.from.iter().enumerate() {
+            let work = &work;
+            scope.spawn(move || work(thread as u32, *from));
+        }
+    });
+    let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    failure.map_or(Ok(()), Err)
+}
