@@ -244,7 +244,8 @@ impl Opening {
         for entry in entries {
             sizes.insert(entry.name.to_string_lossy().into_owned(), entry.bytes);
         }
-        let mut named = BTreeSet::from([manifest_name(current.manifest)]);
+        // The next manifest replaces what a crash may have left under its name.
+        let mut named = BTreeSet::from([0, 1].map(|step| manifest_name(current.manifest + step)));
         for (_, _, table) in catalog.tables() {
             let name = table_name(table.id);
             let path = self.dir.join(&name);
