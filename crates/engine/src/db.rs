@@ -199,8 +199,9 @@ impl Store {
         // What was written before must not be lost while this edit is kept.
         self.sync()?;
         let id = manifest.catalog.next_keyspace;
+        let proof = Change::LogDurable { position: self.log_durable()? };
         let change = Change::CreateKeyspace { keyspace: id, name: name.into() };
-        manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
         self.note_edit(manifest.last_edit());
         let version = Arc::new(Version::default());
         let state = State { active: Arc::new(self.fresh_memtable()), frozen: Vec::new(), version };
@@ -219,8 +220,9 @@ impl Store {
             tree.mark_dropped();
         }
         self.sync()?;
+        let proof = Change::LogDurable { position: self.log_durable()? };
         let change = Change::DropKeyspace { keyspace: tree.id };
-        manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
         self.note_edit(manifest.last_edit());
         self.lock_trees().remove(&tree.id);
         let fresh = Arc::new(self.fresh_memtable());

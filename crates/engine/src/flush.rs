@@ -17,6 +17,7 @@ use crate::{
     environment::Environment,
     error::{Error, Result},
     keyspace::{LoggedMemtable, State, Tree},
+    log::Position,
     manifest::Change,
     metadata::MetadataKeeper,
     options::Compression,
@@ -57,6 +58,7 @@ impl Store {
         });
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
+        changes.push(Change::LogDurable { position: self.log_durable()? });
         manifest.commit(changes)?;
         let edit = manifest.last_edit();
         tree.change_state(|state| {
@@ -151,6 +153,12 @@ impl Store {
         drop(committing);
         self.environment.signal(Duty::Prepare);
         Ok(())
+    }
+
+    /// How far the log is known to be durable: what an edit records, so that a log that ends before it
+    /// is told from one that was torn.
+    pub(crate) fn log_durable(&self) -> Result<Position> {
+        Ok(self.lock_commit().log()?.durable())
     }
 
     /// Tells the log that this edit of the manifest is durable.

@@ -225,7 +225,13 @@ impl Opening {
         let mut trees = Trees::of(&self, id, &catalog, &trash);
         let recovered = self.replay(id, &catalog, &mut trees, &mut report)?;
         self.check_edit(&catalog, current, &recovered)?;
-        let next_seqno = recovered.next_seq.unwrap_or(1).max(catalog.next_seqno);
+        let next_seqno = recovered.next_seq.unwrap_or(catalog.next_seqno);
+        let flushed = catalog.keyspaces.values().map(|record| record.flushed).max().unwrap_or(0);
+        if next_seqno <= flushed || next_seqno < catalog.next_seqno {
+            let path = self.log_dir(id).segment_path(recovered.end.segment());
+            let what = format!("the log ends before write {flushed}, which a table holds");
+            return Err(Error::corrupt(path, recovered.end.offset().into(), what));
+        }
         let durable = recovered.end;
         let log =
             LogWriter::create_after(self.log_dir(id), self.log_options(), recovered, next_seqno)?;
