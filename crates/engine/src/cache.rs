@@ -11,14 +11,14 @@ use std::{
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
 use crate::table::Block;
 
-/// What a block is known by: its table's number here, and its number in the table.
-type Key = (u64, u64);
+/// What a block is known by: its table's number here, above its own number in the table.
+type Key = u64;
 
 const SHARDS_MAX: u64 = 64;
 const SHARD_BYTES_MIN: u64 = 2 << 20;
@@ -30,7 +30,7 @@ const USES_MAX: u8 = 3;
 pub(crate) struct BlockCache {
     shards: Box<[Padded]>,
     shard_bits: u32,
-    next_id: AtomicU64,
+    next_id: AtomicU32,
 }
 
 /// Keeps the locks of two shards out of one cache line.
@@ -53,27 +53,31 @@ impl BlockCache {
         let shard_bits = shards.ilog2();
         let capacity = capacity >> shard_bits;
         let shards = (0..1 << shard_bits).map(|_| Padded(Mutex::new(Shard::new(capacity))));
-        BlockCache { shards: shards.collect(), shard_bits, next_id: AtomicU64::new(1) }
+        BlockCache { shards: shards.collect(), shard_bits, next_id: AtomicU32::new(1) }
     }
 
     /// A number for a table that no other has.
-    pub(crate) fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn new_id(&self) -> u32 {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        assert!(id != u32::MAX, "the numbers for tables are exhausted");
+        id
     }
 
-    pub(crate) fn get(&self, table: u64, number: u64) -> Option<Block> {
-        let hash = hash((table, number));
-        self.shard(hash).get((table, number), hash)
+    pub(crate) fn get(&self, table: u32, number: u32) -> Option<Block> {
+        let key = key(table, number);
+        let hash = hash(key);
+        self.shard(hash).get(key, hash)
     }
 
     /// Puts a block in, or leaves it out when it is too large for what a shard may take.
-    pub(crate) fn insert(&self, table: u64, number: u64, block: &Block) {
-        let hash = hash((table, number));
-        self.shard(hash).insert((table, number), hash, block);
+    pub(crate) fn insert(&self, table: u32, number: u32, block: &Block) {
+        let key = key(table, number);
+        let hash = hash(key);
+        self.shard(hash).insert(key, hash, block);
     }
 
     /// Takes out all blocks of these tables.
-    pub(crate) fn remove_tables(&self, tables: &[u64]) {
+    pub(crate) fn remove_tables(&self, tables: &[u32]) {
         for Padded(shard) in &self.shards {
             lock(shard).remove_tables(tables);
         }
@@ -120,10 +124,14 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash((table, number): Key) -> u64 {
-    let word =
-        (table.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    word ^ word >> 32
+fn key(table: u32, number: u32) -> Key {
+    (u64::from(table) << 32) | u64::from(number)
+}
+
+/// Every bit of a key moves the upper half, which picks the shard, and the lower, which picks the slot.
+fn hash(key: Key) -> u64 {
+    let word = (key ^ (key >> 32).wrapping_mul(0x9e37_79b9)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    word ^ (word >> 32)
 }
 
 /// A part of the cache under one lock.
@@ -139,7 +147,9 @@ struct Shard {
     misses: u64,
 }
 
+/// Half a cache line, so that none lies across two.
 #[derive(Default)]
+#[repr(align(32))]
 struct Slot {
     key: Key,
     block: Option<Block>,
@@ -180,6 +190,7 @@ impl Shard {
         if slot.uses < USES_MAX {
             slot.uses += 1;
         }
+        block.touch();
         Some(block.clone())
     }
 
@@ -266,9 +277,11 @@ impl Shard {
         }
     }
 
-    fn remove_tables(&mut self, tables: &[u64]) {
+    fn remove_tables(&mut self, tables: &[u32]) {
         for at in 0..self.slots.len() {
-            while self.slots[at].block.is_some() && tables.contains(&self.slots[at].key.0) {
+            while self.slots[at].block.is_some()
+                && tables.contains(&((self.slots[at].key >> 32) as u32))
+            {
                 self.remove(at);
             }
         }
@@ -311,17 +324,18 @@ mod tests {
             let cache = BlockCache::new(capacity);
             let mut random = Random::new(seed);
             for _ in 0..20_000 {
-                let (table, number) = (random.below(4), random.below(500));
+                let (table, number) = (random.below(4) as u32, random.below(500) as u32);
+                let name = u64::from(table * 1000 + number);
                 match random.below(100) {
                     0 => cache.remove_tables(&[table, 9]),
                     1 => cache.set_capacity(capacity / (1 + random.below(3))),
                     2..50 => {
-                        let block = test_block(table * 1000 + number, random.index(2000));
+                        let block = test_block(name, random.index(2000));
                         cache.insert(table, number, &block);
                     }
                     _ => {
                         if let Some(block) = cache.get(table, number) {
-                            assert!(block.holds(table * 1000 + number), "seed {seed}");
+                            assert!(block.holds(name), "seed {seed}");
                         }
                     }
                 }
@@ -338,9 +352,10 @@ mod tests {
         let mut shard = Shard::new(1 << 20);
         let mut random = Random::new(7);
         for _ in 0..50_000 {
-            let key = (1, random.below(3000));
-            shard.insert(key, hash(key), &test_block(key.1, random.index(3000)));
-            shard.get((1, random.below(3000)), hash((1, random.below(3000))));
+            let key = random.below(3000);
+            shard.insert(key, hash(key), &test_block(key, random.index(3000)));
+            let key = random.below(3000);
+            shard.get(key, hash(key));
         }
         let held: u64 = shard.slots.iter().flat_map(|slot| &slot.block).map(Block::charge).sum();
         assert_eq!(shard.bytes, held + slots_bytes(shard.slots.len()));

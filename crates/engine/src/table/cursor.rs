@@ -232,7 +232,7 @@ impl TableCursor {
     }
 
     fn block(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Block> {
-        let (id, number_in_cache) = (self.table.cache_id(), number as u64);
+        let (id, number_in_cache) = (self.table.cache_id(), number as u32);
         if let Some(block) = self.table.cache().get(id, number_in_cache) {
             return Ok(block);
         }

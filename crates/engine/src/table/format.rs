@@ -331,6 +331,7 @@ impl Footer {
             && line_bytes.and_then(|bytes| bytes.checked_add(filter_blocks * trailer))
                 == Some(filter_bytes)
             && self.filter_probes <= 64
+            && u32::try_from(self.data_blocks).is_ok()
             && self.separator_bytes / LZ4_RATIO_MAX as u64 <= index_bytes
     }
 }

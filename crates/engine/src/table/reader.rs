@@ -85,7 +85,7 @@ pub(crate) struct Table {
     path: Arc<Path>,
     cache: Arc<BlockCache>,
     /// This table's name in the cache.
-    cache_id: u64,
+    cache_id: u32,
     charge: Arc<dyn MetaCharge>,
     meta: ArcSwapOption<Meta>,
     /// Whether the metadata was used since it was last asked.
@@ -136,7 +136,7 @@ impl Table {
     }
 
     /// What `BlockCache::remove_tables` knows it by.
-    pub(crate) fn cache_id(&self) -> u64 {
+    pub(crate) fn cache_id(&self) -> u32 {
         self.cache_id
     }
 
@@ -298,7 +298,7 @@ impl Table {
 
     /// Block `number`, out of the cache or off the disk.
     fn block(&self, meta: &Meta, number: usize, how: ReadHow) -> Result<Block> {
-        if let Some(block) = self.cache.get(self.cache_id, number as u64) {
+        if let Some(block) = self.cache.get(self.cache_id, number as u32) {
             return Ok(block);
         }
         self.read_block(meta, number, how)
@@ -312,7 +312,7 @@ impl Table {
         let (offset, stored) = meta.index.place(number);
         let block = open_block(&meta.source, offset, meta.source.payload(offset, stored)?)?;
         if how.fill_cache {
-            self.cache.insert(self.cache_id, number as u64, &block);
+            self.cache.insert(self.cache_id, number as u32, &block);
         }
         Ok(block)
     }

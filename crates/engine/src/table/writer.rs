@@ -131,7 +131,7 @@ impl TableWriter {
     pub(crate) fn estimated_bytes(&self) -> u64 {
         let filter = self.hashes.len() * usize::from(self.options.filter_bits_per_key) / 8;
         let index = self.separators.keys.len() + 8 * self.separators.ends.len();
-        let rest = self.block.estimate() + filter + index + FOOTER_BYTES;
+        let rest = self.block.bytes() + filter + index + FOOTER_BYTES;
         self.sink.position() + rest as u64
     }
 
@@ -180,7 +180,7 @@ impl TableWriter {
     fn must_cut(&self, key: &[u8], stamp: Stamp, value: &[u8], same: bool) -> bool {
         let blocks = if same { VERSIONS_BLOCKS_MAX } else { 1 };
         let bytes_max = self.options.block_bytes as usize * blocks;
-        !self.block.is_empty() && self.block.estimate_with(key, stamp, value) > bytes_max
+        !self.block.is_empty() && self.block.bytes_with(key, stamp, value) > bytes_max
     }
 
     fn cut(&mut self, continues: bool) -> Result<()> {
@@ -262,7 +262,7 @@ impl TableWriter {
             partition.add(key, 0, Stamp(0), &stored.to_le_bytes());
             data_end += u64::from(stored);
             let more =
-                partition.count() < PARTITION_BLOCKS_MIN || partition.estimate() < PARTITION_BYTES;
+                partition.count() < PARTITION_BLOCKS_MIN || partition.bytes() < PARTITION_BYTES;
             if more && blocks.peek().is_some() {
                 continue;
             }
