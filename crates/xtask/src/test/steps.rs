@@ -86,6 +86,7 @@ fn loom(root: &Path) -> Verdict {
     let line = ["test", "--locked", "--release", "--package", "olivine-engine", "--lib", "loom"];
     let call = Call::cargo(root, line)
         .with("RUSTFLAGS", "--cfg loom")
+        .with("CARGO_PROFILE_RELEASE_LTO", "off")
         .with("CARGO_TARGET_DIR", "target/loom");
     counted(call.run("loom"), &call)
 }
