@@ -72,12 +72,7 @@ impl Store for OpenStore {
         Ok(value.is_some())
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        limit: u64,
-        seen: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<u64> {
+    fn range(&self, from: &[u8], limit: u64, seen: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64> {
         let mut cursor = self.keyspace.cursor()?;
         cursor.seek(from)?;
         let mut count = 0;

@@ -75,7 +75,10 @@ impl Row {
         }
         self.set("others_cores", spent.others_cores);
         self.set("rss_mb", spent.peak_bytes as f64 / 1e6);
-        self.set("written_mb", spent.written_bytes as f64 / 1e6);
+        self.set("cpu_ms", spent.cpu.as_secs_f64() * 1e3);
+        if let Some(bytes) = spent.written_bytes {
+            self.set("written_mb", bytes as f64 / 1e6);
+        }
         self
     }
 

@@ -73,6 +73,13 @@ impl Stage<'_> {
         say(&row.encode())
     }
 
+    /// Settles the store; how long that took, and what was used since `usage`.
+    fn settle(&self, store: &dyn Store, usage: &Usage) -> Result<(Duration, Spent)> {
+        let start = Instant::now();
+        store.settle()?;
+        Ok((start.elapsed(), usage.since_writing(&self.task.dir)))
+    }
+
     /// `get_hot` as `get_hot/user` when keys are of another kind than the usual.
     fn named(&self, workload: &str) -> String {
         match self.task.kind {
@@ -104,10 +111,10 @@ impl Stage<'_> {
             1 => self.named("put_os"),
             more => format!("put_os/{more}"),
         };
-        let usage = Usage::start();
+        let usage = Usage::start_writing(&self.task.dir);
         let pace = Pace::quick(threads, Until::Count(count));
         let tally = drive(pace, |thread| Put::new(&*store, &self.records, 0, thread, threads))?;
-        let (settled, spent) = settle(&*store, &usage)?;
+        let (settled, spent) = self.settle(&*store, &usage)?;
         let told = store.facts().told;
         let note = format!("{total} puts, then {:.1} s to settle; {told}", settled.as_secs_f64());
         self.emit(Row::rate(name, &tally).spent(&spent).note(note))?;
@@ -193,10 +200,10 @@ impl Stage<'_> {
         if !self.task.wants("fill_settle") || self.task.kind != KeyKind::Hashed {
             return self.load(store, self.task.records);
         }
-        let usage = Usage::start();
+        let usage = Usage::start_writing(&self.task.dir);
         let pace = Pace::quick(1, Until::Count(self.task.records));
         let mut tally = drive(pace, |_| Put::new(store, &self.records, 0, 0, 1))?;
-        let (settled, spent) = settle(store, &usage)?;
+        let (settled, spent) = self.settle(store, &usage)?;
         let total = tally.busy + settled;
         tally.per_second = tally.operations as f64 / total.as_secs_f64();
         let told = store.facts().told;
@@ -319,10 +326,15 @@ impl Stage<'_> {
         let mut found = false;
         store.get(self.records.key(0).as_bytes(), &mut |_| found = true)?;
         let total = start.elapsed();
+        let spent = usage.since();
         if !found {
             return Err("the first record is not there after reopening".into());
         }
-        let mut note = format!("{:.1} ms of it before the first get", opened.as_secs_f64() * 1e3);
+        let mut note = format!(
+            "{:.1} ms of it before the first get; {:.1} ms of processor time",
+            opened.as_secs_f64() * 1e3,
+            spent.cpu.as_secs_f64() * 1e3
+        );
         if name == "reopen_kill9" {
             let seen = scan(&*store)?;
             write!(note, ", {seen} records")?;
@@ -330,7 +342,7 @@ impl Stage<'_> {
                 return Err(format!("{seen} of {} records are there", self.log_records()).into());
             }
         }
-        self.emit(Row::duration(name, total).spent(&usage.since()).note(note))?;
+        self.emit(Row::duration(name, total).spent(&spent).note(note))?;
         store.close()
     }
 
@@ -400,7 +412,7 @@ impl Stage<'_> {
             return Ok(());
         }
         let zipf = Zipf::new(self.task.records, 0.99);
-        let usage = Usage::start();
+        let usage = Usage::start_writing(&self.task.dir);
         let pace = Pace::quick(1, Until::Count(self.task.records / 2));
         let tally = drive(pace, |_| Overwrite {
             store,
@@ -410,7 +422,7 @@ impl Stage<'_> {
             version: 0,
             ready: Vec::new(),
         })?;
-        let (settled, spent) = settle(store, &usage)?;
+        let (settled, spent) = self.settle(store, &usage)?;
         let told = store.facts().told;
         let note = format!("then {:.1} s to settle; {told}", settled.as_secs_f64());
         self.emit(Row::rate("overwrite_zipf", &tally).spent(&spent).note(note))
@@ -461,10 +473,10 @@ impl Stage<'_> {
 
     fn batch(&self) -> Result<()> {
         let store = self.open_os()?;
-        let usage = Usage::start();
+        let usage = Usage::start_writing(&self.task.dir);
         let pace = Pace::each_timed(1, Until::Count(self.task.records / 100));
         let tally = drive(pace, |_| BatchPut::new(&*store, &self.records, 100))?;
-        let (settled, spent) = settle(&*store, &usage)?;
+        let (settled, spent) = self.settle(&*store, &usage)?;
         let note = format!("batches a second; then {:.1} s to settle", settled.as_secs_f64());
         self.emit(Row::rate("batch100", &tally).spent(&spent).note(note))?;
         store.close()
@@ -499,7 +511,7 @@ impl Stage<'_> {
         let store = self.open(&settings)?;
         let count = settings.budget_bytes * 10 / RECORD_BYTES;
         self.load(&*store, count)?;
-        let usage = Usage::start();
+        let usage = Usage::start_writing(&self.task.dir);
         let seconds = Duration::from_secs_f64(self.task.stall_seconds);
         let tally = drive(Pace::each_timed(1, Until::Elapsed(seconds)), |_| Overwrite {
             store: &*store,
@@ -512,7 +524,8 @@ impl Stage<'_> {
         let longest = tally.histogram.max().as_secs_f64();
         let told = store.facts().told;
         let note = format!("longest wait {:.0} ms, {count} records; {told}", longest * 1e3);
-        self.emit(Row::rate("stall_puts", &tally).spent(&usage.since()).note(note))?;
+        let spent = usage.since_writing(&self.task.dir);
+        self.emit(Row::rate("stall_puts", &tally).spent(&spent).note(note))?;
         say("ready")?;
         let more = Pace::quick(1, Until::Elapsed(Duration::from_mins(10)));
         drive(more, |_| Overwrite {
@@ -534,13 +547,6 @@ fn measure<A: crate::drive::Actor>(
     let usage = Usage::start();
     let tally = drive(pace, actor)?;
     Ok((tally, usage.since()))
-}
-
-/// Settles the store; how long that took, and what was used since `usage`.
-fn settle(store: &dyn Store, usage: &Usage) -> Result<(Duration, Spent)> {
-    let start = Instant::now();
-    store.settle()?;
-    Ok((start.elapsed(), usage.since()))
 }
 
 fn rate_of(name: &str, operations: u64, elapsed: Duration) -> Row {
