@@ -18,7 +18,7 @@ use crate::{
     recovery::{self, RecoveryReport},
     snapshot::Snapshot,
     stats::Stats,
-    store::Store,
+    store::{OpenStore, Store},
     version::Version,
 };
 
@@ -31,7 +31,7 @@ const CLOSE_LOG_BYTES_MAX: u64 = 1 << 20;
 /// `close`.
 #[derive(Clone)]
 pub struct Db {
-    store: Arc<Store>,
+    store: Arc<OpenStore>,
 }
 
 impl Db {
@@ -164,7 +164,7 @@ impl fmt::Debug for Db {
 /// A write that was not waited for.
 #[derive(Debug)]
 pub struct Ticket {
-    store: Arc<Store>,
+    store: Arc<OpenStore>,
     seqno: SeqNo,
 }
 

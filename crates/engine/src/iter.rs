@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     key::{Kind, SeqNo, Stamp, prefix_word},
     keyspace::{State, Tree},
-    store::Store,
+    store::OpenStore,
     table::{ReadHow, TableCursor},
 };
 
@@ -75,14 +75,14 @@ impl Bounds {
 /// What a walk looks at: a keyspace's state and a watermark.
 #[derive(Clone)]
 pub(crate) struct View {
-    store: Arc<Store>,
+    store: Arc<OpenStore>,
     state: Arc<State>,
     seqno: SeqNo,
 }
 
 impl View {
     /// The view of `seqno`, which a snapshot holds, or of this moment.
-    pub(crate) fn open(store: &Arc<Store>, tree: &Tree, seqno: Option<SeqNo>) -> Result<View> {
+    pub(crate) fn open(store: &Arc<OpenStore>, tree: &Tree, seqno: Option<SeqNo>) -> Result<View> {
         tree.check_there()?;
         // The state before the watermark: see `read.rs`.
         let state = Arc::clone(&tree.state());
@@ -329,7 +329,7 @@ pub struct Iter {
 
 impl Iter {
     pub(crate) fn open(
-        store: &Arc<Store>,
+        store: &Arc<OpenStore>,
         tree: &Tree,
         seqno: Option<SeqNo>,
         bounds: Bounds,

@@ -26,7 +26,7 @@ use crate::{
     key::{Kind, SeqNo, Stamp},
     memtable::Memtable,
     read::ReadFrom,
-    store::Store,
+    store::OpenStore,
     value::Value,
     version::Version,
 };
@@ -157,12 +157,12 @@ impl Tree {
 /// A named, ordered map within a store. Clones are the same keyspace.
 #[derive(Clone)]
 pub struct Keyspace {
-    store: Arc<Store>,
+    store: Arc<OpenStore>,
     tree: Arc<Tree>,
 }
 
 impl Keyspace {
-    pub(crate) fn new(store: Arc<Store>, tree: Arc<Tree>) -> Keyspace {
+    pub(crate) fn new(store: Arc<OpenStore>, tree: Arc<Tree>) -> Keyspace {
         Keyspace { store, tree }
     }
 
@@ -170,7 +170,7 @@ impl Keyspace {
         &self.tree
     }
 
-    pub(crate) fn store(&self) -> &Arc<Store> {
+    pub(crate) fn store(&self) -> &Arc<OpenStore> {
         &self.store
     }
 

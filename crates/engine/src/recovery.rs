@@ -34,7 +34,7 @@ use crate::{
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
     options::Options,
-    store::{Parts, Store, table_name},
+    store::{OpenStore, Parts, Store, table_name},
     version::{Trash, Version},
 };
 
@@ -70,7 +70,11 @@ pub struct Cut {
 }
 
 /// Opens the store in `dir`, making it if there is none and `options` allow that.
-pub(crate) fn open(environment: &Environment, dir: &Path, options: Options) -> Result<Arc<Store>> {
+pub(crate) fn open(
+    environment: &Environment,
+    dir: &Path,
+    options: Options,
+) -> Result<Arc<OpenStore>> {
     options.validate()?;
     let opening = Opening { environment: environment.clone(), dir: dir.to_path_buf(), options };
     let store = opening.open()?;
@@ -79,7 +83,7 @@ pub(crate) fn open(environment: &Environment, dir: &Path, options: Options) -> R
     for duty in crate::background::Duty::ALL {
         environment.signal(duty);
     }
-    Ok(store)
+    Ok(OpenStore::new(store))
 }
 
 struct Opening {

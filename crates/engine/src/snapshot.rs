@@ -19,7 +19,7 @@ use crate::{
     key::SeqNo,
     keyspace::Keyspace,
     read::ReadFrom,
-    store::Store,
+    store::OpenStore,
     value::Value,
 };
 
@@ -66,12 +66,12 @@ impl Snapshots {
 
 /// A view of a store at one moment. What is written later does not show; what it shows stays.
 pub struct Snapshot {
-    store: Arc<Store>,
+    store: Arc<OpenStore>,
     seqno: SeqNo,
 }
 
 impl Snapshot {
-    pub(crate) fn take(store: &Arc<Store>) -> Snapshot {
+    pub(crate) fn take(store: &Arc<OpenStore>) -> Snapshot {
         let seqno = store.snapshots.take(|| store.visible());
         Snapshot { store: Arc::clone(store), seqno }
     }

@@ -16,6 +16,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Deref,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -249,9 +250,28 @@ pub(crate) fn table_name(table: u64) -> String {
     format!("table-{table:012}")
 }
 
-impl Drop for Store {
+/// What users hold of a store: when the last of these goes, the store is closed, although a thread in
+/// the background may still hold the store itself.
+#[derive(Debug)]
+pub(crate) struct OpenStore(Arc<Store>);
+
+impl OpenStore {
+    pub(crate) fn new(store: Arc<Store>) -> Arc<OpenStore> {
+        Arc::new(OpenStore(store))
+    }
+}
+
+impl Deref for OpenStore {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.0
+    }
+}
+
+impl Drop for OpenStore {
     fn drop(&mut self) {
-        self.shut_down().ok();
+        self.0.shut_down().ok();
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use olivine_engine::{Db, Environment, Error, Options};
-use olivine_vfs::{MemoryVfs, Open, Vfs};
+use olivine_engine::{Db, Environment, EnvironmentOptions, Error, Options, Parts, Work};
+use olivine_vfs::{MemoryVfs, Open, RealClock, Vfs};
 
 use crate::scene::{STORE, files, fill, small, stepped};
 
@@ -147,6 +147,27 @@ fn a_clean_end_is_seen_and_an_abrupt_one_too() {
     let db = Db::open(&stepped(&copy), STORE, small()).unwrap();
     assert!(!db.recovery().clean);
     assert_eq!(db.keyspace("a").unwrap().iter().unwrap().count(), 2000);
+}
+
+/// Dropping the last handle closes the store although threads work behind it at that moment.
+#[test]
+fn the_last_handle_dropped_closes_the_store() {
+    let vfs = Arc::new(MemoryVfs::new());
+    let parts = Parts {
+        vfs: Arc::<MemoryVfs>::clone(&vfs),
+        clock: Arc::new(RealClock::new()),
+        work: Work::Threads,
+    };
+    let environment =
+        Environment::with(parts, EnvironmentOptions { memory_bytes: 16 << 20 }).unwrap();
+    for round in 0..20u32 {
+        let db = Db::open(&environment, STORE, small()).unwrap();
+        assert!(db.recovery().clean, "round {round}");
+        fill(&db, "a", 500);
+        let keyspace = db.keyspace("a").unwrap();
+        drop(db);
+        keyspace.put(b"still", b"open").unwrap();
+    }
 }
 
 #[test]
