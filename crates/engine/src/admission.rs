@@ -24,8 +24,8 @@ const RATE_FULL: f64 = 400e6;
 const RATE_LEAST: f64 = 2e6;
 /// Delays shorter than this are saved up: sleeping costs more than they are worth.
 const DELAY_LEAST: Duration = Duration::from_millis(1);
-/// Undurable writes beyond which a ticketed writer is told to come back.
-const TICKETS_MAX: u64 = 1 << 20;
+/// Undurable bytes beyond which a ticketed writer is told to come back.
+const PENDING_BYTES_MAX: u64 = 64 << 20;
 
 /// Level 0 tables at which writers begin to be slowed, as a multiple of what makes compaction due.
 const SLOW_FACTOR: usize = 3;
@@ -50,7 +50,7 @@ impl Store {
 
     /// As `admit` for a writer that must not sleep.
     pub(crate) fn admit_ticket(&self, bytes: usize) -> Result<()> {
-        if self.must_wait() || TICKETS_MAX < self.pending_writes() {
+        if self.must_wait() || PENDING_BYTES_MAX < self.pending_bytes() {
             self.environment.signal(Duty::Flush);
             self.environment.signal(Duty::Sync);
             return Err(Error::Busy { retry_after: Duration::from_millis(5) });
@@ -66,7 +66,6 @@ impl Store {
     fn must_wait(&self) -> bool {
         let budget = self.environment.budget();
         let share = budget.share_bytes_max(Share::Memtables);
-        // Half of the last memtable's room is kept for what is being written right now.
         if share <= budget.used_bytes(Share::Memtables) {
             let trees = self.trees();
             if trees.iter().any(|tree| !tree.state().frozen.is_empty()) {
@@ -77,7 +76,10 @@ impl Store {
                 self.freeze(tree);
             }
         }
+        // A flush is on its way for a log over its bound; at twice the bound it is waited for.
+        let long = 2 * self.options.log_bytes_bound() < self.counters.log_bytes.load(Relaxed);
         1.0 <= self.pile()
+            || (long && self.trees().iter().any(|tree| !tree.state().frozen.is_empty()))
     }
 
     /// How far level 0 of the worst keyspace is on its way from the slow mark (0) to the stop mark (1).
@@ -97,6 +99,11 @@ impl Store {
 
     /// Lets background work go on for a moment, or does a unit of it.
     fn make_room(&self, waited: &mut Duration) -> Result<()> {
+        if 1.0 <= self.pile()
+            && let Some(error) = self.halted()
+        {
+            return Err(error);
+        }
         if self.environment.is_stepped() {
             if !self.environment.step() {
                 self.latch.check()?;

@@ -14,7 +14,10 @@ mod group;
 
 pub(crate) use group::{Group, Listener};
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -150,6 +153,7 @@ impl Store {
         let last = first + count - 1;
         assert!(seqno == last + 1, "a batch counts its operations");
         committing.next_seqno = last + 1;
+        self.counters.appended_bytes.fetch_add(payload.len() as u64, Relaxed);
         self.set_visible(last);
         for tree in trees {
             self.freeze_if_full(tree);
@@ -220,6 +224,7 @@ impl Store {
     /// Freezes the memtable that holds the oldest records when the log is longer than its bound. One
     /// that is frozen already is on its way. Under the commit lock, once a segment.
     fn bound_log(&self, committing: &Committing) {
+        self.counters.log_bytes.store(committing.log_bytes(), Relaxed);
         if committing.log_bytes() <= self.options.log_bytes_bound() {
             return;
         }

@@ -7,7 +7,8 @@
 //! 1. A version of a key that some reader may ask for is never dropped (`keep.rs`).
 //! 2. All versions of one key within a level stand in one table.
 //! 3. Outputs and directory are durable before the manifest names them, and that before the inputs go.
-//! 4. The number of entries read is the number written plus the number dropped for a reason.
+//! 4. A table that cannot be read stops compaction and nothing else: no key is dropped for it.
+//! 5. The number of entries read is the number written plus the number dropped for a reason.
 
 mod keep;
 mod pick;
@@ -18,11 +19,13 @@ pub(crate) use pick::{Job, pick};
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
+    background::Duty,
     error::{Error, Result},
     iter::{Direction, LevelCursor, Merge, Source},
     key::{Kind, Stamp},
     keyspace::{State, Tree},
     manifest::Change,
+    outputs::Outputs,
     store::Store,
     table::{ReadHow, TableCursor, TableInfo, TableWriter},
     version::{Level, LiveTable, Version},
@@ -32,6 +35,9 @@ impl Store {
     /// Does the most urgent compaction of all keyspaces; false when none is due.
     pub(crate) fn compact_one(&self) -> Result<bool> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.halted().is_some() {
+            return Ok(false);
+        }
         let urgent = |tree: &Arc<Tree>| {
             let state = tree.state();
             let compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,14 +52,20 @@ impl Store {
     }
 
     fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
-        let outputs = if job.is_move() {
+        let mut outputs = Outputs::new(self);
+        if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
-            job.upper.iter().map(|file| file.info.clone()).collect()
         } else {
-            let outputs = self.merge(version, job)?;
-            self.sync_dir()?;
-            outputs
-        };
+            match self.merge(version, job, &mut outputs) {
+                Ok(()) => {}
+                Err(Stop::Unread(error)) => {
+                    self.halt(error);
+                    return Ok(());
+                }
+                Err(Stop::Unwritten(error)) => return Err(error),
+            }
+            outputs.sync_names()?;
+        }
         self.install(tree, job, outputs)?;
         if let Some(last) = job.upper.last() {
             let mut compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,110 +75,133 @@ impl Store {
         Ok(())
     }
 
+    /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and
+    /// writes go on, until too many tables pile up.
+    pub(crate) fn halted(&self) -> Option<Error> {
+        self.compaction_halted.get().cloned()
+    }
+
+    fn halt(&self, error: Error) {
+        self.compaction_halted.get_or_init(|| error);
+    }
+
     /// Names the outputs instead of the inputs, first durably, then for readers.
-    fn install(&self, tree: &Tree, job: &Job, outputs: Vec<TableInfo>) -> Result<()> {
+    fn install(&self, tree: &Tree, job: &Job, outputs: Outputs<'_>) -> Result<()> {
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
-            drop(manifest);
-            if !job.is_move() {
-                outputs.iter().for_each(|info| self.discard_table(Some(info)));
-            }
             return Ok(());
         }
         let keyspace = tree.id;
-        let mut changes = Vec::with_capacity(job.upper.len() + job.lower.len() + outputs.len());
-        for (level, file) in job.inputs() {
-            changes.push(Change::RemoveTable { keyspace, level: level as u8, table: file.info.id });
-        }
-        for info in &outputs {
-            let level = job.level as u8 + 1;
-            changes.push(Change::AddTable { keyspace, level, table: info.clone() });
-        }
-        manifest.commit(changes)?;
+        let below = job.level + 1;
+        let moved = job.is_move();
+        let outputs = outputs.keep();
+        let inputs = job.inputs().map(|(level, file)| Change::RemoveTable {
+            keyspace,
+            level: level as u8,
+            table: file.info.id,
+        });
+        let written: Vec<&TableInfo> = if moved {
+            job.upper.iter().map(|file| &file.info).collect()
+        } else {
+            outputs.iter().collect()
+        };
+        let added = written.into_iter().map(|table| Change::AddTable {
+            keyspace,
+            level: below as u8,
+            table: table.clone(),
+        });
+        manifest.commit(inputs.chain(added).collect())?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
-        let added: Vec<_> = if job.is_move() {
-            job.upper.iter().map(|file| (job.level + 1, Arc::clone(file))).collect()
+        let added: Vec<_> = if moved {
+            job.upper.iter().map(|file| (below, Arc::clone(file))).collect()
         } else {
-            outputs.into_iter().map(|info| (job.level + 1, self.table_file(info))).collect()
+            outputs.into_iter().map(|info| (below, self.live_table(info))).collect()
         };
         tree.change_state(|state| {
             let version = Arc::new(state.version.edited(&removed, &added));
             State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), version }
         });
         drop(manifest);
-        if !job.is_move() {
+        if !moved {
             removed.iter().for_each(|(_, file)| file.mark_obsolete());
         }
         drop(removed);
         self.note_edit(edit);
-        self.environment.signal(crate::background::Duty::Prepare);
+        self.environment.signal(Duty::Prepare);
         Ok(())
     }
 
     /// Merges the inputs of `job` into new tables of the level below.
-    fn merge(&self, version: &Arc<Version>, job: &Job) -> Result<Vec<TableInfo>> {
-        let mut sources: Vec<Source> = Vec::new();
-        if job.level == 0 {
-            let cursor = |file: &Arc<LiveTable>| {
-                Source::Table(TableCursor::new(Arc::clone(&file.table), ReadHow::SCAN))
-            };
-            sources.extend(job.upper.iter().map(cursor));
-        } else {
-            sources.push(run_of(&job.upper));
-        }
-        if !job.lower.is_empty() {
-            sources.push(run_of(&job.lower));
-        }
-        let mut merge = Merge::new(sources);
-        merge.seek_all(Direction::Forward, Source::seek_first)?;
-        let mut output = Output::new(self, version, job);
+    fn merge(
+        &self,
+        version: &Arc<Version>,
+        job: &Job,
+        outputs: &mut Outputs<'_>,
+    ) -> Result<(), Stop> {
+        let mut merge = Merge::new(sources_of(job));
+        merge.seek_all(Direction::Forward, Source::seek_first).map_err(Stop::Unread)?;
+        let mut writing = Writing::new(self, version, job, outputs);
         let mut keeper = VersionKeeper::new(self.snapshots.boundaries(|| self.visible()));
-        let (mut read, mut written) = (0u64, 0u64);
-        let mut dropped = 0u64;
+        let (mut read, mut written, mut dropped) = (0u64, 0u64, 0u64);
         while merge.valid() {
             read += 1;
             let stamp = merge.stamp();
-            let kept = keeper.keeps(merge.key(), stamp)
-                && !(keeper.is_final(stamp) && self.is_void(merge.key(), stamp, &output)?);
-            if kept {
-                let stamp = if output.is_bottom && keeper.is_final(stamp) {
-                    Stamp::new(0, stamp.kind().unwrap_or(Kind::Put))
-                } else {
-                    stamp
-                };
-                output.add(merge.key(), keeper.is_first(), stamp, merge.value())?;
+            let Some(kind) = stamp.kind() else {
+                let what = format!("entry of unknown kind {:#x}", stamp.0);
+                return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
+            };
+            let kept = keeper.keeps(merge.key(), stamp);
+            let is_final = keeper.is_final(stamp);
+            let is_void = kind == Kind::Delete && is_final && writing.nothing_below(merge.key());
+            if kept && !is_void {
+                let bottom = writing.is_bottom && is_final;
+                let stamp = if bottom { Stamp::new(0, kind) } else { stamp };
+                writing
+                    .add(merge.key(), keeper.is_first(), stamp, merge.value())
+                    .map_err(Stop::Unwritten)?;
                 written += 1;
             } else {
                 dropped += 1;
             }
-            merge.step()?;
+            merge.step().map_err(Stop::Unread)?;
         }
+        writing.end().map_err(Stop::Unwritten)?;
+        assert!(read == written + dropped, "every entry read is written or dropped");
         let expected: u64 = job.inputs().map(|(_, file)| file.info.entries).sum();
         if read != expected {
-            let path = &job.upper[0].path;
-            let what = format!("its tables say they hold {expected} entries, and {read} were read");
-            return Err(Error::corrupt(path, 0, what));
+            let what = format!("the merged tables hold {expected} entries, and {read} were read");
+            return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
         }
-        assert!(read == written + dropped, "every entry read is written or dropped");
-        let outputs = output.finish()?;
-        let bytes = |files: &[TableInfo]| files.iter().map(|info| info.bytes).sum::<u64>();
         let input_bytes: u64 = job.inputs().map(|(_, file)| file.info.bytes).sum();
         self.counters.compacted_bytes_read.fetch_add(input_bytes, Relaxed);
-        self.counters.compacted_bytes_written.fetch_add(bytes(&outputs), Relaxed);
-        Ok(outputs)
+        self.counters.compacted_bytes_written.fetch_add(outputs.bytes(), Relaxed);
+        Ok(())
     }
+}
 
-    /// Whether this entry says only that there is nothing, and nothing lies below it.
-    fn is_void(&self, key: &[u8], stamp: Stamp, output: &Output<'_>) -> Result<bool> {
-        match stamp.kind() {
-            Some(Kind::Put) => Ok(false),
-            Some(Kind::Delete) => Ok(output.nothing_below(key)),
-            None => {
-                Err(Error::corrupt(&self.dir, 0, format!("entry of unknown kind {:#x}", stamp.0)))
-            }
-        }
+/// Why a merge did not end.
+enum Stop {
+    /// An input could not be read. The store is as it was.
+    Unread(Error),
+    /// An output could not be written.
+    Unwritten(Error),
+}
+
+/// The runs that a job merges.
+fn sources_of(job: &Job) -> Vec<Source> {
+    let table = |file: &Arc<LiveTable>| {
+        Source::Table(TableCursor::new(Arc::clone(&file.table), ReadHow::SCAN))
+    };
+    let mut sources: Vec<Source> = if job.level == 0 {
+        job.upper.iter().map(table).collect()
+    } else {
+        vec![run_of(&job.upper)]
+    };
+    if !job.lower.is_empty() {
+        sources.push(run_of(&job.lower));
     }
+    sources
 }
 
 /// Tables that follow one another, as one source.
@@ -175,41 +210,44 @@ fn run_of(tables: &[Arc<LiveTable>]) -> Source {
     Source::Level(LevelCursor::new(level, ReadHow::SCAN))
 }
 
-/// The tables that a merge writes.
-struct Output<'a> {
+/// Where a merge writes to.
+struct Writing<'a, 'b> {
     store: &'a Store,
     version: &'a Version,
     job: &'a Job,
+    outputs: &'a mut Outputs<'b>,
     writer: Option<TableWriter>,
-    finished: Vec<TableInfo>,
     /// Nothing stands below the level written, anywhere.
     is_bottom: bool,
     /// The table of the level below next that the merge has not passed.
     below_next: usize,
 }
 
-impl<'a> Output<'a> {
-    fn new(store: &'a Store, version: &'a Version, job: &'a Job) -> Output<'a> {
+impl<'a, 'b> Writing<'a, 'b> {
+    fn new(
+        store: &'a Store,
+        version: &'a Version,
+        job: &'a Job,
+        outputs: &'a mut Outputs<'b>,
+    ) -> Writing<'a, 'b> {
         let is_bottom = version.deepest() <= job.level + 1;
-        Output { store, version, job, writer: None, finished: Vec::new(), is_bottom, below_next: 0 }
+        Writing { store, version, job, outputs, writer: None, is_bottom, below_next: 0 }
     }
 
     /// Whether no level below the one written can hold `key`.
     fn nothing_below(&self, key: &[u8]) -> bool {
-        self.is_bottom
-            || self.version.levels[self.job.level + 2..]
-                .iter()
-                .all(|level| level.find(key).is_none())
+        let below = &self.version.levels[self.job.level + 2..];
+        self.is_bottom || below.iter().all(|level| level.find(key).is_none())
     }
 
     /// Adds an entry; a new table may begin only with the first version of a key.
     fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
         if is_first && self.cuts_before(key) {
-            self.finish_one()?;
+            self.end()?;
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(self.store.table_writer()?),
+            none => none.insert(self.outputs.begin()?),
         };
         writer.add(key, stamp, value)
     }
@@ -229,15 +267,11 @@ impl<'a> Output<'a> {
         full <= bytes || (passes && full / 2 <= bytes)
     }
 
-    fn finish_one(&mut self) -> Result<()> {
-        if let Some(writer) = self.writer.take() {
-            self.finished.push(writer.finish()?);
+    /// Ends the table being written.
+    fn end(&mut self) -> Result<()> {
+        match self.writer.take() {
+            Some(writer) => self.outputs.end(writer),
+            None => Ok(()),
         }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<TableInfo>> {
-        self.finish_one()?;
-        Ok(self.finished)
     }
 }

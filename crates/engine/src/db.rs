@@ -130,7 +130,8 @@ impl Db {
     pub fn settle(&self) -> Result<()> {
         self.store.flush_all()?;
         while self.store.compact_one_or_fail()? {}
-        self.store.empty_trash()
+        self.store.empty_trash()?;
+        self.store.halted().map_or(Ok(()), Err)
     }
 
     /// What the store has done and holds.

@@ -6,24 +6,17 @@
 //! 3. A keyspace's memtables are flushed oldest first.
 //! 4. A memtable leaves memory, and its part of the log its duty, only after that.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
-};
+use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
     background::Duty,
     compaction::VersionKeeper,
-    environment::Environment,
-    error::{Error, Result},
+    error::Result,
     keyspace::{LoggedMemtable, State, Tree},
     log::Position,
     manifest::Change,
-    metadata::MetadataKeeper,
-    options::Compression,
+    outputs::Outputs,
     store::Store,
-    table::{Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableWriter},
-    version::{LiveTable, Trash},
 };
 
 impl Store {
@@ -42,29 +35,28 @@ impl Store {
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let table = self.write_memtable(memtable)?;
+        let mut outputs = Outputs::new(self);
+        self.write_memtable(memtable, &mut outputs)?;
         self.wait_durable(memtable.newest_seqno())?;
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
-            drop(manifest);
-            self.discard_table(table.as_ref());
             return Ok(());
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
-        let file = table.map(|info| {
-            changes.push(Change::AddTable { keyspace: tree.id, level: 0, table: info.clone() });
-            self.table_file(info)
-        });
+        let tables = outputs.keep();
+        for table in &tables {
+            changes.push(Change::AddTable { keyspace: tree.id, level: 0, table: table.clone() });
+        }
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
         changes.push(Change::LogDurable { position: self.log_durable()? });
         manifest.commit(changes)?;
         let edit = manifest.last_edit();
+        let added: Vec<_> = tables.into_iter().map(|info| (0, self.live_table(info))).collect();
         tree.change_state(|state| {
             let mut frozen = state.frozen.clone();
             frozen.retain(|known| !Arc::ptr_eq(known, memtable));
-            let added: Vec<_> = file.iter().map(|file| (0, Arc::clone(file))).collect();
             let version = Arc::new(state.version.edited(&[], &added));
             State { active: Arc::clone(&state.active), frozen, version }
         });
@@ -76,60 +68,26 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the table of a memtable and makes file and name durable. `None` when nothing is left of
-    /// it.
-    fn write_memtable(&self, memtable: &LoggedMemtable) -> Result<Option<TableInfo>> {
+    /// Writes the table of a memtable and makes file and name durable. Writes none when nothing is
+    /// in it.
+    fn write_memtable(&self, memtable: &LoggedMemtable, outputs: &mut Outputs<'_>) -> Result<()> {
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut keeper = VersionKeeper::new(boundaries);
         let mut cursor = memtable.table.cursor();
         cursor.seek_first();
         if !cursor.valid() {
-            return Ok(None);
+            return Ok(());
         }
-        let mut writer = self.table_writer()?;
+        let mut writer = outputs.begin()?;
         while cursor.valid() {
             if keeper.keeps(cursor.key(), cursor.stamp()) {
                 writer.add(cursor.key(), cursor.stamp(), cursor.value())?;
             }
             cursor.next();
         }
-        let info = writer.finish()?;
-        self.counters.flushed_bytes.fetch_add(info.bytes, Relaxed);
-        self.sync_dir()?;
-        Ok(Some(info))
-    }
-
-    /// A writer of a new table.
-    pub(crate) fn table_writer(&self) -> Result<TableWriter> {
-        let id = self.draw_table_id();
-        let vfs = self.environment.vfs();
-        let options = TableOptions {
-            block_bytes: self.options.block_bytes,
-            filter_bits_per_key: self.options.filter_bits_per_key,
-            codec: match self.options.compression {
-                Compression::None => Codec::Raw,
-                Compression::Lz4 => Codec::Lz4,
-            },
-        };
-        TableWriter::create(vfs.as_ref(), self.table_path(id), self.id, id, options)
-    }
-
-    pub(crate) fn sync_dir(&self) -> Result<()> {
-        self.environment.vfs().sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
-    }
-
-    /// A table as readers use it.
-    pub(crate) fn table_file(&self, info: TableInfo) -> Arc<LiveTable> {
-        let path = self.table_path(info.id);
-        live_table(&self.environment, self.id, path, info, &self.trash)
-    }
-
-    /// Removes a table that was written and never named.
-    pub(crate) fn discard_table(&self, info: Option<&TableInfo>) {
-        if let Some(info) = info {
-            self.trash.add(self.table_path(info.id), None);
-            self.environment.signal(Duty::Prepare);
-        }
+        outputs.end(writer)?;
+        self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
+        outputs.sync_names()
     }
 
     /// The oldest segment that is needed once `flushed` is in a table.
@@ -150,6 +108,7 @@ impl Store {
         let log = committing.log()?;
         log.set_manifest_edit(edit);
         log.release_below(log_start);
+        self.counters.log_bytes.store(committing.log_bytes(), Relaxed);
         drop(committing);
         self.environment.signal(Duty::Prepare);
         Ok(())
@@ -167,27 +126,4 @@ impl Store {
             log.set_manifest_edit(edit);
         }
     }
-}
-
-/// A table as readers use it.
-pub(crate) fn live_table(
-    environment: &Environment,
-    store: u64,
-    path: PathBuf,
-    info: TableInfo,
-    trash: &Arc<Trash>,
-) -> Arc<LiveTable> {
-    let file = TableFile {
-        path: path.clone(),
-        store,
-        table: info.id,
-        bytes: info.bytes,
-        checksum: info.checksum,
-    };
-    let metadata = environment.metadata();
-    let charge: Arc<dyn MetaCharge> = Arc::<MetadataKeeper>::clone(metadata);
-    let vfs = Arc::clone(environment.vfs());
-    let table = Arc::new(Table::new(vfs, file, Arc::clone(environment.cache()), charge));
-    metadata.watch(&table);
-    Arc::new(LiveTable::new(table, info, path, Arc::clone(trash)))
 }

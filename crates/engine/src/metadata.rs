@@ -4,9 +4,14 @@
 //! that nobody touched lately go, and are loaded again when needed.
 //!
 //! 1. The charge is exact: taken before the memory is, given back when the last reader lets go.
-//! 2. The hand goes around all tables; a touched one is passed over once.
+//! 2. A table whose index is in memory has its file open; no more are than a part of what the process
+//!    may open, so that flushes and the log always find a descriptor.
+//! 3. The hand goes around all tables; a touched one is passed over once.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use crate::{
     budget::{Budget, Share},
@@ -17,6 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct MetadataKeeper {
     budget: Budget,
+    open_files: AtomicU64,
+    open_files_max: u64,
     watched: Mutex<Watched>,
 }
 
@@ -28,7 +35,13 @@ struct Watched {
 
 impl MetadataKeeper {
     pub(crate) fn new(budget: Budget) -> MetadataKeeper {
-        MetadataKeeper { budget, watched: Mutex::default() }
+        let open_files_max = (olivine_vfs::open_files_max() / 4).clamp(4, 4096);
+        MetadataKeeper {
+            budget,
+            open_files: AtomicU64::new(0),
+            open_files_max,
+            watched: Mutex::default(),
+        }
     }
 
     /// Counts `table` among those that may be asked to let go.
@@ -37,13 +50,18 @@ impl MetadataKeeper {
         watched.tables.push(Arc::downgrade(table));
     }
 
-    /// Evicts until the share is kept, or nothing more can go.
+    /// Whether memory or descriptors are used beyond their bounds.
+    fn is_over(&self) -> bool {
+        self.budget.share_bytes_max(Share::Metadata) < self.budget.used_bytes(Share::Metadata)
+            || self.open_files_max < self.open_files.load(Relaxed)
+    }
+
+    /// Evicts until the bounds are kept, or nothing more can go.
     fn make_room(&self) {
-        let most = self.budget.share_bytes_max(Share::Metadata);
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.tables.retain(|table| table.strong_count() > 0);
         for _ in 0..2 * watched.tables.len() {
-            if self.budget.used_bytes(Share::Metadata) <= most {
+            if !self.is_over() {
                 return;
             }
             watched.hand = (watched.hand + 1) % watched.tables.len();
@@ -59,12 +77,14 @@ impl MetadataKeeper {
 impl MetaCharge for MetadataKeeper {
     fn take(&self, bytes: u64) {
         self.budget.take(Share::Metadata, bytes);
-        if self.budget.share_bytes_max(Share::Metadata) < self.budget.used_bytes(Share::Metadata) {
+        self.open_files.fetch_add(1, Relaxed);
+        if self.is_over() {
             self.make_room();
         }
     }
 
     fn give(&self, bytes: u64) {
+        self.open_files.fetch_sub(1, Relaxed);
         self.budget.give(Share::Metadata, bytes);
     }
 }

@@ -28,12 +28,12 @@ use crate::{
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
-    flush::live_table,
     key::{SEQNO_MAX, SeqNo, Stamp},
     keyspace::{LoggedMemtable, State, Tree},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
     options::Options,
+    outputs::live_table,
     store::{OpenStore, Parts, Store, table_name},
     version::{Trash, Version},
 };

@@ -20,6 +20,11 @@ pub(crate) struct Counters {
     pub(crate) stalled_nanos: AtomicU64,
     /// How high level 0 is piled, as the bits of a float; see `admission.rs`.
     pub(crate) pile: AtomicU64,
+    /// Bytes of payload ever appended to the log, and how many of those are durable.
+    pub(crate) appended_bytes: AtomicU64,
+    pub(crate) durable_bytes: AtomicU64,
+    /// Length of the log when it was last looked at: once a segment, and after every flush.
+    pub(crate) log_bytes: AtomicU64,
     /// Delay that writers owe and have not paid, in nanoseconds.
     owed_nanos: AtomicU64,
 }

@@ -19,7 +19,7 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
             AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -71,6 +71,8 @@ pub(crate) struct Store {
     pub(crate) snapshots: Snapshots,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
+    /// Why there is no more compaction.
+    pub(crate) compaction_halted: OnceLock<Error>,
     pub(crate) trash: Arc<Trash>,
     pub(crate) guard: Mutex<Option<Box<dyn Guard>>>,
     pub(crate) counters: Counters,
@@ -116,6 +118,7 @@ impl Store {
             snapshots: Snapshots::default(),
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
+            compaction_halted: OnceLock::new(),
             trash: parts.trash,
             guard: Mutex::new(Some(parts.guard)),
             counters: Counters::default(),

@@ -157,15 +157,17 @@ impl Store {
 
     /// Syncs the log up to what is visible now. Only the leader comes here.
     fn sync_log(&self) -> Result<()> {
-        let (job, reached) = {
+        let (job, reached, bytes) = {
             let mut committing = self.lock_commit();
             self.latch.check()?;
             self.group.due.store(0, Relaxed);
-            (committing.log()?.begin_sync()?, committing.next_seqno - 1)
+            let bytes = self.counters.appended_bytes.load(Relaxed);
+            (committing.log()?.begin_sync()?, committing.next_seqno - 1, bytes)
         };
         let position = job.run()?;
         self.lock_commit().log()?.finish_sync(position);
         self.raise_durable(reached);
+        self.counters.durable_bytes.fetch_max(bytes, Relaxed);
         self.counters.syncs.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -186,7 +188,8 @@ impl Store {
     }
 
     /// Bytes that were written and are not durable yet: what a ticketed writer may add to.
-    pub(crate) fn pending_writes(&self) -> u64 {
-        self.visible().saturating_sub(self.durable())
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        let durable = self.counters.durable_bytes.load(Relaxed);
+        self.counters.appended_bytes.load(Relaxed).saturating_sub(durable)
     }
 }

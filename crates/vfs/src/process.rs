@@ -1,4 +1,4 @@
-//! How eagerly a thread runs.
+//! What the system grants a process: how eagerly a thread runs, how many files may be open.
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, nothing changes.
@@ -9,3 +9,8 @@ pub fn yield_to_foreground() {
 
 /// Ten steps nicer: about a tenth of the share of a thread that wants to run as well.
 const BACKGROUND_NICE: i32 = 10;
+
+/// How many files the process may have open; a number far off where there is no bound.
+pub fn open_files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20)
+}
