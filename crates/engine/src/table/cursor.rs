@@ -7,14 +7,14 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    block::{Block, Shape, Slice, View},
+    block::{Block, Shape, View},
     format::HEADER_BYTES,
     reader::{Meta, ReadHow, Table, open_block},
     source::Window,
 };
 use crate::{
     error::{Error, Result},
-    key::{Stamp, prefix_word},
+    key::Stamp,
 };
 
 /// Bytes that a scan reads at once.
@@ -72,11 +72,6 @@ impl TableCursor {
         &self.key
     }
 
-    /// The first bytes of the key, for merges.
-    pub(crate) fn prefix_word(&self) -> u64 {
-        prefix_word(self.key())
-    }
-
     pub(crate) fn stamp(&self) -> Stamp {
         let (view, at) = self.entry();
         view.stamp(at)
@@ -85,12 +80,6 @@ impl TableCursor {
     pub(crate) fn value(&self) -> &[u8] {
         let (view, at) = self.entry();
         view.value(at)
-    }
-
-    /// The value, to be kept beyond the next move.
-    pub(crate) fn value_slice(&self) -> Slice {
-        let place = self.place.as_ref().expect("the cursor stands on no entry");
-        place.block.value(place.view(), place.at)
     }
 
     fn entry(&self) -> (View<'_>, usize) {
@@ -232,8 +221,10 @@ impl TableCursor {
     }
 
     fn block(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Block> {
-        let (id, number_in_cache) = (self.table.cache_id(), number as u32);
-        if let Some(block) = self.table.cache().get(id, number_in_cache) {
+        let id = self.table.cache_id();
+        let cache = self.table.cache();
+        let cached = if self.how.scan { cache.peek(id, number) } else { cache.get(id, number) };
+        if let Some(block) = cached {
             return Ok(block);
         }
         if !self.how.may_read_disk {
@@ -247,7 +238,7 @@ impl TableCursor {
         };
         let block = open_block(&meta.source, offset, payload)?;
         if self.how.fill_cache && !self.how.scan && self.run <= RUN_IN_CACHE {
-            self.table.cache().insert(id, number_in_cache, &block);
+            self.table.cache().insert(id, number, &block);
         }
         Ok(block)
     }
@@ -261,6 +252,9 @@ impl TableCursor {
         };
         let (start, stored) = meta.index.place(number);
         let end = start + stored as u64;
+        if bytes < stored as u64 {
+            return None;
+        }
         let (last, last_stored) = meta.index.place(meta.index.len() - 1);
         Some(match direction {
             Direction::Forward => start..end.max((start + bytes).min(last + last_stored as u64)),

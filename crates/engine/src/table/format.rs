@@ -145,11 +145,6 @@ impl Sealer {
     }
 }
 
-/// The checksum that a stored block carries, unverified.
-pub(super) fn stored_checksum(stored: &[u8]) -> Option<u64> {
-    stored.last_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
-}
-
 /// The payload of a stored block, or what is wrong with it.
 pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str> {
     let Some((covered, checksum)) = stored.split_last_chunk::<8>() else {

@@ -27,7 +27,6 @@ use super::{
     },
     index::{Index, IndexBuilder},
     source::{Source, Window},
-    writer::TableInfo,
 };
 use crate::{
     cache::BlockCache,
@@ -85,7 +84,7 @@ pub(crate) struct Table {
     path: Arc<Path>,
     cache: Arc<BlockCache>,
     /// This table's name in the cache.
-    cache_id: u32,
+    cache_id: u64,
     charge: Arc<dyn MetaCharge>,
     meta: ArcSwapOption<Meta>,
     /// Whether the metadata was used since it was last asked.
@@ -99,8 +98,7 @@ pub(super) struct Meta {
     pub(super) source: Source,
     pub(super) index: Index,
     filter: Filter,
-    footer: Footer,
-    charged: Charged,
+    _charged: Charged,
 }
 
 impl Table {
@@ -125,33 +123,13 @@ impl Table {
         }
     }
 
-    /// The table's number in its store.
-    pub(crate) fn id(&self) -> u64 {
-        self.file.table
-    }
-
-    /// Where its file is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.file.path
-    }
-
     /// What `BlockCache::remove_tables` knows it by.
-    pub(crate) fn cache_id(&self) -> u32 {
+    pub(crate) fn cache_id(&self) -> u64 {
         self.cache_id
     }
 
     pub(super) fn cache(&self) -> &BlockCache {
         &self.cache
-    }
-
-    /// Whether the file is there and as long as it must be: what can be told without opening it.
-    pub(crate) fn verify_size(&self) -> Result<()> {
-        let entry = self.vfs.entry(&self.file.path).map_err(Error::io("find", &*self.path))?;
-        match entry {
-            None => Err(Error::corrupt(&*self.path, 0, "the file of this table is missing")),
-            Some(entry) if entry.bytes != self.file.bytes => Err(self.wrong_length(entry.bytes)),
-            Some(_) => Ok(()),
-        }
     }
 
     fn wrong_length(&self, found: u64) -> Error {
@@ -192,21 +170,6 @@ impl Table {
             }
         }
         Ok(None)
-    }
-
-    /// Whether the table may have the key of this hash. True when that is not in memory and may not be
-    /// read.
-    pub(crate) fn may_contain(&self, hash: u64, how: ReadHow) -> Result<bool> {
-        match self.meta(how) {
-            Ok(meta) => Ok(meta.filter.may_contain(hash)),
-            Err(Error::WouldBlock) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Memory that index and filter take now.
-    pub(crate) fn meta_bytes(&self) -> u64 {
-        self.meta.load().as_ref().map_or(0, |meta| meta.charged.bytes)
     }
 
     /// Whether index or filter were used since this was last asked.
@@ -256,7 +219,7 @@ impl Table {
         let filter = read_filter(&source, &footer, &mut window)?;
         let index = read_index(&source, &footer, &mut window)?;
         charged.shrink(META_BYTES + filter_bytes + index.bytes());
-        Ok(Meta { source, index, filter, footer, charged })
+        Ok(Meta { source, index, filter, _charged: charged })
     }
 
     fn open(&self) -> Result<(Source, Footer)> {
@@ -298,7 +261,7 @@ impl Table {
 
     /// Block `number`, out of the cache or off the disk.
     fn block(&self, meta: &Meta, number: usize, how: ReadHow) -> Result<Block> {
-        if let Some(block) = self.cache.get(self.cache_id, number as u32) {
+        if let Some(block) = self.cache.get(self.cache_id, number) {
             return Ok(block);
         }
         self.read_block(meta, number, how)
@@ -312,24 +275,30 @@ impl Table {
         let (offset, stored) = meta.index.place(number);
         let block = open_block(&meta.source, offset, meta.source.payload(offset, stored)?)?;
         if how.fill_cache {
-            self.cache.insert(self.cache_id, number as u32, &block);
+            self.cache.insert(self.cache_id, number, &block);
         }
         Ok(block)
     }
+}
+
+#[cfg(test)]
+impl Table {
+    pub(super) fn footer(&self) -> Result<Footer> {
+        Ok(self.open()?.1)
+    }
 
     /// What `TableWriter::finish` said of this table, as the file tells it.
-    pub(crate) fn describe(&self) -> Result<TableInfo> {
-        let meta = self.meta(ReadHow::SCAN)?;
-        let footer = &meta.footer;
+    pub(super) fn describe(&self) -> Result<super::TableInfo> {
+        let (source, footer) = self.open()?;
         let at = footer.properties_at;
         let stored = footer.file_bytes - FOOTER_BYTES as u64 - at;
-        let block = open_block(&meta.source, at, meta.source.payload(at, stored as usize)?)?;
+        let block = open_block(&source, at, source.payload(at, stored as usize)?)?;
         let property = |name: &str| {
             let view = block.view();
             let at = view.lower_bound(name.as_bytes(), Stamp(u64::MAX));
             if at < view.count() { view.value(at).to_vec() } else { Vec::new() }
         };
-        Ok(TableInfo {
+        Ok(super::TableInfo {
             id: footer.table,
             bytes: footer.file_bytes,
             entries: footer.entries,
@@ -341,21 +310,14 @@ impl Table {
             checksum: self.file.checksum,
         })
     }
-}
 
-#[cfg(test)]
-impl Table {
-    pub(super) fn footer(&self) -> Result<Footer> {
-        Ok(self.meta(ReadHow::DISK)?.footer.clone())
-    }
-
-    /// Where all blocks of the file are, those of the index and the properties too.
+    /// Where all blocks of the file are but those of the filter.
     pub(super) fn stored_places(&self) -> Result<Vec<(u64, usize)>> {
-        let meta = self.meta(ReadHow::DISK)?;
-        let footer = &meta.footer;
-        let mut places: Vec<_> = (0..meta.index.len()).map(|n| meta.index.place(n)).collect();
+        let (source, footer) = self.open()?;
+        let index = read_index(&source, &footer, &mut Window::default())?;
+        let mut places: Vec<_> = (0..index.len()).map(|n| index.place(n)).collect();
         let top_bytes = (footer.properties_at - footer.top_at) as usize;
-        let top = open_block(&meta.source, 0, meta.source.payload(footer.top_at, top_bytes)?)?;
+        let top = open_block(&source, 0, source.payload(footer.top_at, top_bytes)?)?;
         places.extend((0..top.view().count()).map(|nth| {
             let entry = top.view().value(nth);
             (u64_at(entry, 0), u32_at(entry, 8) as usize)

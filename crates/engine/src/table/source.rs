@@ -24,10 +24,6 @@ impl Source {
         Source { file, path, seed }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Damage at `offset`.
     pub(super) fn corrupt(&self, offset: u64, what: &'static str) -> Error {
         Error::corrupt(&*self.path, offset, what)
@@ -95,10 +91,5 @@ impl Window {
     fn stored(&self, offset: u64, stored_bytes: usize) -> Option<&[u8]> {
         let start = usize::try_from(offset.checked_sub(self.at)?).ok()?;
         self.bytes.get(start..)?.get(..stored_bytes)
-    }
-
-    /// Gives the memory back.
-    pub(super) fn clear(&mut self) {
-        self.bytes = Vec::new();
     }
 }

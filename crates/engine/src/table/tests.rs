@@ -252,7 +252,6 @@ fn scans_everything() {
         for ((key, Reverse(stamp)), value) in entries {
             assert_eq!(cursor.key(), key, "seed {seed}");
             assert_eq!((cursor.stamp(), cursor.value()), (*stamp, &value[..]), "seed {seed}");
-            assert_eq!(&cursor.value_slice()[..], value);
             cursor.next().unwrap();
         }
         assert!(!cursor.valid());
@@ -353,8 +352,6 @@ fn memory_only_reads_would_block() {
     let key = 77_u64.to_be_bytes();
     let in_memory = || table.get(&key, key_hash(&key), Stamp(u64::MAX), ReadHow::MEMORY);
     assert!(matches!(in_memory(), Err(Error::WouldBlock)));
-    assert!(table.may_contain(1, ReadHow::MEMORY).unwrap());
-    assert_eq!(table.meta_bytes(), 0);
     assert!(get(&table, &78_u64.to_be_bytes(), Stamp(u64::MAX)).is_some());
     assert!(matches!(in_memory(), Ok(Some(_)) | Err(Error::WouldBlock)));
     assert!(get(&table, &key, Stamp(u64::MAX)).is_some());
@@ -380,9 +377,8 @@ fn metadata_is_charged() {
     assert!(!table.take_touched());
     let held = table.meta(ReadHow::DISK).unwrap();
     assert!(table.take_touched());
-    let bytes = table.meta_bytes();
+    let bytes = meter.0.load(Ordering::Relaxed);
     assert!((25_000..60_000).contains(&bytes), "{bytes}");
-    assert_eq!(meter.0.load(Ordering::Relaxed), bytes);
     table.evict_meta();
     assert_eq!(meter.0.load(Ordering::Relaxed), bytes);
     drop(held);
