@@ -77,14 +77,20 @@ impl MetadataKeeper {
 impl MetaCharge for MetadataKeeper {
     fn take(&self, bytes: u64) {
         self.budget.take(Share::Metadata, bytes);
-        self.open_files.fetch_add(1, Relaxed);
         if self.is_over() {
             self.make_room();
         }
     }
 
     fn give(&self, bytes: u64) {
-        self.open_files.fetch_sub(1, Relaxed);
         self.budget.give(Share::Metadata, bytes);
+    }
+
+    fn open_file(&self) {
+        self.open_files.fetch_add(1, Relaxed);
+    }
+
+    fn close_file(&self) {
+        self.open_files.fetch_sub(1, Relaxed);
     }
 }

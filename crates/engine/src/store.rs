@@ -229,7 +229,7 @@ impl Store {
     pub(crate) fn empty_trash(&self) -> Result<()> {
         let vfs = self.environment.vfs();
         let files = self.trash.take();
-        let cached: Vec<u32> = files.iter().filter_map(|file| file.cache_id).collect();
+        let cached: Vec<u64> = files.iter().filter_map(|file| file.cache_id).collect();
         if !cached.is_empty() {
             self.cache().remove_tables(&cached);
         }

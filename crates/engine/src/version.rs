@@ -37,11 +37,11 @@ pub(crate) struct Trash {
 #[derive(Debug)]
 pub(crate) struct TrashedFile {
     pub(crate) path: PathBuf,
-    pub(crate) cache_id: Option<u32>,
+    pub(crate) cache_id: Option<u64>,
 }
 
 impl Trash {
-    pub(crate) fn add(&self, path: PathBuf, cache_id: Option<u32>) {
+    pub(crate) fn add(&self, path: PathBuf, cache_id: Option<u64>) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.push(TrashedFile { path, cache_id });
         self.waits.store(true, Relaxed);

@@ -62,6 +62,12 @@ pub(crate) trait MetaCharge: Send + Sync + Debug {
 
     /// So many bytes were freed.
     fn give(&self, bytes: u64);
+
+    /// A table's file is about to be opened.
+    fn open_file(&self) {}
+
+    /// A table's file was closed.
+    fn close_file(&self) {}
 }
 
 /// Where a table is and what it must be, as the manifest knows.
@@ -416,6 +422,7 @@ struct Charged {
 
 impl Charged {
     fn take(charge: &Arc<dyn MetaCharge>, bytes: u64) -> Charged {
+        charge.open_file();
         charge.take(bytes);
         Charged { charge: Arc::clone(charge), bytes }
     }
@@ -431,5 +438,6 @@ impl Charged {
 impl Drop for Charged {
     fn drop(&mut self) {
         self.charge.give(self.bytes);
+        self.charge.close_file();
     }
 }

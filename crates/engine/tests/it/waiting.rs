@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use olivine_engine::{Db, Durability, Environment, EnvironmentOptions, Options, Parts, Work};
+use olivine_engine::{
+    Compression, Db, Durability, Environment, EnvironmentOptions, Options, Parts, Work,
+};
 use olivine_vfs::{Clock, DelayingVfs, Kind, MemoryVfs, RealClock, Vfs};
 
 use crate::scene::{STORE, small};
@@ -63,4 +65,45 @@ fn reads_do_not_wait_for_slow_background_syncs() {
     slow.store(false, Relaxed);
     assert!(flushes < db.stats().flushes, "nothing was flushed meanwhile");
     assert!(slowest < Duration::from_millis(10), "a read took {slowest:?}");
+}
+
+/// With room for few open files a store of many tables still reads, flushes and compacts. Runs in a
+/// process of its own, whose limit it may lower.
+#[test]
+fn few_descriptors_are_enough_for_many_tables() {
+    if std::env::var_os("OLIVINE_FEW_FILES").is_none() {
+        let test = std::env::current_exe().unwrap();
+        let script =
+            "ulimit -n 48; exec \"$0\" --exact waiting::few_descriptors_are_enough_for_many_tables";
+        let child = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(test)
+            .env("OLIVINE_FEW_FILES", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout).into_owned();
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("olivine-few-files-{}", std::process::id()));
+    let environment = Environment::new(EnvironmentOptions { memory_bytes: 32 << 20 }).unwrap();
+    let options = Options {
+        durability: Durability::Os,
+        table_bytes_max: 4 << 10,
+        compression: Compression::None,
+        ..small()
+    };
+    let db = Db::open(&environment, &dir, options).unwrap();
+    let keyspace = db.keyspace("a").unwrap();
+    for number in 0..20_000u32 {
+        keyspace.put(&number.to_be_bytes(), &[number as u8; 50]).unwrap();
+    }
+    db.settle().unwrap();
+    assert!(60 < db.stats().level_tables.iter().sum::<usize>(), "not many tables");
+    for number in 0..20_000u32 {
+        assert!(keyspace.contains(&number.to_be_bytes()).unwrap());
+    }
+    drop(keyspace);
+    db.close().unwrap();
+    std::process::Command::new("rm").arg("-r").arg(&dir).status().unwrap();
 }
