@@ -131,11 +131,6 @@ impl Opening {
                 self.vfs()
                     .create_dir(&self.dir)
                     .map_err(Error::io("create directory", &self.dir))?;
-                let parent = match self.dir.parent() {
-                    Some(parent) if parent != Path::new("") => parent,
-                    _ => Path::new("."),
-                };
-                self.vfs().sync_dir(parent).map_err(Error::io("sync", parent))?;
                 Ok(Vec::new())
             }
         }
@@ -186,6 +181,12 @@ impl Opening {
 
     /// Makes an empty store.
     fn create(self, guard: Box<dyn Guard>) -> Result<Arc<Store>> {
+        // Always: the directory may be there because an earlier try made it and got no further.
+        let parent = match self.dir.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        self.vfs().sync_dir(parent).map_err(Error::io("sync", parent))?;
         let id = self.environment.draw_id();
         let catalog = Catalog {
             edit: 1,

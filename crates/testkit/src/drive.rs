@@ -9,7 +9,7 @@
 
 use crate::{
     history::{Change, KEYSPACES, Op, SLOTS},
-    oracle::{Bytes, CommitLog, Contents, Event, difference},
+    oracle::{Bytes, CommitLog, Contents, Event},
 };
 use olivine_engine::{
     Batch, Db, Durability, Environment, Error, Keyspace, Options, SeqNo, Snapshot, Ticket,
@@ -69,6 +69,12 @@ pub(crate) fn full_text(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether an operation answers from what the store shows.
+fn reads(op: &Op) -> bool {
+    let reads = matches!(op, Op::Get { .. } | Op::Scan { .. } | Op::Cursor { .. } | Op::Move(..));
+    reads || matches!(op, Op::Snapshot(_))
+}
+
 /// Up to where the log was acknowledged; shared with whoever takes images meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledged {
@@ -89,6 +95,11 @@ impl Acknowledged {
 
     fn is_lasting(&self, position: usize) {
         self.lasting.fetch_max(position, Release);
+    }
+
+    fn begin_anew(&self) {
+        self.lasting.store(0, Release);
+        self.handed.store(0, Release);
     }
 
     fn is_handed(&self, position: usize) {
@@ -115,6 +126,8 @@ pub struct Driver {
     seqnos: Vec<SeqNo>,
     /// Whether the store said that it takes no more writes until it is opened again.
     latched: bool,
+    /// Entries whose operation failed and of which it is not known whether they show.
+    undecided: Vec<usize>,
     log: Arc<Mutex<CommitLog>>,
     acknowledged: Acknowledged,
 }
@@ -154,6 +167,7 @@ impl Driver {
             told_durable: Arc::default(),
             seqnos: vec![0; log.position() + 1],
             latched: false,
+            undecided: Vec::new(),
             log: Arc::new(Mutex::new(log)),
             acknowledged: Acknowledged::default(),
         };
@@ -217,11 +231,20 @@ impl Driver {
 
     /// Does one operation and compares its answers.
     pub fn apply(&mut self, op: &Op) -> Result<(), Stop> {
+        if !self.undecided.is_empty() && self.is_open() {
+            match self.decide() {
+                Ok(()) => {}
+                Err(Stop::Refused(_)) if reads(op) => return Ok(()),
+                Err(Stop::Refused(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
         let (latched, position) = (self.latched, self.position());
         let outcome = self.act(op).and_then(|()| self.note_durable());
         if let Err(Stop::Refused(error)) = &outcome {
             let writes = matches!(op, Op::Write { .. } | Op::Sync);
             self.latched |= match error {
+                _ if *op == Op::Reopen => false,
                 Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => false,
                 Error::Poisoned { .. } | Error::Full { .. } => true,
                 _ => writes,
@@ -444,15 +467,23 @@ impl Driver {
             self.with_log(|log| log.pop());
             return Ok(());
         }
-        let found = read_all(self.db())?;
-        let (with, without) = self.with_log(|log| (log.contents(position), log.contents(before)));
-        let visible = difference(&with, &found).is_none();
-        if let Some(what) = (!visible).then(|| difference(&without, &found)).flatten() {
-            return Err(Stop::Differs(format!("after a failed write, without it: {what}")));
-        }
-        self.with_log(|log| log.doubt(position, visible));
+        self.with_log(|log| log.doubt(position));
+        self.undecided.push(position);
         self.seqnos.push(self.db().visible());
-        self.refresh(position)
+        match self.decide() {
+            // Reading may be what fails; then it is decided later.
+            Err(Stop::Refused(_)) => Ok(()),
+            decided => decided,
+        }
+    }
+
+    /// Reads the store to see which of the entries in doubt it shows.
+    fn decide(&mut self) -> Result<(), Stop> {
+        let found = read_all(self.db())?;
+        let undecided = std::mem::take(&mut self.undecided);
+        self.with_log(|log| log.decide(&undecided, &found))
+            .map_err(|verdict| Stop::Differs(format!("after a failed write: {verdict}")))?;
+        self.refresh(self.position())
     }
 
     /// Opens the keyspaces again that the store says it has, after a failure left that open.
@@ -481,11 +512,34 @@ impl Driver {
         Ok(())
     }
 
+    /// Closes and opens. After a failure the oracle goes on from what is found, if that may be; what
+    /// closing was refused for is told after that.
     fn reopen(&mut self) -> Result<(), Stop> {
-        self.close()?;
+        let sound = !self.latched && !self.with_log(|log| log.has_doubts());
+        let closed = self.close();
+        if let Err(Stop::Differs(_)) = &closed {
+            return closed;
+        }
         let db = Db::open(&self.environment, &self.path, self.options.clone())?;
+        if !sound || closed.is_err() {
+            self.rebase(&db)?;
+        }
         self.take(db)?;
+        closed?;
         self.check_all()
+    }
+
+    /// Begins a log of commits anew with what a store holds after a failure.
+    fn rebase(&mut self, db: &Db) -> Result<(), Stop> {
+        let found = read_all(db)?;
+        let handed = self.acknowledged.handed();
+        self.with_log(|log| log.check_recovered(&found, handed))
+            .map_err(|verdict| Stop::Differs(format!("opened after a failure: {verdict}")))?;
+        self.with_log(|log| *log = CommitLog::from_contents(found));
+        self.acknowledged.begin_anew();
+        self.undecided.clear();
+        self.seqnos = vec![0];
+        Ok(())
     }
 
     /// Everything the store holds is what the log says.

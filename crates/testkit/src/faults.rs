@@ -18,7 +18,7 @@ use crate::{
     oracle::CommitLog,
     settings,
 };
-use olivine_engine::{Db, Options};
+use olivine_engine::Db;
 use olivine_vfs::{CrashingVfs, FailingVfs, Fault, Kind, ManualClock, Survival, Vfs};
 use std::{path::Path, sync::Arc};
 
@@ -183,7 +183,7 @@ fn attempt(seed: u64, injected: &[Injected]) -> Found<Outcome> {
     }
     failing.clear();
     let Some(driver) = driver else { return Ok(Outcome::Missed) };
-    finish(seed, driver, &disk, injected)?;
+    finish(seed, driver, &disk)?;
     Ok(match (failing.failed(), refused) {
         (0, _) => Outcome::Missed,
         (_, false) => Outcome::Survived,
@@ -208,7 +208,7 @@ fn refusal(stop: Stop) -> Found<()> {
 
 /// The fault is over: what a power cut would leave now, what the end of the process leaves, and
 /// whether both can be used.
-fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs, injected: &[Injected]) -> Found<()> {
+fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs) -> Found<()> {
     let (log, acknowledged) = (driver.log(), driver.acknowledged());
     let log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     for survival in [Survival::Nothing, Survival::Everything, Survival::Torn] {
@@ -222,17 +222,24 @@ fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs, injected: &[Injecte
         driver.close().or_else(refusal)?;
     }
     drop(driver);
-    let handed = acknowledged.handed();
-    let lost = injected.iter().any(|injected| injected.fault == Fault::SyncLost);
-    // The process ends and the disk goes on: even what a failed sync lost can still be read.
-    reopen(seed, disk, &log, handed)
+    // The process ends and the disk goes on: even what a failed sync lost can still be read, and
+    // what an opening showed once must outlast a power cut.
+    let recovered = recover(seed, disk, &log, acknowledged.handed())
         .map_err(|(wrong, what)| (wrong, format!("opened on the healthy disk: {what}")))?;
-    if lost {
-        let image = disk.crash(Survival::Nothing, seed);
-        reopen(seed, &image, &log, acknowledged.lasting())
-            .map_err(|(wrong, what)| (wrong, format!("opened, then a power cut: {what}")))?;
-    }
-    Ok(())
+    reopen(seed, &disk.crash(Survival::Nothing, seed), &log, recovered)
+        .map_err(|(wrong, what)| (wrong, format!("opened, then a power cut: {what}")))?;
+    reopen(seed, disk, &log, recovered)
+        .map_err(|(wrong, what)| (wrong, format!("opened on the healthy disk again: {what}")))
+}
+
+/// Opens a store and compares it with `log`; answers up to where that is there.
+fn recover(seed: u64, disk: &CrashingVfs, log: &CommitLog, floor: usize) -> Found<usize> {
+    let unusable = |error: olivine_engine::Error| (Wrong::Unusable, full_text(&error));
+    let clock = Arc::new(ManualClock::new());
+    let environment = settings::environment(Arc::new(disk.clone()), &clock, seed);
+    let db = Db::open(&environment.map_err(unusable)?, STORE, settings::options(seed));
+    let found = read_all(&db.map_err(unusable)?).map_err(unusable)?;
+    log.check_recovered(&found, floor).map_err(|verdict| (Wrong::Lost, verdict.to_string()))
 }
 
 /// Opens a store, compares it with `log`, writes to it, settles and closes it, and looks for files
@@ -246,8 +253,7 @@ fn reopen(seed: u64, disk: &CrashingVfs, log: &CommitLog, floor: usize) -> Found
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::new(disk.clone()), &clock, seed);
     let environment = environment.map_err(unusable("environment"))?;
-    let options = Options { create_if_missing: true, ..settings::options(seed) };
-    let db = Db::open(&environment, STORE, options).map_err(unusable("open"))?;
+    let db = Db::open(&environment, STORE, settings::options(seed)).map_err(unusable("open"))?;
     let found = read_all(&db).map_err(unusable("read"))?;
     log.check_recovered(&found, floor).map_err(|verdict| (Wrong::Lost, verdict.to_string()))?;
     let keyspace = db.keyspace("main").map_err(unusable("keyspace"))?;

@@ -63,6 +63,9 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// With more entries in doubt there are too many states to try.
+const DOUBTS_MAX: usize = 10;
+
 /// What stood under a key, or whether a keyspace stood, from one position of the log on.
 type Versions<T> = Vec<(usize, T)>;
 
@@ -185,13 +188,32 @@ impl CommitLog {
         state.wrapping_sub(old).wrapping_add(new)
     }
 
-    /// Says that the entry at `position` failed: a recovered store may hold it or not, and the live
-    /// one holds it if `visible`.
-    pub fn doubt(&mut self, position: usize, visible: bool) {
+    /// Says that the entry at `position` failed: a recovered store may hold it or not.
+    pub fn doubt(&mut self, position: usize) {
         self.doubtful.insert(position);
-        if !visible {
-            self.hidden.insert(position);
+    }
+
+    /// Whether any entry is in doubt.
+    pub fn has_doubts(&self) -> bool {
+        !self.doubtful.is_empty()
+    }
+
+    /// Decides which of the `undecided` entries the live store has, by what was found in it; each is
+    /// there whole or not at all.
+    pub fn decide(&mut self, undecided: &[usize], found: &Contents) -> Result<(), Verdict> {
+        assert!(undecided.len() <= DOUBTS_MAX, "{} entries in doubt are too many", undecided.len());
+        let decided = self.hidden.clone();
+        let mut refusal = None;
+        for choice in 0..1u32 << undecided.len() {
+            self.hidden = decided.clone();
+            let left_out = undecided.iter().enumerate().filter(|(n, _)| choice >> n & 1 == 1);
+            self.hidden.extend(left_out.map(|(_, position)| *position));
+            match self.check_live(found, self.position()) {
+                Ok(()) => return Ok(()),
+                Err(verdict) => refusal = Some(verdict),
+            }
         }
+        Err(refusal.expect("at least one choice was tried"))
     }
 
     /// Whether the keyspace stands at `position`.
@@ -266,7 +288,7 @@ impl CommitLog {
             };
         }
         let doubtful: Vec<usize> = self.doubtful.iter().copied().collect();
-        assert!(doubtful.len() <= 10, "{} entries in doubt are too many to try", doubtful.len());
+        assert!(doubtful.len() <= DOUBTS_MAX, "{} entries in doubt are too many", doubtful.len());
         let mut refusal = None;
         for choice in 0..1u32 << doubtful.len() {
             let without: BTreeSet<usize> = doubtful

@@ -8,7 +8,7 @@ use olivine_testkit::{
     Op, crash, faults, kill,
     rot::{self, Mutation},
 };
-use olivine_vfs::{File, Open, RealVfs, Vfs};
+use olivine_vfs::{Open, RealVfs, Vfs};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,

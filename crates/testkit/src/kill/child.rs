@@ -3,11 +3,13 @@
 //! 1. A write is told only after the store acknowledged it.
 
 use super::{Mode, OPENED, open, write, write_of};
+use olivine_vfs::{Clock, RealClock};
 use std::{
     io::{self, Write},
     path::PathBuf,
     sync::Mutex,
     thread,
+    time::Duration,
 };
 
 /// What a child is told to do.
@@ -82,6 +84,10 @@ pub fn run_child(orders: &Orders) -> Result<(), String> {
             scope.spawn(move || work(thread as u32, *from));
         }
     });
+    if orders.from.is_empty() {
+        // One that is to die while it opens the store, and was quicker.
+        RealClock::new().sleep(Duration::from_secs(10));
+    }
     let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     failure.map_or(Ok(()), Err)
 }

@@ -114,14 +114,16 @@ fn keyspaces_are_part_of_the_order() {
 fn a_failed_write_may_be_there_or_not_but_only_whole() {
     let mut log = log();
     let doubtful = log.push(write("p=1 q=1"));
-    log.doubt(doubtful, false);
+    log.doubt(doubtful);
     log.push(write("r=1"));
     let (with, without) = ("x=2 y=1 p=1 q=1 r=1", "x=2 y=1 r=1");
     assert_eq!(log.check_recovered(&contents(with), 7), Ok(7));
     assert_eq!(log.check_recovered(&contents(without), 7), Ok(7));
     assert!(log.check_recovered(&contents("x=2 y=1 p=1 r=1"), 7).is_err());
     assert!(log.check_recovered(&contents("x=2 y=1"), 7).is_err());
-    // The live store was seen without it.
+    // The live store is seen without it, and must stay so.
+    assert!(log.decide(&[doubtful], &contents("x=2 y=1 p=1 r=1")).is_err());
+    assert_eq!(log.decide(&[doubtful], &contents(without)), Ok(()));
     assert_eq!(log.check_live(&contents(without), 7), Ok(()));
     assert!(log.check_live(&contents(with), 7).is_err());
 }
