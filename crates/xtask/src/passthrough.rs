@@ -16,7 +16,7 @@ tiers:
   faults   every n-th call of every kind fails: no wrong read, no acknowledgement after a latch
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
-  all      one after the other
+  all      one after the other, with the options they share: --seed S, --slice, --threads N
 
 Every failure prints the seed that repeats it. `cargo xtask rel crash --help` lists a tier's options.
 
@@ -40,6 +40,8 @@ examples:
   cargo xtask bench engine --rivals all
 ";
 
+const TIERS: [&str; 4] = ["crash", "faults", "rot", "kill"];
+
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
     match arguments.first().map(String::as_str) {
@@ -48,9 +50,8 @@ pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
             print!("{RELIABILITY_HELP}");
             Outcome::Good
         }
-        Some("crash" | "faults" | "rot" | "kill" | "all") => {
-            cargo(root, &reliability_command(), arguments)
-        }
+        Some("all") => all_tiers(root, &arguments[1..]),
+        Some(tier) if TIERS.contains(&tier) => cargo(root, &reliability_command(), arguments),
         Some(unknown) => misused(
             &format!("no tier `{unknown}`; there are crash, faults, rot, kill, all"),
             RELIABILITY_HELP,
@@ -69,6 +70,21 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
         Some("engine") => cargo(root, &bench_command(), arguments),
         Some(unknown) => misused(&format!("no bench `{unknown}`; there is engine"), BENCH_HELP),
     }
+}
+
+/// Every tier with the same options, whatever the ones before came to.
+fn all_tiers(root: &Path, options: &[String]) -> Outcome {
+    let (mut passed, mut failed) = (0, Vec::new());
+    for tier in TIERS {
+        let arguments: Vec<String> =
+            [tier.to_owned()].into_iter().chain(options.iter().cloned()).collect();
+        match cargo(root, &reliability_command(), &arguments) {
+            Outcome::Good => passed += 1,
+            _ => failed.push(tier),
+        }
+    }
+    println!("reliability: {passed} passed, {} failed {}", failed.len(), failed.join(" "));
+    if failed.is_empty() { Outcome::Good } else { Outcome::Bad }
 }
 
 /// What runs the reliability tiers, up to their arguments.
