@@ -124,7 +124,9 @@ impl Store {
         });
         drop(manifest);
         if !moved {
-            removed.iter().for_each(|(_, file)| file.mark_obsolete());
+            for (_, file) in &removed {
+                file.mark_obsolete();
+            }
         }
         drop(removed);
         self.note_edit(edit);

@@ -2,7 +2,12 @@
 //!
 //! Texts are one lower-case phrase that names the object; the cause underneath is `source()`.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Why a read or a write did not happen.
 #[derive(Clone, Debug)]
@@ -89,26 +94,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Io { operation, path, .. } => write!(f, "cannot {operation} {path:?}"),
+            Error::Io { operation, path, .. } => write!(f, "cannot {operation} {}", Quoted(path)),
             Error::Corrupt { path, offset, what } => {
-                write!(f, "{path:?} is damaged at byte {offset}: {what}; restore it from a copy")
+                let path = Quoted(path);
+                write!(f, "{path} is damaged at byte {offset}: {what}; restore it from a copy")
             }
-            Error::Unusable { path, what } => write!(f, "cannot use {path:?} as a store: {what}"),
+            Error::Unusable { path, what } => {
+                write!(f, "cannot use {} as a store: {what}", Quoted(path))
+            }
             Error::Format { path, found, newest } => write!(
                 f,
-                "{path:?} has format {found}, and this release reads formats up to {newest}; \
-                 open it with the release that wrote it, or a newer one"
+                "{} has format {found}, and this release reads formats up to {newest}; \
+                 open it with the release that wrote it, or a newer one",
+                Quoted(path)
             ),
             Error::Locked { path, holder } if holder.is_empty() => {
-                write!(f, "the store is open elsewhere (lock {path:?} is held)")
+                write!(f, "the store is open elsewhere (lock {} is held)", Quoted(path))
             }
             Error::Locked { path, holder } => {
-                write!(f, "the store is open in process {holder} (lock {path:?} is held)")
+                let path = Quoted(path);
+                write!(f, "the store is open in process {holder} (lock {path} is held)")
             }
             Error::Invalid { field, what } => write!(f, "`{field}` {what}"),
             Error::Full { path } => write!(
                 f,
-                "the disk under {path:?} is full, so writes are refused; free some space and reopen"
+                "the disk under {} is full, so writes are refused; free some space and reopen",
+                Quoted(path)
             ),
             Error::Poisoned { cause } => write!(
                 f,
@@ -121,6 +132,15 @@ impl fmt::Display for Error {
             }
             Error::WouldBlock => write!(f, "the answer is not in memory"),
         }
+    }
+}
+
+/// A path in quotes, with what does not print escaped.
+struct Quoted<'a>(&'a Path);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.to_string_lossy(), f)
     }
 }
 

@@ -340,9 +340,9 @@ impl Iter {
 
     fn step_front(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         if self.front_key.is_none() {
-            self.front.seek_first()?
+            self.front.seek_first()?;
         } else {
-            self.front.next()?
+            self.front.next()?;
         }
         let met = self.back_key.as_deref().is_some_and(|back| back <= self.front.key());
         if !self.front.valid() || met {
@@ -353,17 +353,14 @@ impl Iter {
     }
 
     fn step_back(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let back = match &mut self.back {
-            Some(back) => {
-                back.prev()?;
-                back
-            }
-            None => {
-                let fresh = Cursor::open(self.front.view.clone(), self.front.bounds.clone());
-                let back = self.back.insert(fresh);
-                back.seek_last()?;
-                back
-            }
+        let back = if let Some(back) = &mut self.back {
+            back.prev()?;
+            back
+        } else {
+            let fresh = Cursor::open(self.front.view.clone(), self.front.bounds.clone());
+            let back = self.back.insert(fresh);
+            back.seek_last()?;
+            back
         };
         let met = self.front_key.as_deref().is_some_and(|front| back.key() <= front);
         if !back.valid() || met {

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_failed_sync_is_told_with_its_cause() {
         let latch = Latch::default();
-        let told =
+        let (told, _) =
             latch.shut(Path::new("store"), Error::io("sync", "log")(io::Error::other("gone")));
         assert!(told.to_string().contains("cannot sync \"log\": gone"), "{told}");
     }

@@ -18,7 +18,7 @@ use crate::{
     iter::{Bounds, Cursor, Iter, View},
     key::SeqNo,
     keyspace::Keyspace,
-    read::ReadFrom,
+    read::{ReadFrom, get_at},
     store::OpenStore,
     value::Value,
 };
@@ -83,7 +83,7 @@ impl Snapshot {
 
     /// The value `key` had then.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
-        self.store.get_at(keyspace.tree(), key, self.seqno, ReadFrom::Disk)
+        get_at(keyspace.tree(), key, self.seqno, ReadFrom::Disk)
     }
 
     /// Walks all entries of then.

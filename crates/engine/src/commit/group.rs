@@ -143,10 +143,8 @@ impl Store {
     /// Gathers a group and syncs for it. Returns its size.
     fn lead(&self, last_size: usize) -> Result<usize> {
         if 1 < last_size && !self.environment.is_stepped() {
-            let began = self.environment.now();
-            while self.group.waiting.load(Relaxed) < last_size
-                && self.environment.now() - began < GATHER_MAX
-            {
+            let until = self.environment.now() + GATHER_MAX;
+            while self.group.waiting.load(Relaxed) < last_size && self.environment.now() < until {
                 std::thread::yield_now();
             }
         }
