@@ -3,18 +3,13 @@
 mod crash;
 mod faults;
 mod format;
+mod pool;
+mod reading;
 mod rot;
 mod speed;
 mod tail;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use olivine_vfs::{MemoryVfs, Open, Random, Vfs};
 
@@ -216,61 +211,6 @@ fn many_lives() {
     }
 }
 
-#[test]
-fn released_segments_are_used_again() {
-    let mut log = TestLog::new(SMALL);
-    for round in 0..50 {
-        log.put_many(20, 100);
-        log.writer.append_durable_marker().unwrap();
-        log.sync();
-        let keep = log.writer.current_segment() - 1;
-        log.writer.release_below(keep);
-        log.oldest = log.oldest.max(keep);
-        while log.writer.pool().step().unwrap() {}
-        assert!(log.names().len() <= 6, "round {round}: {:?}", log.names());
-        let (found, recovered) = log.contents();
-        assert!(log.appended.ends_with(&found), "round {round}");
-        assert_eq!(recovered.cut, None);
-        assert_eq!(recovered.next_seq, Some(log.writer.next_seq()));
-    }
-    assert!(40 < log.writer.current_segment());
-    assert!(log.writer.bytes() < 3 * 1024);
-}
-
-/// A store that is small takes little room, and one that grows is not held up by short segments.
-#[test]
-fn segments_grow() {
-    let mut log =
-        TestLog::new(LogOptions { segment_bytes: 64 << 10, first_bytes: 1024, recycle: true });
-    let mut lengths = Vec::new();
-    for _ in 0..2000 {
-        log.put(100);
-        let length = bytes_of(&log.disk, log.writer.current_segment()).len();
-        if lengths.last() != Some(&length) {
-            lengths.push(length);
-        }
-    }
-    assert_eq!(lengths, [1 << 10, 4 << 10, 16 << 10, 64 << 10]);
-}
-
-/// A segment made ready in the background is taken, and a late one is given up.
-#[test]
-fn background_makes_the_next_segment() {
-    let mut log = TestLog::new(SMALL);
-    assert!(!log.writer.pool().is_due());
-    log.put_many(4, 0);
-    log.put(500);
-    assert!(log.writer.pool().is_due());
-    assert!(log.writer.pool().step().unwrap());
-    assert!(!log.writer.pool().is_due());
-    assert!(!log.writer.pool().step().unwrap());
-    assert_eq!(log.names(), ["log-000000000001", "log-000000000002"]);
-    log.put(500);
-    assert_eq!(log.writer.current_segment(), 2);
-    log.writer.hand_over().unwrap();
-    assert_eq!(log.contents().0, log.appended);
-}
-
 /// The oldest segment that is needed may begin within a record that is not needed.
 #[test]
 fn a_record_that_began_in_a_released_segment_is_passed_over() {
@@ -308,33 +248,18 @@ fn a_marker_proves_what_was_synced_last() {
     assert!(!log.writer.durable_marker_is_due());
 }
 
-/// The background makes segments while the writer, which does not wait for it, makes its own.
+/// Syncs may end in another order than they began.
 #[test]
-fn writer_and_background_race_for_numbers() {
+fn a_late_sync_takes_nothing_back() {
     let mut log = TestLog::new(SMALL);
-    let pool = Arc::clone(log.writer.pool());
-    let done = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&done);
-    let background = thread::Builder::new().spawn(move || {
-        let mut steps = 0;
-        while !stop.load(Ordering::Relaxed) {
-            steps += usize::from(pool.step().unwrap());
-        }
-        steps
-    });
-    for round in 0..3000 {
-        log.put(400);
-        if round % 10 == 9 {
-            log.sync();
-            let current = log.writer.current_segment();
-            log.writer.release_below(current);
-            log.oldest = current;
-        }
-    }
-    done.store(true, Ordering::Relaxed);
-    assert!(100 < background.unwrap().join().unwrap());
-    let (found, recovered) = log.contents();
-    assert!(log.appended.ends_with(&found));
-    assert_eq!(recovered.cut, None);
-    assert_eq!(recovered.next_seq, Some(log.writer.next_seq()));
+    log.put_many(20, 100);
+    let first = log.writer.begin_sync().unwrap();
+    log.put_many(20, 100);
+    let second = log.writer.begin_sync().unwrap();
+    let (early, late) = (first.run().unwrap(), second.run().unwrap());
+    assert!(early < late);
+    log.writer.finish_sync(late);
+    log.writer.finish_sync(early);
+    assert_eq!(log.writer.durable(), late);
+    assert!(log.writer.begin_sync().unwrap().is_empty());
 }

@@ -55,6 +55,34 @@ fn a_flipped_bit_is_never_silent() {
     }
 }
 
+/// A header of zeros, or of an earlier segment, may be an unused segment's, unless frames follow.
+#[test]
+fn a_blank_header_before_frames_is_no_unused_segment() {
+    let mut log = proven_log();
+    log.sync();
+    let last = log.writer.current_segment();
+    for proven in [false, true] {
+        for other in [vec![0; 88], bytes_of(&log.disk, 2)[..88].to_vec()] {
+            let disk = log.disk.image();
+            let bytes = bytes_of(&disk, last);
+            put_bytes(&disk, last, &[&other, &bytes[88..]].concat());
+            let place = home(&disk).segment_path(last);
+            match read(&disk, log.proof()) {
+                Err(Error::Corrupt { path, offset, .. }) if proven => {
+                    assert_eq!((path, offset), (place, 0));
+                }
+                Ok((_, Recovered { cut: Some(cut), .. })) if !proven => {
+                    assert_eq!((cut.path, cut.offset), (place, 0));
+                    assert!(100 < cut.bytes_dropped);
+                }
+                other => panic!("proven {proven}: {:?}", other.map(|(found, _)| found.len())),
+            }
+        }
+        log.writer.append_durable_marker().unwrap();
+        log.writer.hand_over().unwrap();
+    }
+}
+
 /// A closed log proves all of itself.
 #[test]
 fn a_flipped_bit_in_a_closed_log_is_refused() {
@@ -379,12 +407,12 @@ fn odd(draw: &mut Random) -> u64 {
 
 fn nonsense(number: u64, draw: &mut Random) -> Vec<u8> {
     let sane = draw.chance(3, 4);
-    let header = crate::log::segment::Header {
+    let header = segment::Header {
         bytes: odd(draw) as u32,
         store: STORE,
         number,
         first_seq: if sane { 1 } else { odd(draw) },
-        previous: crate::log::segment::Previous {
+        previous: segment::Previous {
             number: if sane { number - 1 } else { odd(draw) },
             length: odd(draw) as u32,
             chain: 0,

@@ -12,7 +12,7 @@ const RECORDS: u64 = 2_000_000;
 const PAYLOAD: usize = 140;
 
 /// Time that this thread has had on a processor: other work of the machine does not count.
-fn nanoseconds(vfs: &RealVfs) -> u64 {
+fn nanoseconds(vfs: RealVfs) -> u64 {
     let mut text = [0; 64];
     let file = vfs.open(Path::new("/proc/thread-self/schedstat"), Open::Read).unwrap();
     let len = file.read_at(&mut text, 0).unwrap();
@@ -20,7 +20,7 @@ fn nanoseconds(vfs: &RealVfs) -> u64 {
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-fn nanoseconds_each(vfs: &RealVfs, work: impl FnOnce()) -> u64 {
+fn nanoseconds_each(vfs: RealVfs, work: impl FnOnce()) -> u64 {
     let start = nanoseconds(vfs);
     work();
     (nanoseconds(vfs) - start) / RECORDS
@@ -36,11 +36,11 @@ fn records() {
     let dir = env::temp_dir().join(format!("olivine-log-{}", std::process::id()));
     for group in [1, 16, 1000, RECORDS] {
         vfs.create_dir(&dir).unwrap();
-        let home = LogDir { vfs: Arc::new(vfs.clone()), path: dir.clone(), store: STORE };
+        let home = LogDir { vfs: Arc::new(vfs), path: dir.clone(), store: STORE };
         let options = LogOptions::default();
         let mut writer = LogWriter::create(home.clone(), options, 1).unwrap();
         let payload = Random::new(1).bytes(PAYLOAD);
-        let write = nanoseconds_each(&vfs, || {
+        let write = nanoseconds_each(vfs, || {
             for seq in 1..=RECORDS {
                 let hash = payload_hash(&[&payload]);
                 writer.append(seq, 1, &[&payload], hash).unwrap();
@@ -55,7 +55,7 @@ fn records() {
         drop(writer);
         let (mut read, mut bytes) = (0, 0);
         let proof = Proof { oldest: 1, durable: None };
-        let recovery = nanoseconds_each(&vfs, || {
+        let recovery = nanoseconds_each(vfs, || {
             recover(&home, proof, &mut |record| {
                 read += 1;
                 bytes += record.payload.len();
