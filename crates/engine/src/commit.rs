@@ -262,6 +262,22 @@ impl Store {
         Ok(self.durable())
     }
 
+    /// Writes down in the log, without a sync, how far it is durable, unless a frame says so already:
+    /// then what was acknowledged last is told from a torn tail, too.
+    pub(crate) fn mark_durable(&self) -> Result<()> {
+        let mut committing = self.lock_commit();
+        self.latch.check()?;
+        let log = committing.log()?;
+        if !log.durable_marker_is_due() {
+            return Ok(());
+        }
+        match log.append_durable_marker().and_then(|_| log.hand_over()) {
+            // No room for another segment, and none is needed yet.
+            Ok(()) | Err(Error::Full { .. }) => Ok(()),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
     /// Refuses keyspaces' names that are empty or too long.
     pub(crate) fn check_name(name: &str) -> Result<()> {
         let most = crate::keyspace::KEYSPACE_NAME_BYTES_MAX;

@@ -103,7 +103,9 @@ impl Db {
 
     /// Makes everything visible durable. Returns the last durable write.
     pub fn sync(&self) -> Result<SeqNo> {
-        self.store.sync()
+        let durable = self.store.sync()?;
+        self.store.mark_durable()?;
+        Ok(durable)
     }
 
     /// The last write that reads see.

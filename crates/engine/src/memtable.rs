@@ -41,6 +41,7 @@ impl Memtable {
     }
 
     /// An empty memtable that will not have a filter.
+    #[cfg(test)]
     pub(crate) fn without_filter() -> Memtable {
         Memtable { tree: Tree::new(0) }
     }

@@ -182,6 +182,7 @@ impl Store {
             return Ok(false);
         }
         self.wait_durable(self.visible())?;
+        self.mark_durable()?;
         Ok(true)
     }
 

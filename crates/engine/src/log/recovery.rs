@@ -45,6 +45,7 @@ pub(crate) struct Record<'a> {
     /// Where its first frame begins; its segment is the oldest that the record needs.
     pub(crate) start: Position,
     /// What `append` returned for it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it"))]
     pub(crate) end: Position,
 }
 

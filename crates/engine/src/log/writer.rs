@@ -106,12 +106,8 @@ impl SyncJob {
         Ok(self.reached)
     }
 
-    /// What is durable after `run`.
-    pub(crate) fn reached(&self) -> Position {
-        self.reached
-    }
-
     /// Whether `run` has nothing to do.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
@@ -304,6 +300,7 @@ impl LogWriter {
     }
 
     /// The sequence number of the next record.
+    #[cfg(test)]
     pub(crate) fn next_seq(&self) -> SeqNo {
         self.next_seq
     }
@@ -314,6 +311,7 @@ impl LogWriter {
     }
 
     /// Bytes that are appended and not handed over.
+    #[cfg(test)]
     pub(crate) fn pending_bytes(&self) -> usize {
         self.buffers.iter().map(|buffer| buffer.bytes.len()).sum()
     }
@@ -326,11 +324,6 @@ impl LogWriter {
     /// `edit` of the manifest is durable; the headers of later segments say so.
     pub(crate) fn set_manifest_edit(&mut self, edit: u64) {
         self.manifest_edit = self.manifest_edit.max(edit);
-    }
-
-    /// Why the log takes nothing more, if that is so.
-    pub(crate) fn check(&self) -> Result<()> {
-        self.latch.check()
     }
 
     /// Gives back the segments before `number`. The manifest must have named `number`, or a later

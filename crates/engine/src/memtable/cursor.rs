@@ -114,6 +114,7 @@ impl Cursor {
 
     /// The newest version of this key up to `bound`, wherever among its versions the cursor is.
     /// Versions inserted since the last seek may be missing.
+    #[cfg(test)]
     pub(crate) fn version_at(&self, bound: Stamp) -> Option<(Stamp, &[u8])> {
         let record = self.newest().version_at(bound)?;
         Some((record.stamp(), record.value()))

@@ -128,6 +128,7 @@ pub(super) struct DetachedView {
 }
 
 impl<'a> View<'a> {
+    #[cfg(test)]
     pub(super) fn node(&self) -> &'a Node {
         self.node
     }
