@@ -74,7 +74,7 @@ impl Args {
             args.rounds = 1;
             args.seconds = 0.05;
             args.stall_seconds = 0.3;
-            args.memory_bytes = 5 << 20;
+            args.memory_bytes = 4 << 20;
         }
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
@@ -99,8 +99,8 @@ impl Args {
                 _ => return Err(format!("no option is called `{word}`\n\n{HELP}").into()),
             }
         }
-        if args.records < 1000 || args.rounds == 0 || args.memory_bytes < 1 << 20 {
-            return Err("`--n` is at least 1000, `--rounds` 1, `--memory` 1048576".into());
+        if args.records < 1000 || args.rounds == 0 || args.memory_bytes < 4 << 20 {
+            return Err("`--n` is at least 1000, `--rounds` 1, `--memory` 4194304".into());
         }
         Ok(args)
     }
