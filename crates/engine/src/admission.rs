@@ -15,6 +15,7 @@ use crate::{
     budget::Share,
     error::{Error, Result},
     keyspace::Tree,
+    latch::full_text,
     store::Store,
 };
 
@@ -102,7 +103,9 @@ impl Store {
         if 1.0 <= self.pile()
             && let Some(error) = self.halted()
         {
-            return Err(error);
+            // Nothing will make room before the store is opened again.
+            let cause = format!("compaction stopped: {}", full_text(&error));
+            return Err(self.fail(Error::Poisoned { cause }));
         }
         if self.environment.is_stepped() {
             if !self.environment.step() {
