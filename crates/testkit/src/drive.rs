@@ -233,9 +233,8 @@ impl Driver {
     pub fn apply(&mut self, op: &Op) -> Result<(), Stop> {
         if !self.undecided.is_empty() && self.is_open() {
             match self.decide() {
-                Ok(()) => {}
                 Err(Stop::Refused(_)) if reads(op) => return Ok(()),
-                Err(Stop::Refused(_)) => {}
+                Ok(()) | Err(Stop::Refused(_)) => {}
                 Err(stop) => return Err(stop),
             }
         }
@@ -315,7 +314,9 @@ impl Driver {
             .partition(|(ticket, _)| ticket.is_durable());
         self.tickets = open;
         let answered: Vec<(Ticket, usize)> = answered;
-        answered.iter().for_each(|(_, position)| self.acknowledged.is_lasting(*position));
+        for (_, position) in &answered {
+            self.acknowledged.is_lasting(*position);
+        }
         Ok(())
     }
 

@@ -139,12 +139,20 @@ pub enum Wrong {
 /// What is wrong, in words.
 type Found<T> = Result<T, (Wrong, String)>;
 
-/// One run of the history with these faults.
-fn run_with(seed: u64, injected: &[Injected]) -> Found<Outcome> {
-    caught(|| attempt(seed, injected)).unwrap_or_else(|what| Err((Wrong::Panicked, what)))
+/// Shown to the store in place of the failing disk; a lie in the tests of this tier.
+pub type Wrap = dyn Fn(Arc<FailingVfs>) -> Arc<dyn Vfs> + Sync;
+
+/// The failing disk as it is.
+pub fn honest(disk: Arc<FailingVfs>) -> Arc<dyn Vfs> {
+    disk
 }
 
-fn attempt(seed: u64, injected: &[Injected]) -> Found<Outcome> {
+/// One run of the history with these faults.
+fn run_with(seed: u64, injected: &[Injected], wrap: &Wrap) -> Found<Outcome> {
+    caught(|| attempt(seed, injected, wrap)).unwrap_or_else(|what| Err((Wrong::Panicked, what)))
+}
+
+fn attempt(seed: u64, injected: &[Injected], wrap: &Wrap) -> Found<Outcome> {
     let disk = CrashingVfs::new();
     let failing = Arc::new(FailingVfs::over_crashing(&disk));
     for Injected { kind, index, fault, lasting } in injected {
@@ -154,16 +162,17 @@ fn attempt(seed: u64, injected: &[Injected]) -> Found<Outcome> {
             failing.fail(*kind, *index, *fault);
         }
     }
+    let shown = wrap(Arc::clone(&failing));
     let (mut refused, mut driver) = (false, None);
     for (_, op) in history(seed) {
         let driver = match &mut driver {
             Some(driver) => driver,
             nothing => {
-                let opened = open(&failing, seed).or_else(|stop| {
+                let opened = open(&shown, seed).or_else(|stop| {
                     refused = true;
                     refusal(stop)?;
                     failing.clear();
-                    open(&failing, seed).map_err(|stop| {
+                    open(&shown, seed).map_err(|stop| {
                         (Wrong::Unusable, format!("opened again on the healthy disk: {stop}"))
                     })
                 });
@@ -191,9 +200,9 @@ fn attempt(seed: u64, injected: &[Injected]) -> Found<Outcome> {
     })
 }
 
-fn open(disk: &Arc<FailingVfs>, seed: u64) -> Result<Driver, Stop> {
+fn open(disk: &Arc<dyn Vfs>, seed: u64) -> Result<Driver, Stop> {
     let clock = Arc::new(ManualClock::new());
-    let environment = settings::environment(Arc::clone(disk) as Arc<dyn Vfs>, &clock, seed)?;
+    let environment = settings::environment(Arc::clone(disk), &clock, seed)?;
     let options = settings::options(seed);
     Driver::open(environment, clock, Path::new(STORE), options, CommitLog::default())
 }

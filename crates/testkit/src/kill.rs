@@ -203,8 +203,9 @@ mod tests {
 
     #[test]
     fn half_a_batch_is_seen() {
-        let next =
-            (0..).find(|number| 3 < write_of(7, 1, *number).len()).expect("there are batches");
+        let next = (0..10_000)
+            .find(|number| 3 < write_of(7, 1, *number).len())
+            .expect("there are batches");
         let mut found = progress(next);
         apply(&mut found.held, write_of(7, 1, next).into_iter().take(2).collect());
         assert!(progress(next).compare(7, 1, &found.held).is_err());

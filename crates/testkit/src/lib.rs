@@ -2,7 +2,7 @@
 //!
 //! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
 //! reliability that bring them together: `crash`, `faults`, `rot`, `kill`. The program `reliability`
-//! runs the tiers; `docs/reliability.md` tells how to read what it prints.
+//! runs the tiers; `reliability --help` shows how.
 //!
 //! 1. Every failure names the seed that repeats it.
 //! 2. What the tiers would overlook proves nothing, so each has tests that show it wrong stores.

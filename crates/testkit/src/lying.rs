@@ -25,6 +25,11 @@ pub enum Lie {
         /// Which call of it: 1 for all, 2 for every second.
         every: u64,
     },
+    /// Every failure of a call of this kind is answered as done.
+    Hide {
+        /// The kind.
+        kind: Kind,
+    },
     /// Files are synced when they are closed, which hides syncs that nobody asked for.
     SyncOnClose,
 }
@@ -50,6 +55,17 @@ impl Telling {
                 (self.calls.fetch_add(1, Relaxed) + 1).is_multiple_of(every)
             }
             _ => false,
+        }
+    }
+
+    /// What is answered for a call that brings nothing back.
+    fn answer(&self, asked: Kind, call: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.skips(asked) {
+            return Ok(());
+        }
+        match call() {
+            Err(_) if self.lie == (Lie::Hide { kind: asked }) => Ok(()),
+            answer => answer,
         }
     }
 }
@@ -92,7 +108,7 @@ impl Vfs for LyingVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        if self.lie.skips(Kind::SyncDir) { Ok(()) } else { self.disk.sync_dir(dir) }
+        self.lie.answer(Kind::SyncDir, || self.disk.sync_dir(dir))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Lock> {
@@ -112,11 +128,11 @@ impl File for LyingFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.lie.skips(Kind::Write) { Ok(()) } else { self.file.write_at(bytes, offset) }
+        self.lie.answer(Kind::Write, || self.file.write_at(bytes, offset))
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.lie.skips(Kind::Sync) { Ok(()) } else { self.file.sync() }
+        self.lie.answer(Kind::Sync, || self.file.sync())
     }
 
     fn start_write_back(&self, offset: u64, bytes: u64) -> io::Result<()> {
@@ -128,7 +144,7 @@ impl File for LyingFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        if self.lie.skips(Kind::SetLen) { Ok(()) } else { self.file.set_len(bytes) }
+        self.lie.answer(Kind::SetLen, || self.file.set_len(bytes))
     }
 }
 

@@ -205,7 +205,7 @@ impl CommitLog {
         let decided = self.hidden.clone();
         let mut refusal = None;
         for choice in 0..1u32 << undecided.len() {
-            self.hidden = decided.clone();
+            self.hidden.clone_from(&decided);
             let left_out = undecided.iter().enumerate().filter(|(n, _)| choice >> n & 1 == 1);
             self.hidden.extend(left_out.map(|(_, position)| *position));
             match self.check_live(found, self.position()) {

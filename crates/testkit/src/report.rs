@@ -30,9 +30,9 @@ pub(crate) fn shown_history(title: &str, history: &[Op]) -> String {
     let mut shown = format!("  {title} ({} operations", history.len());
     let rest =
         if left_out == 0 { String::new() } else { format!(", the first {left_out} left out") };
-    let _ = writeln!(shown, "{rest}):");
+    writeln!(shown, "{rest}):").ok();
     for op in &history[left_out..] {
-        let _ = writeln!(shown, "    {op}");
+        writeln!(shown, "    {op}").ok();
     }
     shown
 }

@@ -19,6 +19,7 @@ use crate::{
 use olivine_engine::{Db, Durability, Environment, Error};
 use olivine_vfs::{EntryKind, ManualClock, MemoryVfs, Open, Vfs};
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
@@ -167,9 +168,31 @@ impl Specimen {
             }
         }
         if !cut {
-            reads.missing(&db, &self.contents)?;
+            self.missing(&db)?;
         }
         Ok(Outcome::Detected)
+    }
+
+    /// Gets every key that must be there: its value or an error, nothing else.
+    fn missing(&self, db: &Db) -> Result<(), Silent> {
+        for (name, keys) in &self.contents {
+            let Some(keyspace) = db.find_keyspace(name) else {
+                return Err(Silent::new(format!("keyspace {name} is gone")));
+            };
+            for (key, value) in keys {
+                match keyspace.get(key) {
+                    Ok(Some(found)) if *found == **value => {}
+                    Err(_) => {}
+                    Ok(_) => {
+                        let key = key.escape_ascii();
+                        let what =
+                            format!("{name}[{key}] is gone or wrong, beside errors elsewhere");
+                        return Err(Silent::new(what));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -225,13 +248,11 @@ impl Reads {
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found = Vec::new();
         for entry in walk {
-            match entry {
-                Ok(entry) => found.push(entry),
-                Err(_) => {
-                    self.refused += 1;
-                    break;
-                }
-            }
+            let Ok(entry) = entry else {
+                self.refused += 1;
+                break;
+            };
+            found.push(entry);
         }
         found
     }
@@ -247,7 +268,7 @@ impl Reads {
             };
             let (Ok(forward), Ok(backward)) = (keyspace.iter(), keyspace.iter()) else {
                 self.refused += 1;
-                contents.insert(name, Default::default());
+                contents.insert(name, BTreeMap::new());
                 continue;
             };
             let forward = self.scan(forward);
@@ -256,7 +277,7 @@ impl Reads {
             if self.refused == before && forward != backward {
                 return Err(Silent::new(format!("{name} reads otherwise backward")));
             }
-            let mut keys = std::collections::BTreeMap::new();
+            let mut keys = BTreeMap::new();
             for (key, value) in forward.into_iter().chain(backward) {
                 let value: Arc<[u8]> = value.into();
                 match keyspace.get(&key) {
@@ -276,28 +297,6 @@ impl Reads {
         }
         Ok(contents)
     }
-
-    /// Gets every key that must be there: its value or an error, nothing else.
-    fn missing(&mut self, db: &Db, expected: &Contents) -> Result<(), Silent> {
-        for (name, keys) in expected {
-            let Some(keyspace) = db.find_keyspace(name) else {
-                return Err(Silent::new(format!("keyspace {name} is gone")));
-            };
-            for (key, value) in keys {
-                match keyspace.get(key) {
-                    Ok(Some(found)) if *found == **value => {}
-                    Err(_) => {}
-                    Ok(_) => {
-                        let key = key.escape_ascii();
-                        let what =
-                            format!("{name}[{key}] is gone or wrong, beside errors elsewhere");
-                        return Err(Silent::new(what));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Every file of the store on `disk`, with its bytes.
@@ -315,3 +314,6 @@ fn files(disk: &MemoryVfs) -> io::Result<Vec<Sample>> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests;

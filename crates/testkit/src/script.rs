@@ -44,11 +44,8 @@ pub fn run_script<S>(
     }
     let mut told = String::new();
     for Difference { line, commands, expected, found } in &differences {
-        let _ = write!(
-            told,
-            "\n{}:{line}\n{commands}---- expected\n{expected}---- found\n{found}",
-            path.display()
-        );
+        let place = format!("{}:{line}", path.display());
+        write!(told, "\n{place}\n{commands}---- expected\n{expected}---- found\n{found}").ok();
     }
     assert!(differences.is_empty(), "{} cases differ (REWRITE=1 accepts){told}", differences.len());
 }
@@ -74,7 +71,7 @@ fn run_text<S>(
         if place != 0 {
             rewritten.push('\n');
         }
-        let _ = write!(rewritten, "{}{}----\n{found}", case.head, case.commands);
+        write!(rewritten, "{}{}----\n{found}", case.head, case.commands).ok();
         if found != case.expected {
             let Case { line, commands, expected, .. } = case;
             differences.push(Difference { line, commands, expected, found });

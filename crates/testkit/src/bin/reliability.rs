@@ -174,7 +174,7 @@ fn faults_tier(words: Vec<String>) -> Result<bool, String> {
         plan.only = Some(faults::Injected::parse(&only)?);
     }
     given.end()?;
-    let summary = faults::run(&plan, &say);
+    let summary = faults::run(&plan, &say, &faults::honest);
     println!("{summary}");
     Ok(summary.passed())
 }
@@ -203,7 +203,8 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
     let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let dir = std::env::temp_dir().join(format!("olivine-kill-{}", std::process::id()));
-    let mut plan = kill::Plan { seed: 0, kills: 40, threads: 4, millis_max: 600, dir, program };
+    let mut plan =
+        kill::Plan { seed: 0, kills: 40, threads: 4, millis_max: 600, early: false, dir, program };
     if given.flag("--slice") {
         (plan.kills, plan.millis_max) = (30, 300);
     }

@@ -268,7 +268,7 @@ pub(super) fn drive(
 }
 
 /// Makes histories shorter that fail without any crash.
-fn shrink_live<'a>(seed: u64, wrap: &'a Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> + use<'a> {
+fn shrink_live(seed: u64, wrap: &Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> {
     move |history| {
         let fails =
             |history: &[Op]| drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err();
@@ -277,12 +277,12 @@ fn shrink_live<'a>(seed: u64, wrap: &'a Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op
 }
 
 /// Makes histories shorter of which an image, taken within the last operation, fails in this way.
-fn shrink_images<'a>(
+fn shrink_images(
     seed: u64,
-    wrap: &'a Wrap,
+    wrap: &Wrap,
     kind: Kind,
     survival: Option<Survival>,
-) -> impl Fn(&[Op]) -> Option<Vec<Op>> + use<'a> {
+) -> impl Fn(&[Op]) -> Option<Vec<Op>> {
     move |history| {
         let (last, before) = history.split_last()?;
         let fails = |before: &[Op]| {

@@ -106,12 +106,12 @@ impl Summary {
             .map(|one| format!("{:?}:{}:{}", one.kind, one.index, name(one)))
             .collect();
         let mut text = format!("FAILED seed {seed}, {}: {wrong:?}: {what}\n", told.join(" and "));
-        let _ = writeln!(text, "  replay: {}", Failure::replay(seed, injected));
+        writeln!(text, "  replay: {}", Failure::replay(seed, injected)).ok();
         // One listing of the history is enough to read several failures by.
         if self.failures.is_empty() {
-            let _ = writeln!(text, "  history:");
+            text.push_str("  history:\n");
             for (phase, op) in history(seed) {
-                let _ = writeln!(text, "    {op}    # {phase:?}");
+                writeln!(text, "    {op}    # {phase:?}").ok();
             }
         }
         self.failures.push(Failure { wrong, text });

@@ -2,7 +2,7 @@
 //!
 //! 1. Which calls there are is counted, not guessed: a run without faults tells.
 
-use super::{Failure, Injected, Outcome, Phase, STORE, Summary, faults, history, run_with};
+use super::{Failure, Injected, Outcome, Phase, STORE, Summary, Wrap, faults, history, run_with};
 use crate::{caught::caught, drive::Driver, oracle::CommitLog, settings};
 use olivine_vfs::{Clock, CrashingVfs, FailingVfs, Kind, ManualClock, Random, RealClock};
 use std::{
@@ -40,7 +40,7 @@ impl Default for Plan {
 }
 
 /// Runs `plan`; `say` is told of progress.
-pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Summary {
+pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync), wrap: &Wrap) -> Summary {
     let watch = RealClock::new();
     let began = watch.now();
     let summary = Mutex::new(Summary::default());
@@ -52,7 +52,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Summary {
             if plan.seed + plan.seeds <= seed || plan.failures_max <= lock().failures.len() {
                 return;
             }
-            let outcome = run_seed(plan, seed);
+            let outcome = run_seed(plan, seed, wrap);
             outcome.failures.iter().for_each(|failure| say(&failure.to_string()));
             let mut summary = lock();
             summary.add(outcome);
@@ -105,7 +105,7 @@ fn count(seed: u64) -> Result<Vec<(Kind, Calls)>, String> {
 }
 
 /// Every single fault of one history, and some pairs.
-fn run_seed(plan: &Plan, seed: u64) -> Summary {
+fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
     let mut summary = Summary { seeds: 1, ..Summary::default() };
     let counted = caught(|| count(seed)).unwrap_or_else(Err);
     let counted = match counted {
@@ -133,17 +133,23 @@ fn run_seed(plan: &Plan, seed: u64) -> Summary {
         }
         let calls = counted.iter().find(|(kind, _)| *kind == injected.kind);
         let phase = calls.and_then(|(_, calls)| calls.iter().position(|end| injected.index < *end));
-        try_faults(&mut summary, seed, &[*injected], phase);
+        try_faults(&mut summary, seed, &[*injected], phase, wrap);
     }
     for _ in 0..if plan.only.is_some() { 0 } else { plan.pairs } {
         let pair = [all[random.index(all.len())], all[random.index(all.len())]];
-        try_faults(&mut summary, seed, &pair, None);
+        try_faults(&mut summary, seed, &pair, None, wrap);
     }
     summary
 }
 
-fn try_faults(summary: &mut Summary, seed: u64, injected: &[Injected], phase: Option<usize>) {
-    let outcome = run_with(seed, injected);
+fn try_faults(
+    summary: &mut Summary,
+    seed: u64,
+    injected: &[Injected],
+    phase: Option<usize>,
+    wrap: &Wrap,
+) {
+    let outcome = run_with(seed, injected, wrap);
     let missed = matches!(outcome, Ok(Outcome::Missed));
     match injected {
         _ if missed => summary.missed += 1,

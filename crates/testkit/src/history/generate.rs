@@ -22,7 +22,7 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { value_bytes_max: 300, value_bytes_rare: 9_000, keys: 120, reopens: true }
+        Shape { value_bytes_max: 300, value_bytes_rare: 40_000, keys: 120, reopens: true }
     }
 }
 

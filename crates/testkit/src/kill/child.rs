@@ -21,6 +21,8 @@ pub struct Orders {
     pub mode: Mode,
     /// Decides what is written.
     pub seed: u64,
+    /// Tell of every write before it is made: a lie, to see that the parent notices.
+    pub early: bool,
     /// The number of the first write of each thread.
     pub from: Vec<u64>,
 }
@@ -28,15 +30,17 @@ pub struct Orders {
 impl Orders {
     /// The arguments that `parse` reads back.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let mut arguments = vec![self.mode.name().to_owned(), self.seed.to_string()];
+        let early = if self.early { "early" } else { "after" };
+        let mut arguments =
+            vec![self.mode.name().to_owned(), early.to_owned(), self.seed.to_string()];
         arguments.extend(self.from.iter().map(u64::to_string));
         arguments
     }
 
-    /// Reads directory, mode, seed and the numbers of the first writes.
+    /// Reads directory, mode, when to tell, seed and the numbers of the first writes.
     pub fn parse(arguments: &[String]) -> Result<Orders, String> {
-        let [dir, mode, seed, from @ ..] = arguments else {
-            return Err("a child takes a directory, a mode, a seed and numbers".to_owned());
+        let [dir, mode, when, seed, from @ ..] = arguments else {
+            return Err("a child takes a directory, a mode, when, a seed and numbers".to_owned());
         };
         let number = |text: &String| text.parse().map_err(|_| format!("{text:?} is no number"));
         let mode = match &mode[..] {
@@ -45,7 +49,8 @@ impl Orders {
             _ => return Err(format!("{mode:?} is neither sync nor os")),
         };
         let from = from.iter().map(number).collect::<Result<_, _>>()?;
-        Ok(Orders { dir: dir.into(), mode, seed: number(seed)?, from })
+        let early = when == "early";
+        Ok(Orders { dir: dir.into(), mode, seed: number(seed)?, early, from })
     }
 }
 
@@ -68,11 +73,17 @@ pub fn run_child(orders: &Orders) -> Result<(), String> {
     let work = |thread: u32, from: u64| {
         for number in from.. {
             let changes = write_of(orders.seed, thread, number);
-            let written = write(&db, &keyspaces, orders.mode, &changes);
-            let told = written
-                .map_err(|error| crate::drive::full_text(&error))
-                .and_then(|()| tell(thread, number).map_err(|error| error.to_string()));
-            if let Err(what) = told {
+            let write = || {
+                write(&db, &keyspaces, orders.mode, &changes)
+                    .map_err(|error| crate::drive::full_text(&error))
+            };
+            let tell = || tell(thread, number).map_err(|error| error.to_string());
+            let done = if orders.early {
+                tell().and_then(|()| write())
+            } else {
+                write().and_then(|()| tell())
+            };
+            if let Err(what) = done {
                 *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(what);
                 return;
             }

@@ -25,6 +25,8 @@ pub struct Plan {
     pub threads: usize,
     /// The longest time that a child writes.
     pub millis_max: u64,
+    /// Whether children lie, and tell of a write before they make it.
+    pub early: bool,
     /// Where the stores lie.
     pub dir: PathBuf,
     /// This program, and what makes it a child (`kill-child`).
@@ -71,7 +73,7 @@ fn run_mode(
     let mut threads = vec![Progress::default(); plan.threads];
     for kill in 0..plan.kills {
         let from = threads.iter().map(|progress| progress.next).collect();
-        let orders = Orders { dir: dir.to_owned(), mode, seed, from };
+        let orders = Orders { dir: dir.to_owned(), mode, seed, early: plan.early, from };
         let life = Life::Writing(random.between(1, plan.millis_max));
         let died = live_and_die(plan, &orders, life)?;
         summary.kills += 1;
