@@ -17,6 +17,8 @@ mod node;
 mod record;
 mod tree;
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -41,7 +43,7 @@ impl Memtable {
     }
 
     /// An empty memtable that will not have a filter.
-    #[cfg(test)]
+    #[cfg(all(test, loom))]
     pub(crate) fn without_filter() -> Memtable {
         Memtable { tree: Tree::new(0) }
     }

@@ -238,13 +238,16 @@ impl Opening {
             return Err(Error::corrupt(path, recovered.end.offset().into(), what));
         }
         let durable = recovered.end;
-        let log =
+        let mut log =
             LogWriter::create_after(self.log_dir(id), self.log_options(), recovered, next_seqno)?;
+        let log_start = trees.oldest_segment().min(log.current_segment());
+        catalog.log_start = catalog.log_start.max(log_start);
         catalog.log_durable = catalog.log_durable.max(Some(durable));
         catalog.next_seqno = next_seqno;
         catalog.edit += 1;
         let manifest = self.next_manifest(current, catalog)?;
         self.remove(&leftovers)?;
+        log.release_below(log_start);
         Ok(self.finish(id, manifest, log, trees, next_seqno - 1, trash, guard, report))
     }
 
@@ -404,6 +407,15 @@ impl Trees {
                 .insert(*keyspace, Arc::new(Tree::new(*keyspace, record.name.clone(), state)));
         }
         trees
+    }
+
+    /// The oldest segment with a record that is in no table; `u64::MAX` when there is none.
+    fn oldest_segment(&self) -> u64 {
+        let oldest = |tree: &Arc<Tree>| {
+            let state = tree.state();
+            state.memtables().map(|memtable| memtable.oldest_segment()).min()
+        };
+        self.by_id.values().filter_map(oldest).min().unwrap_or(u64::MAX)
     }
 
     fn memtable(&self) -> Arc<LoggedMemtable> {

@@ -114,7 +114,7 @@ impl Cursor {
 
     /// The newest version of this key up to `bound`, wherever among its versions the cursor is.
     /// Versions inserted since the last seek may be missing.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn version_at(&self, bound: Stamp) -> Option<(Stamp, &[u8])> {
         let record = self.newest().version_at(bound)?;
         Some((record.stamp(), record.value()))
@@ -202,22 +202,23 @@ impl Cursor {
 
     /// Goes on to the next of the forward batch, or of those that follow it.
     fn step_on(&mut self) {
-        let mut batch = self.batch.take().expect("a direction was chosen");
-        while batch.next == batch.len {
-            let Some(after) = self.batch_after(&batch) else {
+        loop {
+            let batch = self.batch.as_mut().expect("a direction was chosen");
+            if let Some(newest) = batch.take() {
+                self.at = Some(At { record: newest, newest });
+                return;
+            }
+            self.batch = self.batch_after();
+            if self.batch.is_none() {
                 self.at = None;
                 return;
-            };
-            batch = after;
+            }
         }
-        let newest = batch.newest[batch.next];
-        batch.next += 1;
-        self.at = Some(At { record: newest, newest });
-        self.batch = Some(batch);
     }
 
-    /// The batch after an exhausted one; `None` at the end.
-    fn batch_after(&self, batch: &Batch) -> Option<Batch> {
+    /// The batch after the exhausted one; `None` at the end.
+    fn batch_after(&self) -> Option<Batch> {
+        let batch = self.batch.as_ref()?;
         // SAFETY: by (a) the tree lives while the cursor is borrowed.
         let leaf = unsafe { batch.leaf.attach() };
         if batch.index < leaf.count() {
@@ -237,38 +238,47 @@ impl Cursor {
 
     /// Goes back to the next of the backward batch, or of those before it.
     fn step_back(&mut self) {
-        let mut batch = self.batch.take().expect("a direction was chosen");
-        if batch.next == batch.len && self.at.is_some() {
+        let batch = self.batch.as_mut().expect("a direction was chosen");
+        let mut newest = batch.take();
+        if newest.is_none() && self.at.is_some() {
+            let mut batch = self.batch_before();
+            // A leaf holds its low fence, so only in front of all keys is there nothing.
+            newest = batch.take();
+            self.batch = Some(batch);
+        }
+        self.at = newest.map(|newest| At { record: newest, newest });
+        if newest.is_some() {
+            self.at = Some(At { record: self.newest().oldest().detach(), ..self.here() });
+        }
+    }
+
+    /// The batch before the exhausted one.
+    fn batch_before(&self) -> Batch {
+        if let Some(batch) = self.batch.as_ref().filter(|batch| batch.index > 0) {
             // SAFETY: by (a) the tree lives while the cursor is borrowed.
             let leaf = unsafe { batch.leaf.attach() };
-            let rest =
-                if batch.index > 0 { Batch::before(&leaf, batch.index) } else { Err(Changed) };
-            batch = rest.unwrap_or_else(|Changed| self.batch_below());
+            if let Ok(before) = Batch::before(&leaf, batch.index) {
+                return before;
+            }
         }
-        // A leaf holds its low fence, so only in front of all keys is there nothing.
-        if batch.next == batch.len {
-            self.at = None;
-            return;
-        }
-        let newest = batch.newest[batch.next];
-        batch.next += 1;
-        self.at = Some(At { record: newest, newest });
-        self.at = Some(At { record: self.newest().oldest().detach(), newest });
-        self.batch = Some(batch);
+        self.batch_below()
     }
 }
 
 impl Batch {
     /// The entries of `leaf` from `index` on.
     fn from(leaf: &View<'_>, index: usize) -> Result<Batch, Changed> {
-        let len = BATCH.min(leaf.count() - index);
-        let mut batch = Batch::empty(leaf, true, len, index + len);
-        for (place, index) in batch.newest.iter_mut().zip(index..index + len) {
+        let end = leaf.count().min(index + BATCH);
+        let mut batch = Batch::empty(leaf, true, end - index, end);
+        for (place, index) in batch.newest.iter_mut().zip(index..end) {
             let record = leaf.record(index)?;
             record.prefetch();
             *place = record.detach();
         }
-        if batch.index == leaf.count() {
+        for index in end..leaf.count().min(end + BATCH) {
+            leaf.record(index)?.prefetch();
+        }
+        if end == leaf.count() {
             batch.right = leaf.right()?.map(NonNull::from);
         }
         Ok(batch)
@@ -276,12 +286,15 @@ impl Batch {
 
     /// The entries of `leaf` before `end`, backward.
     fn before(leaf: &View<'_>, end: usize) -> Result<Batch, Changed> {
-        let len = BATCH.min(end);
-        let mut batch = Batch::empty(leaf, false, len, end - len);
-        for (place, index) in batch.newest.iter_mut().zip((end - len..end).rev()) {
+        let start = end.saturating_sub(BATCH);
+        let mut batch = Batch::empty(leaf, false, end - start, start);
+        for (place, index) in batch.newest.iter_mut().zip((start..end).rev()) {
             let record = leaf.record(index)?;
             record.prefetch();
             *place = record.detach();
+        }
+        for index in start.saturating_sub(BATCH)..start {
+            leaf.record(index)?.prefetch();
         }
         Ok(batch)
     }
@@ -289,5 +302,11 @@ impl Batch {
     fn empty(leaf: &View<'_>, forward: bool, len: usize, index: usize) -> Batch {
         let newest = [NonNull::dangling(); BATCH];
         Batch { forward, newest, next: 0, len, leaf: leaf.detach(), index, right: None }
+    }
+
+    fn take(&mut self) -> Option<NonNull<u8>> {
+        let newest = *self.newest[..self.len].get(self.next)?;
+        self.next += 1;
+        Some(newest)
     }
 }

@@ -128,11 +128,6 @@ pub(super) struct DetachedView {
 }
 
 impl<'a> View<'a> {
-    #[cfg(test)]
-    pub(super) fn node(&self) -> &'a Node {
-        self.node
-    }
-
     pub(super) fn detach(&self) -> DetachedView {
         DetachedView { node: self.node.into(), version: self.version, meta: self.meta }
     }

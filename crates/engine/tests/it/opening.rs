@@ -149,6 +149,20 @@ fn a_clean_end_is_seen_and_an_abrupt_one_too() {
     assert_eq!(db.keyspace("a").unwrap().iter().unwrap().count(), 2000);
 }
 
+#[test]
+fn opening_again_and_again_leaves_no_segments_behind() {
+    let (vfs, environment) = store();
+    for _ in 0..8 {
+        let db = Db::open(&environment, STORE, small()).unwrap();
+        db.flush().unwrap();
+        while environment.step() {}
+        db.close().unwrap();
+    }
+    assert_eq!(files(&*vfs, "log-").len(), 1);
+    assert_eq!(files(&*vfs, "manifest-").len(), 1);
+    assert!(files(&*vfs, "spare-").is_empty() && files(&*vfs, "draft-").is_empty());
+}
+
 /// Dropping the last handle closes the store although threads work behind it at that moment.
 #[test]
 fn the_last_handle_dropped_closes_the_store() {
