@@ -281,11 +281,15 @@ impl Store {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.empty_trash()?;
-        let _manifest = self.lock_manifest();
+        let mut manifest = self.lock_manifest();
         let reached = self.visible();
         let log = self.lock_commit().log.take();
         let Some(log) = log else { return Ok(()) };
-        let closed = log.close().map_err(|error| self.fail(error));
+        // The manifest repeats where the log ended, so that a log gone missing is noticed.
+        let closed = log
+            .close()
+            .and_then(|position| manifest.commit(vec![Change::LogDurable { position }]))
+            .map_err(|error| self.fail(error));
         self.latch.shut(&self.dir, Error::Closed);
         closed?;
         self.raise_durable(reached);

@@ -1,4 +1,5 @@
 //! The engine as its users see it.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs fails")]
 
 mod basics;
 mod golden;

@@ -52,13 +52,13 @@ fn reads_do_not_wait_for_slow_background_syncs() {
     let mut slowest = Duration::ZERO;
     let mut reads = 0u32;
     let done = |elapsed| flushes < db.stats().flushes || Duration::from_secs(30) < elapsed;
-    while !done(clock.now() - began) {
+    while !done(clock.now().saturating_sub(began)) {
         let number = reads * 7 % 800;
         let before = clock.now();
         assert!(keyspace.contains(&number.to_be_bytes()).unwrap());
-        slowest = slowest.max(clock.now() - before);
+        slowest = slowest.max(clock.now().saturating_sub(before));
         reads += 1;
-        if reads % 16 == 0 {
+        if reads.is_multiple_of(16) {
             clock.sleep(Duration::from_micros(200));
         }
     }
