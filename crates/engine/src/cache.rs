@@ -90,6 +90,11 @@ impl BlockCache {
         }
     }
 
+    /// Memory that the cache may take.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.shards.iter().map(|Padded(shard)| lock(shard).capacity).sum()
+    }
+
     pub(crate) fn stats(&self) -> CacheStats {
         let mut stats = CacheStats::default();
         for Padded(shard) in &self.shards {

@@ -25,9 +25,9 @@ use crate::{
     key::{Kind, Stamp},
     keyspace::{State, Tree},
     manifest::Change,
-    outputs::Outputs,
+    outputs::{Outputs, Warmth},
     store::Store,
-    table::{ReadHow, TableCursor, TableInfo, TableWriter},
+    table::{ReadHow, TableCursor, TableWriter},
     version::{Level, LiveTable, Version},
 };
 
@@ -52,7 +52,7 @@ impl Store {
     }
 
     fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
-        let mut outputs = Outputs::new(self);
+        let mut outputs = Outputs::new(self, Warmth::WhereRoom);
         if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
         } else {
@@ -87,37 +87,29 @@ impl Store {
 
     /// Names the outputs instead of the inputs, first durably, then for readers.
     fn install(&self, tree: &Tree, job: &Job, outputs: Outputs<'_>) -> Result<()> {
+        let moved = job.is_move();
+        let tables = if moved { job.upper.clone() } else { outputs.live() };
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
             return Ok(());
         }
         let keyspace = tree.id;
         let below = job.level + 1;
-        let moved = job.is_move();
-        let outputs = outputs.keep();
         let inputs = job.inputs().map(|(level, file)| Change::RemoveTable {
             keyspace,
             level: level as u8,
             table: file.info.id,
         });
-        let written: Vec<&TableInfo> = if moved {
-            job.upper.iter().map(|file| &file.info).collect()
-        } else {
-            outputs.iter().collect()
-        };
-        let added = written.into_iter().map(|table| Change::AddTable {
+        let added = tables.iter().map(|table| Change::AddTable {
             keyspace,
             level: below as u8,
-            table: table.clone(),
+            table: table.info.clone(),
         });
+        outputs.keep();
         manifest.commit(inputs.chain(added).collect())?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
-        let added: Vec<_> = if moved {
-            job.upper.iter().map(|file| (below, Arc::clone(file))).collect()
-        } else {
-            outputs.into_iter().map(|info| (below, self.live_table(info))).collect()
-        };
+        let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();
         tree.change_state(|state| {
             let version = Arc::new(state.version.edited(&removed, &added));
             State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), version }

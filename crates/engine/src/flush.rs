@@ -15,7 +15,7 @@ use crate::{
     keyspace::{LoggedMemtable, State, Tree},
     log::Position,
     manifest::Change,
-    outputs::Outputs,
+    outputs::{Outputs, Warmth},
     store::Store,
 };
 
@@ -35,25 +35,30 @@ impl Store {
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let mut outputs = Outputs::new(self);
+        let mut outputs = Outputs::new(self, Warmth::Warm);
         self.write_memtable(memtable, &mut outputs)?;
         self.wait_durable(memtable.newest_seqno())?;
+        let tables = outputs.live();
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
             return Ok(());
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
-        let tables = outputs.keep();
+        outputs.keep();
         for table in &tables {
-            changes.push(Change::AddTable { keyspace: tree.id, level: 0, table: table.clone() });
+            changes.push(Change::AddTable {
+                keyspace: tree.id,
+                level: 0,
+                table: table.info.clone(),
+            });
         }
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
         changes.push(Change::LogDurable { position: self.log_durable()? });
         manifest.commit(changes)?;
         let edit = manifest.last_edit();
-        let added: Vec<_> = tables.into_iter().map(|info| (0, self.live_table(info))).collect();
+        let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
             let mut frozen = state.frozen.clone();
             frozen.retain(|known| !Arc::ptr_eq(known, memtable));

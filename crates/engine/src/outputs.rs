@@ -19,14 +19,39 @@ use crate::{
 /// The tables that a flush or a compaction writes.
 pub(crate) struct Outputs<'a> {
     store: &'a Store,
+    warmth: Warmth,
     /// Every file that was created.
     paths: Vec<PathBuf>,
-    pub(crate) tables: Vec<TableInfo>,
+    /// What the cache knows the table by that is being written.
+    cache_id: u64,
+    tables: Vec<Output>,
+}
+
+/// A table that was written.
+struct Output {
+    info: TableInfo,
+    cache_id: u64,
+}
+
+/// Whether blocks go into the cache as they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warmth {
+    /// They do: what was just written is likely to be read.
+    Warm,
+    /// They do where there is room: then all that is read is in memory, and should stay there.
+    WhereRoom,
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(store: &'a Store) -> Outputs<'a> {
-        Outputs { store, paths: Vec::new(), tables: Vec::new() }
+    pub(crate) fn new(store: &'a Store, warmth: Warmth) -> Outputs<'a> {
+        Outputs { store, warmth, paths: Vec::new(), cache_id: 0, tables: Vec::new() }
+    }
+
+    /// Whether the table that begins now is put into the cache.
+    fn is_warm(&self) -> bool {
+        let cache = self.store.cache();
+        let bytes = self.store.options.table_bytes_max;
+        self.warmth == Warmth::Warm || cache.stats().bytes + 2 * bytes <= cache.capacity()
     }
 
     /// Begins a table.
@@ -43,12 +68,18 @@ impl<'a> Outputs<'a> {
             },
         };
         self.paths.push(path.clone());
-        TableWriter::create(store.environment.vfs().as_ref(), path, store.id, id, options)
+        let vfs = store.environment.vfs();
+        let mut writer = TableWriter::create(vfs.as_ref(), path, store.id, id, options)?;
+        self.cache_id = store.cache().new_id();
+        if self.is_warm() {
+            writer.warm(Arc::clone(store.cache()), self.cache_id);
+        }
+        Ok(writer)
     }
 
     /// Ends a table: its contents are durable.
     pub(crate) fn end(&mut self, writer: TableWriter) -> Result<()> {
-        self.tables.push(writer.finish()?);
+        self.tables.push(Output { info: writer.finish()?, cache_id: self.cache_id });
         Ok(())
     }
 
@@ -63,29 +94,42 @@ impl<'a> Outputs<'a> {
 
     /// Bytes of the tables that are ended.
     pub(crate) fn bytes(&self) -> u64 {
-        self.tables.iter().map(|table| table.bytes).sum()
+        self.tables.iter().map(|table| table.info.bytes).sum()
+    }
+
+    /// The tables as readers will use them, with index and filter in memory.
+    pub(crate) fn live(&self) -> Vec<Arc<LiveTable>> {
+        let store = self.store;
+        let live = |output: &Output| {
+            let Output { info, cache_id } = output;
+            let path = store.table_path(info.id);
+            let id = Some(*cache_id);
+            let live =
+                live_table(&store.environment, store.id, path, info.clone(), id, &store.trash);
+            live.table.warm();
+            live
+        };
+        self.tables.iter().map(live).collect()
     }
 
     /// Leaves the files to whoever names them.
-    pub(crate) fn keep(mut self) -> Vec<TableInfo> {
+    pub(crate) fn keep(mut self) {
         self.paths.clear();
-        std::mem::take(&mut self.tables)
     }
 }
 
 impl Drop for Outputs<'_> {
     fn drop(&mut self) {
+        if self.paths.is_empty() {
+            return;
+        }
+        let mut cached: Vec<u64> = self.tables.iter().map(|table| table.cache_id).collect();
+        cached.push(self.cache_id);
+        self.store.cache().remove_tables(&cached);
         for path in &self.paths {
             // What cannot be removed now is removed by the next opening.
             self.store.environment.vfs().remove_file(path).ok();
         }
-    }
-}
-
-impl Store {
-    /// A table as readers use it.
-    pub(crate) fn live_table(&self, info: TableInfo) -> Arc<LiveTable> {
-        live_table(&self.environment, self.id, self.table_path(info.id), info, &self.trash)
     }
 }
 
@@ -95,6 +139,7 @@ pub(crate) fn live_table(
     store: u64,
     path: PathBuf,
     info: TableInfo,
+    cache_id: Option<u64>,
     trash: &Arc<Trash>,
 ) -> Arc<LiveTable> {
     let file = TableFile {
@@ -103,6 +148,7 @@ pub(crate) fn live_table(
         table: info.id,
         bytes: info.bytes,
         checksum: info.checksum,
+        cache_id,
     };
     let metadata = environment.metadata();
     let charge: Arc<dyn MetaCharge> = Arc::<MetadataKeeper>::clone(metadata);

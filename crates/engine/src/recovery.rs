@@ -397,7 +397,7 @@ impl Trees {
                 let path = opening.dir.join(table_name(info.id));
                 (
                     usize::from(*level),
-                    live_table(&opening.environment, id, path, info.clone(), trash),
+                    live_table(&opening.environment, id, path, info.clone(), None, trash),
                 )
             });
             let version = Arc::new(Version::new(tables));

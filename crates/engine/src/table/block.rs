@@ -108,6 +108,11 @@ impl Block {
         Ok(Block(payload))
     }
 
+    /// The block of a payload that a builder just made.
+    pub(super) fn made(payload: &[u8]) -> Block {
+        Block(payload.into())
+    }
+
     /// Has the processor fetch what a search will read, all at once instead of one after the other.
     /// Worth a sixth of a get whose block is in memory but not in the processor's caches.
     pub(crate) fn touch(&self) {

@@ -80,6 +80,8 @@ pub(crate) struct TableFile {
     pub(crate) bytes: u64,
     /// `TableInfo::checksum`.
     pub(crate) checksum: u64,
+    /// What its blocks are known by in the cache; a new number when there is none yet.
+    pub(crate) cache_id: Option<u64>,
 }
 
 /// A table of a store.
@@ -114,7 +116,7 @@ impl Table {
         cache: Arc<BlockCache>,
         charge: Arc<dyn MetaCharge>,
     ) -> Table {
-        let cache_id = cache.new_id();
+        let cache_id = file.cache_id.unwrap_or_else(|| cache.new_id());
         let path = Arc::from(file.path.as_path());
         Table {
             vfs,
@@ -181,6 +183,11 @@ impl Table {
     /// Whether index or filter were used since this was last asked.
     pub(crate) fn take_touched(&self) -> bool {
         self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Loads index and filter before a reader has to. What cannot be read is told to that reader.
+    pub(crate) fn warm(&self) {
+        self.meta(ReadHow::DISK).ok();
     }
 
     /// Lets go of index, filter and file. The next reader loads them again.

@@ -62,6 +62,7 @@ fn file(info: &TableInfo) -> TableFile {
         table: info.id,
         bytes: info.bytes,
         checksum: info.checksum,
+        cache_id: None,
     }
 }
 

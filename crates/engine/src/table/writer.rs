@@ -14,7 +14,7 @@ use std::{
 use olivine_vfs::{File, Open, Vfs};
 
 use super::{
-    block::tag,
+    block::{Block, tag},
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
@@ -24,6 +24,7 @@ use super::{
     index::separator,
 };
 use crate::{
+    cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
 };
@@ -90,6 +91,7 @@ pub(crate) struct TableWriter {
     footer: Footer,
     key_bytes: u64,
     value_bytes: u64,
+    warmed: Option<(Arc<BlockCache>, u64)>,
 }
 
 impl TableWriter {
@@ -119,7 +121,14 @@ impl TableWriter {
             footer: Footer { store, table, seqno_min: SeqNo::MAX, ..Footer::default() },
             key_bytes: 0,
             value_bytes: 0,
+            warmed: None,
         })
+    }
+
+    /// Puts every block that is written from here on into `cache` too, where the table will look for
+    /// it under `cache_id`: its readers begin warm.
+    pub(crate) fn warm(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
+        self.warmed = Some((cache, cache_id));
     }
 
     /// Whether nothing was added yet; such a table cannot be finished.
@@ -186,6 +195,10 @@ impl TableWriter {
     fn cut(&mut self, continues: bool) -> Result<()> {
         self.block.encode(continues, &mut self.payload);
         let stored = self.sink.block(&self.payload)?;
+        if let Some((cache, id)) = &self.warmed {
+            let number = self.footer.data_blocks as usize;
+            cache.insert(*id, number, &Block::made(&self.payload));
+        }
         self.payload.clear();
         self.payload.shrink_to(BUFFER_BYTES);
         assert!(self.pending.is_none(), "the block before has its separator");
