@@ -6,7 +6,6 @@ mod format;
 mod pool;
 mod reading;
 mod rot;
-mod speed;
 mod tail;
 
 use std::{path::PathBuf, sync::Arc};

