@@ -78,6 +78,9 @@ enum Left {
 const LEFT: [(Left, &str); 3] =
     [(Left::Closed, "closed"), (Left::Synced, "unclosed, synced"), (Left::Open, "unclosed")];
 
+/// How often a store is written and flushed until its log has a spare segment.
+const ROUNDS_MAX: usize = 60;
+
 impl Specimen {
     /// The store that `seed` decides, left so.
     fn make(seed: u64, left: Left, name: &'static str) -> Result<Specimen, String> {
@@ -91,8 +94,6 @@ impl Specimen {
         history.extend((0..25).map(|_| draw.write()));
         history.push(Op::Flush);
         history.push(Op::Step(6));
-        history.extend((0..12).map(|_| draw.write()));
-        history.push(Op::Sync);
         let clock = Arc::new(ManualClock::new());
         let told = |stop: Stop| format!("a store to damage could not be made: {stop}");
         let environment = settings::environment(Arc::new(live.clone()), &clock, seed);
@@ -102,6 +103,19 @@ impl Specimen {
         let mut driver =
             Driver::open(environment, clock, Path::new(STORE), options, log).map_err(told)?;
         driver.run(&history).map_err(|(_, stop)| told(stop))?;
+        // Until the log has a segment to use again, a kind of file like the others.
+        let spare = |entry: &olivine_vfs::Entry| entry.name.to_string_lossy().starts_with("spare-");
+        for _ in 0..ROUNDS_MAX {
+            if live.list(Path::new(STORE)).is_ok_and(|entries| entries.iter().any(spare)) {
+                break;
+            }
+            let mut round: Vec<Op> = (0..12).map(|_| draw.write()).collect();
+            round.extend([Op::Flush, Op::Step(8)]);
+            driver.run(&round).map_err(|(_, stop)| told(stop))?;
+        }
+        let mut tail: Vec<Op> = (0..12).map(|_| draw.write()).collect();
+        tail.push(Op::Sync);
+        driver.run(&tail).map_err(|(_, stop)| told(stop))?;
         let mut proven = driver.position();
         // The frames that follow record how far the log was durable.
         let after: Vec<Op> = (0..3).map(|id| small_write(id, Durability::Os)).collect();

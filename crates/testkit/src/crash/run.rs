@@ -194,9 +194,10 @@ impl Taker {
                 if *step <= self.step {
                     let survivals = survival.map_or(Survival::ALL.to_vec(), |one| vec![one]);
                     for survival in survivals {
+                        // The seed also draws what is done with the image.
                         let seeds = match survival {
-                            Survival::Nothing | Survival::Everything => 0..1,
-                            Survival::Torn | Survival::Reordered => 0..8,
+                            Survival::Nothing | Survival::Everything => 0..4,
+                            Survival::Torn | Survival::Reordered => 0..16,
                         };
                         seeds.for_each(|seed| self.take(event, disk, survival, seed));
                     }
