@@ -1,4 +1,5 @@
 //! fjall.
+#![expect(clippy::disallowed_methods, reason = "waiting until it is quiet needs a real pause")]
 
 use std::{path::Path, thread, time::Duration};
 
