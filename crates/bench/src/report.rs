@@ -12,7 +12,7 @@ use crate::{
 /// The engines whose better one is the measure.
 const MEASURE: [&str; 2] = ["rocksdb", "fjall"];
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 14] = [
     "workload",
     "engine",
     "median (min..max)",
@@ -26,6 +26,7 @@ const HEAD: [&str; 13] = [
     "written MB",
     "others",
     "ratio",
+    "CPU ratio",
 ];
 
 /// Everything, as text.
@@ -44,8 +45,9 @@ pub(crate) fn render(args: &Args, findings: &Findings, took: Duration) -> String
             let mut cells = vec![workload.clone(), engine.clone()];
             cells.extend(figures(rows));
             if engine == "olivine" {
-                let ratio = ratio(findings, workload);
-                cells.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}x")));
+                for ratio in [ratio(findings, workload), cpu_ratio(findings, workload)] {
+                    cells.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}x")));
+                }
             }
             lines.push(cells);
             notes.push(rows[0].note.clone());
@@ -78,7 +80,7 @@ fn head(args: &Args, findings: &Findings) -> String {
          and bytes written of rows that write hold the settling after them. `others`: processors held by other processes; above 0.2 the row is \
          noise. `ratio` is the median \
          over the rounds of Olivine against the better of RocksDB and fjall; above 1 Olivine is \
-         better.\n\n",
+         better. `CPU ratio` is the same for processor time, which other processes disturb less.\n\n",
         args.records,
         args.memory_bytes >> 20,
         args.rounds
@@ -143,17 +145,30 @@ fn align(text: &mut String, lines: &[Vec<String>], notes: &[String]) {
 
 /// The median over the rounds of Olivine's figure against the better rival's of the same round.
 pub(crate) fn ratio(findings: &Findings, workload: &str) -> Option<f64> {
+    let better = |row: &Row| match row.unit {
+        Unit::PerSecond => Some(row.value),
+        Unit::Millis => Some(1.0 / row.value),
+    };
+    ratio_of(findings, workload, better)
+}
+
+/// The same for the processor time of an operation, which other processes disturb less.
+fn cpu_ratio(findings: &Findings, workload: &str) -> Option<f64> {
+    ratio_of(findings, workload, |row| Some(1.0 / row.figures.get("cpu_s_per_m")?))
+}
+
+fn ratio_of(
+    findings: &Findings,
+    workload: &str,
+    goodness: impl Fn(&Row) -> Option<f64>,
+) -> Option<f64> {
     let ours = rows(findings, "olivine", workload)?;
     let rivals: Vec<&Vec<Row>> =
         MEASURE.iter().filter_map(|rival| rows(findings, rival, workload)).collect();
     let mut ratios = Vec::new();
     for (round, row) in ours.iter().enumerate() {
-        let of_rivals = rivals.iter().filter_map(|rows| rows.get(round)).map(|row| row.value);
-        let ratio = match row.unit {
-            Unit::PerSecond => row.value / of_rivals.reduce(f64::max)?,
-            Unit::Millis => of_rivals.reduce(f64::min)? / row.value,
-        };
-        ratios.push(ratio);
+        let of_rivals = rivals.iter().filter_map(|rows| goodness(rows.get(round)?));
+        ratios.push(goodness(row)? / of_rivals.reduce(f64::max)?);
     }
     ratios.sort_by(f64::total_cmp);
     Some(median(&ratios))
