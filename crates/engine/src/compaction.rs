@@ -35,6 +35,7 @@ impl Store {
     /// Does the most urgent compaction of all keyspaces; false when none is due.
     pub(crate) fn compact_one(&self) -> Result<bool> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.latch.check()?;
         if self.halted().is_some() {
             return Ok(false);
         }

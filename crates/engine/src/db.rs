@@ -268,6 +268,10 @@ impl Store {
             Ok(()) => self.end_cleanly(),
         };
         self.latch.shut(&self.dir, Error::Closed);
+        // Whatever works behind the store sees the latch, or ends, before another may open it.
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         self.lock_commit().log = None;
         *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = None;
         outcome
@@ -280,6 +284,7 @@ impl Store {
         // Whatever runs behind the store ends before the log does.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         self.empty_trash()?;
         let mut manifest = self.lock_manifest();
         let reached = self.visible();

@@ -67,9 +67,10 @@ impl<'a> Outputs<'a> {
                 Compression::Lz4 => Codec::Lz4,
             },
         };
-        self.paths.push(path.clone());
         let vfs = store.environment.vfs();
-        let mut writer = TableWriter::create(vfs.as_ref(), path, store.id, id, options)?;
+        let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options)?;
+        // Only what was created here may be removed here.
+        self.paths.push(path);
         self.cache_id = store.cache().new_id();
         if self.is_warm() {
             writer.warm(Arc::clone(store.cache()), self.cache_id);

@@ -3,7 +3,7 @@
 //! Locks, in the order in which one thread may hold several:
 //!
 //! ```text
-//! flushing, compacting   one unit of that work at a time
+//! flushing, compacting, preparing   one unit of that work at a time; closing takes all three
 //!   manifest             which tables exist; held while an edit is synced
 //!     commit             the log's end and the next sequence number; held for microseconds
 //!       trees, Tree::state_change, snapshots, group: leaves, nothing is taken under them
@@ -71,6 +71,7 @@ pub(crate) struct Store {
     pub(crate) snapshots: Snapshots,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
+    pub(crate) preparing: Mutex<()>,
     /// Why there is no more compaction.
     pub(crate) compaction_halted: OnceLock<Error>,
     pub(crate) trash: Arc<Trash>,
@@ -118,6 +119,7 @@ impl Store {
             snapshots: Snapshots::default(),
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
+            preparing: Mutex::new(()),
             compaction_halted: OnceLock::new(),
             trash: parts.trash,
             guard: Mutex::new(Some(parts.guard)),
@@ -211,6 +213,8 @@ impl Store {
 
     /// Makes a log segment ahead of need, or removes what nobody needs.
     fn prepare_one(&self) -> Result<bool> {
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.latch.check()?;
         if !self.trash.is_empty() {
             self.empty_trash()?;
             return Ok(true);
