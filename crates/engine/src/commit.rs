@@ -147,7 +147,12 @@ impl Store {
                     .expect("a batch lists its keyspaces"),
             };
             let stamp = Stamp::new(seqno, operation.kind);
-            tree.state().active.insert(segment, operation.key, stamp, operation.value);
+            let state = tree.state();
+            if operation.kind == Kind::Pointer {
+                let held = state.hold_values_of(operation.value);
+                assert!(held, "a stream's file is known before its pointer is written");
+            }
+            state.active.insert(segment, operation.key, stamp, operation.value);
             seqno += 1;
         }
         let last = first + count - 1;

@@ -14,11 +14,15 @@ mod keep;
 mod pick;
 
 pub(crate) use keep::VersionKeeper;
-pub(crate) use pick::{Job, pick};
+pub(crate) use pick::{Job, from_level0, pick};
 
-use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+};
 
 use crate::{
+    apart::{Relocation, ValueOutputs},
     background::Duty,
     error::{Error, Result},
     iter::{Direction, LevelCursor, Merge, Source},
@@ -46,18 +50,26 @@ impl Store {
             Some((score, Arc::clone(tree), Arc::clone(&state.version), job))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, tree, version, job)) = due else { return Ok(false) };
-        self.run_job(&tree, &version, &job)?;
+        let Some((_, tree, version, job)) = due else { return self.collect_one() };
+        self.run_job(&tree, &version, &job, &BTreeSet::new())?;
         self.measure_pile();
         Ok(true)
     }
 
-    fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
+    /// Does a job; values in the files `collected` are copied into new ones on the way.
+    pub(crate) fn run_job(
+        &self,
+        tree: &Tree,
+        version: &Arc<Version>,
+        job: &Job,
+        collected: &BTreeSet<u64>,
+    ) -> Result<()> {
         let mut outputs = Outputs::new(self, Warmth::WhereRoom);
+        let mut values = Relocation::new(self, version, collected);
         if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
         } else {
-            match self.merge(version, job, &mut outputs) {
+            match self.merge(version, job, &mut outputs, &mut values) {
                 Ok(()) => {}
                 Err(Stop::Unread(error)) => {
                     self.halt(error);
@@ -67,7 +79,7 @@ impl Store {
             }
             outputs.sync_names()?;
         }
-        self.install(tree, job, outputs)?;
+        self.install(tree, job, outputs, values.outputs)?;
         if let Some(last) = job.upper.last() {
             let mut compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
             compacted_to[job.level].clone_from(&last.info.last_key);
@@ -87,7 +99,13 @@ impl Store {
     }
 
     /// Names the outputs instead of the inputs, first durably, then for readers.
-    fn install(&self, tree: &Tree, job: &Job, outputs: Outputs<'_>) -> Result<()> {
+    fn install(
+        &self,
+        tree: &Tree,
+        job: &Job,
+        outputs: Outputs<'_>,
+        values: ValueOutputs<'_>,
+    ) -> Result<()> {
         let moved = job.is_move();
         let tables = if moved { job.upper.clone() } else { outputs.live() };
         let mut manifest = self.lock_manifest();
@@ -106,13 +124,17 @@ impl Store {
             level: below as u8,
             table: table.info.clone(),
         });
+        let apart = values.live();
+        let changes = values.changes(keyspace).chain(inputs).chain(added).collect();
         outputs.keep();
-        manifest.commit(inputs.chain(added).collect())?;
+        values.keep();
+        manifest.commit(changes)?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
         let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();
         tree.change_state(|state| {
-            let version = Arc::new(state.version.edited(&removed, &added));
+            let version = state.version.edited(&removed, &added).with_values(&[], &apart);
+            let version = Arc::new(version);
             State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), version }
         });
         drop(manifest);
@@ -133,6 +155,7 @@ impl Store {
         version: &Arc<Version>,
         job: &Job,
         outputs: &mut Outputs<'_>,
+        values: &mut Relocation<'_>,
     ) -> Result<(), Stop> {
         let mut merge = Merge::new(sources_of(job));
         merge.seek_all(Direction::Forward, Source::seek_first).map_err(Stop::Unread)?;
@@ -144,7 +167,7 @@ impl Store {
             let stamp = merge.stamp();
             let Some(kind) = stamp.kind() else {
                 let what = format!("entry of unknown kind {:#x}", stamp.0);
-                return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
+                return Err(Stop::Unread(Error::corrupt(job.path(), 0, what)));
             };
             let kept = keeper.keeps(merge.key(), stamp);
             let is_final = keeper.is_final(stamp);
@@ -152,8 +175,10 @@ impl Store {
             if kept && !is_void {
                 let bottom = writing.is_bottom && is_final;
                 let stamp = if bottom { Stamp::new(0, kind) } else { stamp };
+                let moved = values.moved(kind, merge.value()).map_err(Stop::Unwritten)?;
+                let value = moved.as_ref().map_or(merge.value(), |pointer| &pointer[..]);
                 writing
-                    .add(merge.key(), keeper.is_first(), stamp, merge.value())
+                    .add(merge.key(), keeper.is_first(), stamp, value)
                     .map_err(Stop::Unwritten)?;
                 written += 1;
             } else {
@@ -161,12 +186,13 @@ impl Store {
             }
             merge.step().map_err(Stop::Unread)?;
         }
+        values.outputs.end().map_err(Stop::Unwritten)?;
         writing.end().map_err(Stop::Unwritten)?;
         assert!(read == written + dropped, "every entry read is written or dropped");
         let expected: u64 = job.inputs().map(|(_, file)| file.info.entries).sum();
         if read != expected {
             let what = format!("the merged tables hold {expected} entries, and {read} were read");
-            return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
+            return Err(Stop::Unread(Error::corrupt(job.path(), 0, what)));
         }
         let input_bytes: u64 = job.inputs().map(|(_, file)| file.info.bytes).sum();
         self.counters.compacted_bytes_read.fetch_add(input_bytes, Relaxed);

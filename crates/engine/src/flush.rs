@@ -4,11 +4,14 @@
 //!    manifest: a crash never leaves a table newer than the log.
 //! 2. File, directory, manifest, in this order, are durable before readers see the table.
 //! 3. A keyspace's memtables are flushed oldest first.
-//! 4. A memtable leaves memory, and its part of the log its duty, only after that.
+//! 4. Large values go into a value file, which is durable before the table that points into it; one
+//!    edit names both.
+//! 5. A memtable leaves memory, and its part of the log its duty, only after that.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
+    apart::ValueOutputs,
     background::Duty,
     compaction::VersionKeeper,
     error::Result,
@@ -36,7 +39,8 @@ impl Store {
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
         let mut outputs = Outputs::new(self, Warmth::Warm);
-        self.write_memtable(memtable, &mut outputs)?;
+        let mut values = ValueOutputs::new(self);
+        self.write_memtable(memtable, &mut outputs, &mut values)?;
         self.wait_durable(memtable.newest_seqno())?;
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
@@ -45,7 +49,10 @@ impl Store {
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
+        let apart = values.live();
+        changes.extend(values.changes(tree.id));
         outputs.keep();
+        values.keep();
         for table in &tables {
             changes.push(Change::AddTable {
                 keyspace: tree.id,
@@ -62,7 +69,7 @@ impl Store {
         tree.change_state(|state| {
             let mut frozen = state.frozen.clone();
             frozen.retain(|known| !Arc::ptr_eq(known, memtable));
-            let version = Arc::new(state.version.edited(&[], &added));
+            let version = Arc::new(state.version.edited(&[], &added).with_values(&[], &apart));
             State { active: Arc::clone(&state.active), frozen, version }
         });
         drop(manifest);
@@ -75,7 +82,12 @@ impl Store {
 
     /// Writes the table of a memtable and makes file and name durable. Writes none when nothing is
     /// in it.
-    fn write_memtable(&self, memtable: &LoggedMemtable, outputs: &mut Outputs<'_>) -> Result<()> {
+    fn write_memtable(
+        &self,
+        memtable: &LoggedMemtable,
+        outputs: &mut Outputs<'_>,
+        values: &mut ValueOutputs<'_>,
+    ) -> Result<()> {
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut keeper = VersionKeeper::new(boundaries);
         let mut cursor = memtable.table.cursor();
@@ -86,10 +98,15 @@ impl Store {
         let mut writer = outputs.begin()?;
         while cursor.valid() {
             if keeper.keeps(cursor.key(), cursor.stamp()) {
-                writer.add(cursor.key(), cursor.stamp(), cursor.value())?;
+                let (key, stamp, value) = (cursor.key(), cursor.stamp(), cursor.value());
+                match values.separate(key, stamp, value)? {
+                    Some((stamp, pointer)) => writer.add(key, stamp, &pointer)?,
+                    None => writer.add(key, stamp, value)?,
+                }
             }
             cursor.next();
         }
+        values.end()?;
         outputs.end(writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()

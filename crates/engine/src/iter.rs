@@ -3,7 +3,8 @@
 //! 1. A walk shows one moment: what was visible when it was opened, or what its snapshot shows.
 //! 2. Every key shows once, with its newest version of that moment; deleted keys do not show.
 //! 3. A walk keeps the memtables and tables of its moment alive until it is dropped.
-//! 4. After an error the cursor stands nowhere; seeking again is allowed.
+//! 4. A value that stands apart is read when it is asked for, so a walk over keys touches no value file.
+//! 5. After an error the cursor stands nowhere; seeking again is allowed.
 
 mod merge;
 mod source;
@@ -14,15 +15,18 @@ pub(crate) use source::{LevelCursor, Source};
 use std::{
     fmt,
     ops::{Bound, RangeBounds},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
     error::{Error, Result},
     key::{Kind, SeqNo, Stamp, prefix_word},
     keyspace::{State, Tree},
+    pointer::Pointer,
     store::OpenStore,
     table::{ReadHow, TableCursor},
+    value::Value,
+    values::{LiveValues, ValueReader},
 };
 
 /// The keys that a walk may show.
@@ -115,6 +119,10 @@ pub struct Cursor {
     key: Vec<u8>,
     /// The value stood on when walking backward; forward it is the merge's.
     value: Vec<u8>,
+    /// Whether that value is a pointer.
+    is_apart: bool,
+    /// What it points to, once somebody asked.
+    apart: OnceLock<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +137,16 @@ enum Place {
 impl Cursor {
     pub(crate) fn open(view: View, bounds: Bounds) -> Cursor {
         let merge = view.merge();
-        Cursor { view, merge, bounds, place: Place::Nowhere, key: Vec::new(), value: Vec::new() }
+        Cursor {
+            view,
+            merge,
+            bounds,
+            place: Place::Nowhere,
+            key: Vec::new(),
+            value: Vec::new(),
+            is_apart: false,
+            apart: OnceLock::new(),
+        }
     }
 
     /// Whether the cursor stands on an entry.
@@ -146,8 +163,50 @@ impl Cursor {
         }
     }
 
-    /// The value it stands on; empty when it stands nowhere.
-    pub fn value(&self) -> &[u8] {
+    /// The value it stands on; empty when it stands nowhere. One that is kept apart from the tables is
+    /// read now, and kept until the cursor moves.
+    #[inline]
+    pub fn value(&self) -> Result<&[u8]> {
+        if self.valid() && self.is_apart { self.value_apart() } else { Ok(self.stored()) }
+    }
+
+    /// A reader of the value it stands on, whatever its length.
+    pub fn value_stream(&self) -> Result<ValueReader> {
+        if !self.valid() || !self.is_apart {
+            return Ok(ValueReader::of(Value::copied(self.stored())));
+        }
+        let (file, pointer) = self.pointed()?;
+        file.stream(&pointer)
+    }
+
+    #[cold]
+    fn value_apart(&self) -> Result<&[u8]> {
+        if let Some(value) = self.apart.get() {
+            return Ok(value);
+        }
+        let (file, pointer) = self.pointed()?;
+        let value = file.read(&pointer)?;
+        Ok(self.apart.get_or_init(|| value))
+    }
+
+    /// Where the value it stands on lies.
+    fn pointed(&self) -> Result<(Arc<LiveValues>, Pointer)> {
+        let View { store, state, .. } = &self.view;
+        let no_pointer = || Error::corrupt(&store.dir, 0, "a pointer does not decode");
+        let pointer = Pointer::decode(self.stored()).ok_or_else(no_pointer)?;
+        Ok((store.values_of(state, &pointer)?, pointer))
+    }
+
+    /// Notes what kind of value the cursor stands on.
+    fn note_kind(&mut self, kind: Kind) {
+        if self.is_apart {
+            self.apart.take();
+        }
+        self.is_apart = kind == Kind::Pointer;
+    }
+
+    /// The value as the entry has it.
+    fn stored(&self) -> &[u8] {
         match self.place {
             Place::Nowhere => &[],
             Place::Forward => self.merge.value(),
@@ -248,7 +307,9 @@ impl Cursor {
             if self.bounds.is_above(self.merge.key()) {
                 return Ok(());
             }
-            if self.kind()? == Kind::Put && !self.bounds.is_below(self.merge.key()) {
+            let kind = self.kind()?;
+            if kind != Kind::Delete && !self.bounds.is_below(self.merge.key()) {
+                self.note_kind(kind);
                 self.place = Place::Forward;
                 return Ok(());
             }
@@ -286,8 +347,10 @@ impl Cursor {
             let mut shows = false;
             while self.merge.valid() && self.merge.key() == self.key.as_slice() {
                 if self.merge.stamp() <= bound {
-                    shows = self.kind()? == Kind::Put;
+                    let kind = self.kind()?;
+                    shows = kind != Kind::Delete;
                     if shows {
+                        self.note_kind(kind);
                         self.value.clear();
                         self.value.extend_from_slice(self.merge.value());
                     }
@@ -349,7 +412,7 @@ impl Iter {
             return Ok(None);
         }
         self.front_key = Some(self.front.key().to_vec());
-        Ok(Some((self.front.key().to_vec(), self.front.value().to_vec())))
+        Ok(Some((self.front.key().to_vec(), self.front.value()?.to_vec())))
     }
 
     fn step_back(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
@@ -367,7 +430,7 @@ impl Iter {
             return Ok(None);
         }
         self.back_key = Some(back.key().to_vec());
-        Ok(Some((back.key().to_vec(), back.value().to_vec())))
+        Ok(Some((back.key().to_vec(), back.value()?.to_vec())))
     }
 
     /// Turns the end of a walk, or an error, into the end of this iterator.

@@ -7,8 +7,11 @@
 /// The longest key a store takes.
 pub const KEY_BYTES_MAX: usize = 65_535;
 
-/// The longest value a store takes.
+/// The longest value a store takes in one piece.
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// The longest value a store takes as a stream.
+pub const VALUE_STREAM_BYTES_MAX: u64 = 1 << 30;
 
 /// The place of a write in the one order of all writes of a store; the first is 1.
 pub type SeqNo = u64;
@@ -24,7 +27,9 @@ pub(crate) enum Kind {
     Put = 1,
     /// The key is gone.
     Delete = 2,
-    // Reserved: 3 merge, 4 range delete, 5 put with expiry, 6 pointer to a value apart.
+    // Reserved: 3 merge, 4 range delete, 5 put with expiry.
+    /// The key has a value, and this says where it lies.
+    Pointer = 6,
 }
 
 impl Kind {
@@ -33,6 +38,7 @@ impl Kind {
         match byte {
             1 => Some(Kind::Put),
             2 => Some(Kind::Delete),
+            6 => Some(Kind::Pointer),
             _ => None,
         }
     }

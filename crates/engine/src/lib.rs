@@ -49,21 +49,26 @@ mod cache;
 mod log;
 mod memtable;
 mod metadata;
+mod pointer;
 mod table;
+mod values;
 
 mod keyspace;
 mod manifest;
 mod value;
 mod version;
 
+mod apart;
 mod batch;
 mod commit;
 mod iter;
 mod latch;
 mod read;
 mod snapshot;
+mod stream;
 
 mod admission;
+mod collect;
 mod compaction;
 mod flush;
 mod outputs;
@@ -81,13 +86,14 @@ pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
 pub use iter::{Cursor, Iter};
-pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
+pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use options::{Compression, Durability, Options};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use value::Value;
+pub use values::ValueReader;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -23,18 +23,20 @@ use std::{
 use olivine_vfs::{Entry, EntryKind, Guard, Lock, Vfs};
 
 use crate::{
+    apart::live_values,
     batch::Operations,
     budget::Share,
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
-    key::{SEQNO_MAX, SeqNo, Stamp},
+    key::{Kind, SEQNO_MAX, SeqNo, Stamp},
     keyspace::{LoggedMemtable, State, Tree},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
     options::Options,
     outputs::live_table,
     store::{OpenStore, Parts, Store, table_name},
+    values::values_name,
     version::{Trash, Version},
 };
 
@@ -145,6 +147,10 @@ impl Opening {
         let names: Vec<_> = entries.iter().map(|entry| entry.name.to_string_lossy()).collect();
         if let Some(table) = names.iter().find(|name| is_numbered(name, "table-")) {
             let what = format!("{CURRENT} is missing beside {table}");
+            return Err(Error::corrupt(self.dir.join(CURRENT), 0, what));
+        }
+        if let Some(values) = names.iter().find(|name| is_numbered(name, "values-")) {
+            let what = format!("{CURRENT} is missing beside {values}");
             return Err(Error::corrupt(self.dir.join(CURRENT), 0, what));
         }
         if let Some(log) = names.iter().find(|name| is_numbered(name, "log-")) {
@@ -273,7 +279,22 @@ impl Opening {
                 Some(_) => named.insert(name),
             };
         }
-        let ours = |name: &str| is_numbered(name, "table-") || is_numbered(name, "manifest-");
+        for values in catalog.values() {
+            let name = values_name(values.file);
+            let path = self.dir.join(&name);
+            match sizes.get(&name) {
+                None => return Err(Error::corrupt(path, 0, "the value file is missing")),
+                Some(bytes) if *bytes != values.bytes => {
+                    let expected = values.bytes;
+                    let what =
+                        format!("the value file is {bytes} bytes long and should be {expected}");
+                    return Err(Error::corrupt(path, expected.min(*bytes), what));
+                }
+                Some(_) => named.insert(name),
+            };
+        }
+        let prefixes = ["table-", "values-", "manifest-"];
+        let ours = |name: &str| prefixes.iter().any(|prefix| is_numbered(name, prefix));
         let leftover =
             |name: &&String| ours(name) && !named.contains(*name) || *name == CURRENT_NEXT;
         Ok(sizes.keys().filter(leftover).map(|name| self.dir.join(name)).collect())
@@ -400,7 +421,12 @@ impl Trees {
                     live_table(&opening.environment, id, path, info.clone(), None, trash),
                 )
             });
-            let version = Arc::new(Version::new(tables));
+            let values: Vec<_> = record
+                .values
+                .values()
+                .map(|info| live_values(&opening.environment, id, &opening.dir, info, trash))
+                .collect();
+            let version = Arc::new(Version::new(tables).with_values(&[], &values));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
             trees
                 .by_id
@@ -447,6 +473,10 @@ impl Trees {
             if known.flushed < stamp.seqno() {
                 let tree = &self.by_id[&operation.keyspace];
                 let active = Arc::clone(&tree.state().active);
+                if operation.kind == Kind::Pointer && !tree.state().hold_values_of(operation.value)
+                {
+                    return Err(corrupt("a batch points into a value file that is not there"));
+                }
                 active.insert(segment, operation.key, stamp, operation.value);
                 if self.memtable_bytes_max <= active.table.bytes() {
                     self.freeze(tree);

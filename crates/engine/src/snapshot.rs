@@ -18,9 +18,10 @@ use crate::{
     iter::{Bounds, Cursor, Iter, View},
     key::SeqNo,
     keyspace::Keyspace,
-    read::{ReadFrom, get_at},
+    read::ReadFrom,
     store::OpenStore,
     value::Value,
+    values::ValueReader,
 };
 
 /// The snapshots of a store that are alive.
@@ -83,7 +84,12 @@ impl Snapshot {
 
     /// The value `key` had then.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
-        get_at(keyspace.tree(), key, self.seqno, ReadFrom::Disk)
+        self.store.get_at(keyspace.tree(), key, self.seqno, ReadFrom::Disk)
+    }
+
+    /// A reader of the value `key` had then.
+    pub fn get_stream(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<ValueReader>> {
+        self.store.get_stream(keyspace.tree(), key, Some(self.seqno))
     }
 
     /// Walks all entries of then.

@@ -28,6 +28,6 @@ pub(crate) use block::test_block;
 pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::TableCursor;
 pub(crate) use filter::key_hash;
-pub(crate) use format::Codec;
+pub(crate) use format::{Codec, FileSeed, mix, u64_at};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
 pub(crate) use writer::{TableInfo, TableOptions, TableWriter};

@@ -5,7 +5,7 @@
 //! 1. `decode(encode(edit)) == edit`.
 //! 2. Bytes that are no edit give `None`; nothing is guessed.
 
-use crate::{key::SeqNo, log::Position, table::TableInfo};
+use crate::{key::SeqNo, log::Position, pointer::ValueUses, table::TableInfo, values::ValuesInfo};
 
 /// One thing that an edit changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub(crate) enum Change {
     LogStart { segment: u64 },
     /// The log was synced up to here.
     LogDurable { position: Position },
+    /// A value file belongs to a keyspace from now on.
+    AddValues { keyspace: u32, values: ValuesInfo },
+    /// A value file into which nothing points is gone.
+    RemoveValues { keyspace: u32, file: u64 },
     /// The next table gets at least this number.
     NextTable { table: u64 },
     /// The next keyspace gets at least this number.
@@ -50,6 +54,9 @@ const LOG_DURABLE: u8 = 7;
 const NEXT_TABLE: u8 = 8;
 const NEXT_KEYSPACE: u8 = 9;
 const NEXT_SEQNO: u8 = 10;
+const ADD_TABLE_WITH_VALUES: u8 = 12;
+const ADD_VALUES: u8 = 13;
+const REMOVE_VALUES: u8 = 14;
 
 impl Edit {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -85,8 +92,9 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         }
         Change::DropKeyspace { keyspace } => numbers(DROP_KEYSPACE, &[u64::from(*keyspace)]),
         Change::AddTable { keyspace, level, table } => {
+            let apart = !table.values.is_empty();
             numbers(
-                ADD_TABLE,
+                if apart { ADD_TABLE_WITH_VALUES } else { ADD_TABLE },
                 &[
                     u64::from(*keyspace),
                     u64::from(*level),
@@ -101,6 +109,13 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
             );
             put_bytes(bytes, &table.first_key);
             put_bytes(bytes, &table.last_key);
+            if apart {
+                let words = table.values.words();
+                put_number(bytes, words.len() as u64);
+                for word in words {
+                    put_number(bytes, word);
+                }
+            }
         }
         Change::RemoveTable { keyspace, level, table } => {
             numbers(REMOVE_TABLE, &[u64::from(*keyspace), u64::from(*level), *table]);
@@ -109,6 +124,13 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::LogStart { segment } => numbers(LOG_START, &[*segment]),
         Change::LogDurable { position } => {
             numbers(LOG_DURABLE, &[position.to_word()]);
+        }
+        Change::AddValues { keyspace, values } => {
+            let ValuesInfo { file, bytes, records, checksum } = values;
+            numbers(ADD_VALUES, &[u64::from(*keyspace), *file, *bytes, *records, *checksum]);
+        }
+        Change::RemoveValues { keyspace, file } => {
+            numbers(REMOVE_VALUES, &[u64::from(*keyspace), *file]);
         }
         Change::NextTable { table } => numbers(NEXT_TABLE, &[*table]),
         Change::NextKeyspace { keyspace } => numbers(NEXT_KEYSPACE, &[u64::from(*keyspace)]),
@@ -125,7 +147,7 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             name: String::from_utf8(rest.bytes()?).ok()?,
         },
         DROP_KEYSPACE => Change::DropKeyspace { keyspace: rest.small()? },
-        ADD_TABLE => Change::AddTable {
+        ADD_TABLE | ADD_TABLE_WITH_VALUES => Change::AddTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
             table: TableInfo {
@@ -138,8 +160,19 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
                 checksum: rest.number()?,
                 first_key: rest.bytes()?,
                 last_key: rest.bytes()?,
+                values: if *tag == ADD_TABLE { ValueUses::default() } else { rest.uses()? },
             },
         },
+        ADD_VALUES => Change::AddValues {
+            keyspace: rest.small()?,
+            values: ValuesInfo {
+                file: rest.number()?,
+                bytes: rest.number()?,
+                records: rest.number()?,
+                checksum: rest.number()?,
+            },
+        },
+        REMOVE_VALUES => Change::RemoveValues { keyspace: rest.small()?, file: rest.number()? },
         REMOVE_TABLE => Change::RemoveTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
@@ -191,6 +224,15 @@ impl Reader<'_> {
         None
     }
 
+    fn uses(&mut self) -> Option<ValueUses> {
+        let count = usize::try_from(self.number()?).ok()?;
+        if self.bytes.len() < count {
+            return None;
+        }
+        let words: Option<Vec<u64>> = (0..count).map(|_| self.number()).collect();
+        ValueUses::from_words(&words?).filter(|uses| !uses.is_empty())
+    }
+
     fn small(&mut self) -> Option<u32> {
         u32::try_from(self.number()?).ok()
     }
@@ -218,7 +260,13 @@ mod tests {
             checksum: 1 << 63,
             first_key: vec![],
             last_key: vec![0xff; 200],
+            values: ValueUses::default(),
         }
+    }
+
+    fn table_with_values() -> TableInfo {
+        let values = ValueUses::from_words(&[5, 12, 2, 1 << 33, 13, 1, 70]).unwrap();
+        TableInfo { values, ..table() }
     }
 
     fn one_of_each() -> Edit {
@@ -226,6 +274,12 @@ mod tests {
             Change::CreateKeyspace { keyspace: 1, name: "näme".into() },
             Change::DropKeyspace { keyspace: u32::MAX },
             Change::AddTable { keyspace: 1, level: 6, table: table() },
+            Change::AddTable { keyspace: 1, level: 5, table: table_with_values() },
+            Change::AddValues {
+                keyspace: 1,
+                values: ValuesInfo { file: 12, bytes: 1 << 34, records: 3, checksum: 1 << 63 },
+            },
+            Change::RemoveValues { keyspace: 1, file: 12 },
             Change::RemoveTable { keyspace: 1, level: 0, table: 12 },
             Change::Flushed { keyspace: 1, seqno: 128 },
             Change::LogStart { segment: 127 },

@@ -18,8 +18,8 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, Sealer,
-        TRAILER_BYTES, header, mix,
+        Codec, FEATURE_POINTERS, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES,
+        LINES_PER_BLOCK, Sealer, TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -27,6 +27,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    pointer::{Pointer, UseCount, ValueUses},
 };
 
 /// How a table is laid out.
@@ -55,6 +56,8 @@ pub(crate) struct TableInfo {
     pub(crate) entries: u64,
     /// Entries that are deletes.
     pub(crate) tombstones: u64,
+    /// What its entries point to in value files.
+    pub(crate) values: ValueUses,
     pub(crate) first_key: Vec<u8>,
     pub(crate) last_key: Vec<u8>,
     pub(crate) seqno_min: SeqNo,
@@ -91,6 +94,7 @@ pub(crate) struct TableWriter {
     footer: Footer,
     key_bytes: u64,
     value_bytes: u64,
+    uses: UseCount,
     warmed: Option<(Arc<BlockCache>, u64)>,
 }
 
@@ -121,6 +125,7 @@ impl TableWriter {
             footer: Footer { store, table, seqno_min: SeqNo::MAX, ..Footer::default() },
             key_bytes: 0,
             value_bytes: 0,
+            uses: UseCount::default(),
             warmed: None,
         })
     }
@@ -154,6 +159,13 @@ impl TableWriter {
         } else {
             assert!(self.is_empty() || *self.last_key < *key, "keys must be added in order");
             self.hashes.push(key_hash(key));
+        }
+        if stamp.kind() == Some(Kind::Pointer) {
+            let pointer = Pointer::decode(value).ok_or_else(|| {
+                Error::corrupt(&self.sink.path, self.sink.position(), "a pointer does not decode")
+            })?;
+            self.uses.add(&pointer, same);
+            self.footer.features |= FEATURE_POINTERS;
         }
         if self.must_cut(key, stamp, value, same) {
             self.cut(same)?;
@@ -233,6 +245,7 @@ impl TableWriter {
             bytes: self.footer.file_bytes,
             entries: self.footer.entries,
             tombstones: self.footer.tombstones,
+            values: self.uses.uses(),
             first_key: self.first_key,
             last_key: self.last_key,
             seqno_min: self.footer.seqno_min,
@@ -310,6 +323,11 @@ impl TableWriter {
         ];
         for (name, value) in named {
             properties.add(name.as_bytes(), 0, Stamp(0), value);
+        }
+        if !self.uses.is_empty() {
+            let words = self.uses.uses().words();
+            let uses: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            properties.add(b"values", 0, Stamp(0), &uses);
         }
         self.payload.clear();
         properties.encode(false, &mut self.payload);

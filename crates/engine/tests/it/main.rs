@@ -6,4 +6,5 @@ mod golden;
 mod opening;
 mod scene;
 mod tickets;
+mod values;
 mod waiting;
