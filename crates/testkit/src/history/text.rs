@@ -65,6 +65,9 @@ impl Display for Op {
                 }
                 Ok(())
             }
+            Op::Stream { keyspace, key, value: Value { id, bytes } } => {
+                write!(f, "stream {} {} {id}/{bytes}", KEYSPACES[*keyspace], Key(key))
+            }
             Op::Sync => f.write_str("sync"),
             Op::Flush => f.write_str("flush"),
             Op::Settle => f.write_str("settle"),
@@ -115,6 +118,10 @@ impl Op {
                     changes.push(change(kind, &mut words)?);
                 }
                 Op::Write { changes, durability, ticketed: kind == "ticket" }
+            }
+            "stream" => {
+                let (keyspace, key) = (keyspace(word()?)?, key(word()?)?);
+                Op::Stream { keyspace, key, value: value(word()?)? }
             }
             "sync" => Op::Sync,
             "flush" => Op::Flush,
@@ -232,16 +239,16 @@ fn step(word: &str) -> Result<Move, String> {
     }
 }
 
+fn value(word: &str) -> Result<Value, String> {
+    let (id, bytes) = word.split_once('/').ok_or_else(|| format!("{word:?} is no value"))?;
+    Ok(Value { id: number(id)?, bytes: number(bytes)? })
+}
+
 fn change<'a>(kind: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<Change, String> {
     let mut word = || words.next().ok_or_else(|| format!("{kind} ends too early"));
     let (keyspace, key) = (keyspace(word()?)?, key(word()?)?);
     let value = match kind {
-        "put" => {
-            let text = word()?;
-            let (id, bytes) =
-                text.split_once('/').ok_or_else(|| format!("{text:?} is no value"))?;
-            Some(Value { id: number(id)?, bytes: number(bytes)? })
-        }
+        "put" => Some(value(word()?)?),
         "del" => None,
         _ => return Err(format!("{kind:?} is neither put nor del")),
     };
