@@ -119,10 +119,8 @@ impl Gen {
             34..39 => What::PutExpiring(self.value(), self.draw.chance(1, 3)),
             39..43 => {
                 let end = self.key();
-                return match key <= end {
-                    true => Change { keyspace, key, what: What::DeleteTo(end) },
-                    false => Change { keyspace, key: end, what: What::DeleteTo(key) },
-                };
+                let (key, end) = if key <= end { (key, end) } else { (end, key) };
+                return Change { keyspace, key, what: What::DeleteTo(end) };
             }
             _ => What::Put(self.value()),
         };
