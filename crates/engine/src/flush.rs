@@ -35,7 +35,7 @@ impl Store {
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::Warm);
+        let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
         self.write_memtable(memtable, &mut outputs)?;
         self.wait_durable(memtable.newest_seqno())?;
         let tables = outputs.live();

@@ -7,6 +7,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use crate::base64;
+
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Json {
@@ -38,6 +40,15 @@ impl Json {
             return Err((reader.at, "there is more behind the value"));
         }
         Ok(value)
+    }
+}
+
+/// Bytes as a member of an object: as text where they are text, and otherwise as base64 under a name
+/// that says so.
+pub(crate) fn bytes_member(name: &str, bytes: &[u8]) -> (String, Json) {
+    match str::from_utf8(bytes) {
+        Ok(text) => (name.to_owned(), text.into()),
+        Err(_) => (format!("{name}_base64"), base64::encode(bytes).into()),
     }
 }
 

@@ -7,15 +7,20 @@
 //! 4. Answers go to the standard output, everything else to the standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-#[allow(dead_code, reason = "the commands that look inside are about to use all of it")]
+#[allow(dead_code, reason = "dump and load are about to use all of it")]
+mod base64;
+#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod call;
-#[allow(dead_code, reason = "the commands that look inside are about to use all of it")]
+mod check;
+#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod ending;
-#[allow(dead_code, reason = "the commands that look inside are about to use all of it")]
+mod inspect;
+#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod json;
-#[allow(dead_code, reason = "the commands that look inside are about to use all of it")]
+#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod progress;
 mod shell;
+mod shown;
 
 use std::{
     env,
@@ -30,7 +35,10 @@ use ending::{CODES, Ending, Failure};
 use json::Json;
 
 /// All commands, in groups.
-const GROUPS: &[(&str, &[&Command])] = &[("serve and talk", &[&SERVE, &shell::COMMAND])];
+const GROUPS: &[(&str, &[&Command])] = &[
+    ("serve and talk", &[&SERVE, &shell::COMMAND]),
+    ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
+];
 
 const SERVE: Command = Command {
     name: "serve",

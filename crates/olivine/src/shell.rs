@@ -9,7 +9,7 @@ mod store;
 
 use crate::{
     call::{Call, Command, DB, MEMORY, Opt},
-    ending::{Ending, Failure, with_causes},
+    ending::{Ending, Failure},
 };
 use dialogue::{Dialogue, End};
 use olivine_engine::Durability;

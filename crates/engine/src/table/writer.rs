@@ -46,6 +46,17 @@ impl Default for TableOptions {
     }
 }
 
+/// Where a table belongs, written into it so that a lost manifest can be made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableOrigin {
+    pub(crate) keyspace: u32,
+    pub(crate) name: String,
+    /// The level it is written for; it may go further down later.
+    pub(crate) level: u8,
+    /// Every write to the keyspace up to here was in tables when this one was named.
+    pub(crate) flushed: SeqNo,
+}
+
 /// What there is to know of a table without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableInfo {
@@ -92,6 +103,7 @@ pub(crate) struct TableWriter {
     key_bytes: u64,
     value_bytes: u64,
     warmed: Option<(Arc<BlockCache>, u64)>,
+    origin: Option<TableOrigin>,
 }
 
 impl TableWriter {
@@ -122,7 +134,13 @@ impl TableWriter {
             key_bytes: 0,
             value_bytes: 0,
             warmed: None,
+            origin: None,
         })
+    }
+
+    /// Says where the table belongs.
+    pub(crate) fn belongs_to(&mut self, origin: TableOrigin) {
+        self.origin = Some(origin);
     }
 
     /// Puts every block that is written from here on into `cache` too, where the table will look for
@@ -301,13 +319,24 @@ impl TableWriter {
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
         let block_bytes = self.options.block_bytes.to_le_bytes();
-        let named: [(&str, &[u8]); 5] = [
+        let mut named: Vec<(&str, &[u8])> = vec![
             ("block_bytes", &block_bytes),
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
             ("value_bytes", &numbers[1]),
         ];
+        let origin = self.origin.as_ref();
+        let words = origin.map(|origin| {
+            (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
+        });
+        if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
+            named.push(("flushed", flushed));
+            named.push(("keyspace", keyspace));
+            named.push(("keyspace_name", origin.name.as_bytes()));
+            named.push(("level", level));
+        }
+        named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }
