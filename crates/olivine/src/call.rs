@@ -99,26 +99,23 @@ impl Call {
         while let Some(argument) = rest.next() {
             let bytes = argument.as_bytes();
             if only_operands || bytes == b"-" || !bytes.starts_with(b"-") {
-                call.operand_given(argument)?;
+                call.operands.push(argument.clone());
             } else if bytes == b"--" {
                 only_operands = true;
             } else {
                 call.option_given(argument, &mut rest)?;
             }
         }
-        Ok(call)
-    }
-
-    fn operand_given(&mut self, argument: &OsStr) -> Result<(), String> {
-        if self.operands.len() == self.command.operands.len() {
-            let argument = argument.to_string_lossy();
-            return Err(match self.command.operands {
-                [] => format!("`{argument}` is one too many; there is nothing to give but options"),
-                known => format!("`{argument}` is one too many; there is {}", known.join(" ")),
-            });
+        // Given by name, the directory is not among what is given by place.
+        if command.operands.first() == Some(&"DIR")
+            && let Some((_, dir)) = call.options.iter().find(|(name, _)| *name == DB.name)
+        {
+            call.operands.insert(0, dir.clone());
         }
-        self.operands.push(argument.to_owned());
-        Ok(())
+        match call.operands.get(command.operands.len()) {
+            Some(argument) => Err(one_too_many(command, argument)),
+            None => Ok(call),
+        }
     }
 
     fn option_given<'a>(
@@ -179,13 +176,8 @@ impl Call {
 
     /// The directory that is the first operand, or the value of `--db`.
     pub(crate) fn dir(&self) -> Result<PathBuf, Failure> {
-        match (self.operand(0), self.value("--db")) {
-            (Some(place), Some(named)) if place != named => {
-                Err(Failure::misused("`DIR` and `--db` mean the same, and differ"))
-            }
-            (Some(dir), _) | (None, Some(dir)) => Ok(PathBuf::from(dir)),
-            (None, None) => Err(Failure::misused("`DIR` says where the store is, and is missing")),
-        }
+        let missing = || Failure::misused("`DIR` says where the store is, and is missing");
+        self.operand(0).map(PathBuf::from).ok_or_else(missing)
     }
 
     /// The value as text.
@@ -233,6 +225,14 @@ impl Call {
             let known = words.join(", ");
             Failure::misused(format!("`{name}` wants one of {known}, not `{text}`"))
         })
+    }
+}
+
+fn one_too_many(command: &Command, argument: &OsStr) -> String {
+    let argument = argument.to_string_lossy();
+    match command.operands {
+        [] => format!("`{argument}` is one too many; there is nothing to give but options"),
+        known => format!("`{argument}` is one too many; there is {}", known.join(" ")),
     }
 }
 
@@ -289,6 +289,32 @@ fn bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// Columns that a help takes at most.
+const HELP_COLUMNS: usize = 96;
+
+/// The lines of `text`, each broken between words where it is longer than `columns`.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.chars().count() <= columns {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let indent: String = line.chars().take_while(|c| *c == ' ').collect();
+        let mut broken = indent.clone();
+        for word in line.split_whitespace() {
+            let blank = if broken.trim_start().is_empty() { "" } else { " " };
+            if columns < broken.chars().count() + blank.len() + word.chars().count() {
+                lines.push(std::mem::replace(&mut broken, format!("{indent}{word}")));
+            } else {
+                broken = format!("{broken}{blank}{word}");
+            }
+        }
+        lines.push(broken);
+    }
+    lines
+}
+
 /// The column in which the explanation of an option begins.
 const EXPLAINED_AT: usize = 24;
 
@@ -307,7 +333,8 @@ impl Command {
 
     /// Everything there is to know before calling it.
     pub(crate) fn help(&self) -> String {
-        let mut help = format!("{}\n\n{}\n", self.about, self.usage());
+        let mut help = wrapped(self.about, HELP_COLUMNS).join("\n");
+        let _infallible = write!(help, "\n\n{}\n", self.usage());
         if !self.options.is_empty() {
             help.push_str("\noptions:\n");
         }
@@ -316,7 +343,7 @@ impl Command {
                 "" => option.name.to_owned(),
                 value => format!("{} {value}", option.name),
             };
-            let mut lines = option.what.lines();
+            let mut lines = wrapped(option.what, HELP_COLUMNS - EXPLAINED_AT).into_iter();
             let first = lines.next().unwrap_or_default();
             let width = EXPLAINED_AT - 3;
             let _infallible = writeln!(help, "  {name:width$} {first}");
@@ -325,7 +352,8 @@ impl Command {
             }
         }
         if !self.notes.is_empty() {
-            let _infallible = write!(help, "\n{}\n", self.notes);
+            let notes = wrapped(self.notes, HELP_COLUMNS).join("\n");
+            let _infallible = write!(help, "\n{notes}\n");
         }
         help.push_str("\nexamples:\n");
         for example in self.examples {
@@ -379,12 +407,20 @@ mod tests {
 
     #[test]
     fn the_directory_stands_first_or_behind_its_name() {
-        for text in ["d", "--db d", "--db=d d", "--db_path d", "-- d"] {
-            assert_eq!(call(text).unwrap().dir().unwrap(), PathBuf::from("d"), "{text}");
+        for text in ["d", "--db d", "--db=d", "--db_path d", "-- d", "--db d --db=d"] {
+            let call = call(text).unwrap();
+            assert_eq!(
+                (call.dir().unwrap(), call.operand(1)),
+                (PathBuf::from("d"), None),
+                "{text}"
+            );
+        }
+        for text in ["d f", "f --db d", "--db=d -- f"] {
+            let call = call(text).unwrap();
+            assert_eq!(call.operand(1), Some("f".as_ref()), "{text}");
         }
         assert_eq!(call("-- --db").unwrap().dir().unwrap(), PathBuf::from("--db"));
         assert!(said(call("--json").unwrap().dir()).contains("is missing"));
-        assert!(said(call("a --db b").unwrap().dir()).contains("and differ"));
     }
 
     #[test]
@@ -400,6 +436,7 @@ mod tests {
             ("--n", "`--n` wants N"),
             ("--n 1 --n 2", "`--n` is given twice, and differs"),
             ("a b c", "`c` is one too many; there is DIR [FILE]"),
+            ("a b --db c", "`b` is one too many; there is DIR [FILE]"),
         ] {
             assert_eq!(call(text).unwrap_err(), said, "{text}");
         }

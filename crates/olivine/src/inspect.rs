@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const COMMAND: Command = Command {
     name: "inspect",
     what: "show what a file of a store says: log, table, manifest, CURRENT",
-    about: "Inspect shows what one file of a store says. A log segment, a table, a manifest and CURRENT are told\n\
+    about: "Inspect shows what one file of a store says. A log segment, a table, a manifest and CURRENT are told \
         apart by their first bytes.",
     operands: &["FILE"],
     options: &[
@@ -30,7 +30,7 @@ pub(crate) const COMMAND: Command = Command {
         JSON,
         MEMORY,
     ],
-    notes: "Works on a store that is open, and on a copy of a file too as long as it keeps its name and lies\n\
+    notes: "Works on a store that is open, and on a copy of a file too as long as it keeps its name and lies \
         beside a CURRENT, a table or a log of its store. Damage is exit code 5.",
     examples: &[
         "olivine inspect data/store/manifest-000000000001",

@@ -7,20 +7,19 @@
 //! 4. Answers go to the standard output, everything else to the standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod base64;
-#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod call;
 mod check;
-#[allow(dead_code, reason = "dump and load are about to use all of it")]
+mod dump;
 mod ending;
+mod files;
 mod inspect;
-#[allow(dead_code, reason = "dump and load are about to use all of it")]
 mod json;
-#[allow(dead_code, reason = "dump and load are about to use all of it")]
+mod load;
 mod progress;
 mod shell;
 mod shown;
+mod transfer;
 
 use std::{
     env,
@@ -37,6 +36,7 @@ use json::Json;
 /// All commands, in groups.
 const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
+    ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
 ];
 

@@ -29,6 +29,28 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// The bytes that were shown so; `None` when a backslash stands before anything else.
+pub(crate) fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        if *first != b'\\' {
+            bytes.push(*first);
+        } else if let Some(behind) = rest.strip_prefix(b"\\") {
+            bytes.push(b'\\');
+            rest = behind;
+        } else {
+            let (digits, behind) = rest.strip_prefix(b"x")?.split_at_checked(2)?;
+            let digits = str::from_utf8(digits).ok()?;
+            digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = behind;
+        }
+    }
+    Some(bytes)
+}
+
 /// `1 key`, `2 keys`.
 pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {several}") }
@@ -50,6 +72,10 @@ mod tests {
             (b"", ""),
         ] {
             assert_eq!(Shown(bytes).to_string(), shown);
+            assert_eq!(unescaped(shown.as_bytes()).as_deref(), Some(bytes));
+        }
+        for wrong in ["\\", "\\n", "\\x", "\\x1", "\\xg0", "\\x+1"] {
+            assert_eq!(unescaped(wrong.as_bytes()), None, "{wrong}");
         }
     }
 }

@@ -5,6 +5,8 @@
     reason = "these tests look at the program's files from outside"
 )]
 
+mod tools;
+
 use std::{
     env, fs,
     io::Write as _,
