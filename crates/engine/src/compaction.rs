@@ -29,7 +29,7 @@ use crate::{
     outputs::{Outputs, Warmth},
     ranges::RangeDeletes,
     store::Store,
-    table::{ReadHow, TableCursor, TableWriter},
+    table::{ReadHow, TableCursor, TableOrigin, TableWriter},
     version::{Level, LiveTable, Version},
 };
 
@@ -61,7 +61,7 @@ impl Store {
     }
 
     fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::WhereRoom);
+        let mut outputs = Outputs::new(self, Warmth::WhereRoom, self.origin_below(tree, job));
         if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
         } else {
@@ -82,6 +82,13 @@ impl Store {
         }
         self.counters.compactions.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Where the tables that `job` writes belong.
+    fn origin_below(&self, tree: &Tree, job: &Job) -> TableOrigin {
+        let keyspaces = &self.lock_manifest().catalog.keyspaces;
+        let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
+        tree.origin(job.level + 1, flushed)
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and

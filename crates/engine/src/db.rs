@@ -40,6 +40,10 @@ impl Db {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
     }
 
+    pub(crate) fn store(&self) -> &Arc<OpenStore> {
+        &self.store
+    }
+
     /// The keyspace of this name, made durably with the default options if there is none.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         Store::check_name(name)?;

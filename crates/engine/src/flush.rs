@@ -56,7 +56,7 @@ impl Store {
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::Warm);
+        let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
         self.write_memtable(tree, memtable, &mut outputs)?;
         self.wait_durable(memtable.newest_seqno())?;
         let tables = outputs.live();

@@ -34,6 +34,7 @@ use crate::{
     ranges::RangeDeletes,
     read::ReadFrom,
     store::OpenStore,
+    table::TableOrigin,
     value::Value,
     version::Version,
 };
@@ -228,6 +229,11 @@ impl Tree {
             dropped: AtomicBool::new(false),
             compacted_to: Mutex::default(),
         }
+    }
+
+    /// Where a table of this keyspace belongs that is written for `level`.
+    pub(crate) fn origin(&self, level: usize, flushed: SeqNo) -> TableOrigin {
+        TableOrigin { keyspace: self.id, name: self.name.clone(), level: level as u8, flushed }
     }
 
     /// The state of this moment, for the length of one call.

@@ -71,17 +71,21 @@ mod flush;
 mod outputs;
 
 mod background;
+mod check;
 mod db;
 mod environment;
+mod inspect;
 mod recovery;
 mod stats;
 mod store;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share};
+pub use check::{CheckReport, Finding, Severity, check};
 pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
+pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};

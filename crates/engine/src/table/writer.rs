@@ -47,6 +47,17 @@ impl Default for TableOptions {
     }
 }
 
+/// Where a table belongs, written into it so that a lost manifest can be made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableOrigin {
+    pub(crate) keyspace: u32,
+    pub(crate) name: String,
+    /// The level it is written for; it may go further down later.
+    pub(crate) level: u8,
+    /// Every write to the keyspace up to here was in tables when this one was named.
+    pub(crate) flushed: SeqNo,
+}
+
 /// What there is to know of a table without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableInfo {
@@ -110,6 +121,7 @@ pub(crate) struct TableWriter {
     value_bytes: u64,
     warmed: Option<(Arc<BlockCache>, u64)>,
     range_deletes: RangeDeletes,
+    origin: Option<TableOrigin>,
 }
 
 impl TableWriter {
@@ -141,7 +153,13 @@ impl TableWriter {
             value_bytes: 0,
             warmed: None,
             range_deletes: RangeDeletes::default(),
+            origin: None,
         })
+    }
+
+    /// Says where the table belongs.
+    pub(crate) fn belongs_to(&mut self, origin: TableOrigin) {
+        self.origin = Some(origin);
     }
 
     /// Puts every block that is written from here on into `cache` too, where the table will look for
@@ -254,8 +272,8 @@ impl TableWriter {
         self.write_filter()?;
         self.write_index()?;
         self.note_range_deletes();
-        self.write_properties()?;
         let last_is_excluded = self.widen();
+        self.write_properties(last_is_excluded)?;
         self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
@@ -353,24 +371,37 @@ impl TableWriter {
     }
 
     /// Writes what readers do not need but repair and inspection do, by name in order.
-    fn write_properties(&mut self) -> Result<()> {
+    fn write_properties(&mut self, last_is_excluded: bool) -> Result<()> {
         self.footer.properties_at = self.sink.position();
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
         let block_bytes = self.options.block_bytes.to_le_bytes();
         let range_deletes = self.range_deletes.encode();
-        let named: [(&str, &[u8]); 6] = [
+        let mut named: Vec<(&str, &[u8])> = vec![
             ("block_bytes", &block_bytes),
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
-            (RANGE_DELETES, &range_deletes),
             ("value_bytes", &numbers[1]),
         ];
+        if !self.range_deletes.is_empty() {
+            named.push((RANGE_DELETES, &range_deletes));
+        }
+        if last_is_excluded {
+            named.push(("last_is_excluded", &[1]));
+        }
+        let origin = self.origin.as_ref();
+        let words = origin.map(|origin| {
+            (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
+        });
+        if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
+            named.push(("flushed", flushed));
+            named.push(("keyspace", keyspace));
+            named.push(("keyspace_name", origin.name.as_bytes()));
+            named.push(("level", level));
+        }
+        named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
-            if name == RANGE_DELETES && value.is_empty() {
-                continue;
-            }
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }
         self.payload.clear();
