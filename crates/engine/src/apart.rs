@@ -120,25 +120,40 @@ impl<'a> Relocation<'a> {
         Relocation { version, collected, outputs: ValueOutputs::new(store) }
     }
 
-    /// The new pointer of an entry, if the record it points to was copied. An error is one of writing.
-    pub(crate) fn moved(
+    /// What stands in the table in place of an entry whose value is separated, or whose record was
+    /// copied. An error is one of writing.
+    pub(crate) fn placed(
         &mut self,
-        kind: Kind,
+        key: &[u8],
+        stamp: Stamp,
         value: &[u8],
-    ) -> Result<Option<[u8; POINTER_BYTES]>> {
-        if kind != Kind::Pointer || self.collected.is_empty() {
+    ) -> Result<Option<(Stamp, [u8; POINTER_BYTES])>> {
+        if stamp.kind() != Some(Kind::Pointer) {
+            return self.outputs.separate(key, stamp, value);
+        }
+        if self.collected.is_empty() {
             return Ok(None);
         }
-        let Some(pointer) = Pointer::decode(value) else { return Ok(None) };
+        let Some((file, pointer)) = self.pointed(value) else { return Ok(None) };
         if !self.collected.contains(&pointer.file) {
             return Ok(None);
         }
-        let Some(file) = self.version.values.get(&pointer.file) else { return Ok(None) };
         let Ok(record) = file.record(&pointer) else {
             file.mark_damaged();
             return Ok(None);
         };
-        Ok(Some(self.outputs.writer()?.add_record(&record)?.encode()))
+        Ok(Some((stamp, self.outputs.writer()?.add_record(&record)?.encode())))
+    }
+
+    /// The value that a pointer leads to, unless it cannot be read, or not in one piece.
+    pub(crate) fn read(&self, pointer: &[u8]) -> Option<Vec<u8>> {
+        let (file, pointer) = self.pointed(pointer)?;
+        file.read(&pointer).ok()
+    }
+
+    fn pointed(&self, pointer: &[u8]) -> Option<(&Arc<LiveValues>, Pointer)> {
+        let pointer = Pointer::decode(pointer)?;
+        Some((self.version.values.get(&pointer.file)?, pointer))
     }
 }
 

@@ -186,12 +186,13 @@ fn hidden_bytes_max(version: &Version, level: usize, place: usize, table: &LiveT
     if level == 0 {
         version.levels[0].tables()[place + 1..].iter().for_each(|older| count(older));
     }
+    let listed = table.info.range_deletes != 0;
     for deeper in &version.levels[(level + 1).max(1)..] {
         let from = deeper.seek(first);
         let reached = |older: &&Arc<LiveTable>| older.info.first_key <= *last;
         deeper.tables()[from..].iter().take_while(reached).for_each(|older| count(older));
     }
-    bytes.min(table.info.entries.saturating_mul(most))
+    if listed { bytes } else { bytes.min(table.info.entries.saturating_mul(most)) }
 }
 
 /// A job that merges one table of `level` into the next.
@@ -209,21 +210,32 @@ fn in_place(version: &Version, level: usize, tables: Vec<Arc<LiveTable>>) -> Job
     }
 }
 
-/// Rewrites a table with old versions that no snapshot needs any more, when these point to more than
-/// `bytes_max`.
+/// Rewrites a table with old versions that no snapshot needs any more, or with deleted ranges that
+/// have nothing left to hide below, when these point to more than `bytes_max`.
 fn pick_hidden(version: &Version, bytes_max: u64, oldest: SeqNo) -> Option<Job> {
-    let is_free = |table: &&Arc<LiveTable>| {
-        table.info.values.hidden_bytes != 0 && table.info.seqno_max <= oldest
+    let deepest = version.deepest();
+    let freed = |level: usize, table: &LiveTable| {
+        let uses = &table.info.values;
+        match table.info.range_deletes {
+            _ if oldest < table.info.seqno_max => 0,
+            0 => uses.hidden_bytes,
+            _ if level == deepest => uses.bytes(),
+            _ => uses.hidden_bytes,
+        }
     };
-    let hidden: u64 =
-        version.tables().filter(is_free).map(|table| table.info.values.hidden_bytes).sum();
-    if hidden <= bytes_max {
-        return None;
+    let mut hidden = 0;
+    let mut first = None;
+    for (level, tables) in version.levels.iter().enumerate() {
+        for table in tables.tables() {
+            let bytes = freed(level, table);
+            hidden += bytes;
+            if bytes != 0 && first.is_none() {
+                first = Some((level, table));
+            }
+        }
     }
-    (0..LEVELS).find_map(|level| {
-        let table = version.levels[level].tables().iter().find(is_free)?;
-        Some(in_place(version, level, vec![Arc::clone(table)]))
-    })
+    let (level, table) = first.filter(|_| bytes_max < hidden)?;
+    Some(in_place(version, level, vec![Arc::clone(table)]))
 }
 
 /// Collects the files that are garbage most, until few enough bytes are.

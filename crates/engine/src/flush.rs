@@ -13,14 +13,44 @@ use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 use crate::{
     apart::ValueOutputs,
     background::Duty,
-    compaction::VersionKeeper,
+    compaction::{Fold, FoldSink},
     error::Result,
+    key::Stamp,
     keyspace::{LoggedMemtable, State, Tree},
     log::Position,
     manifest::Change,
     outputs::{Outputs, Warmth},
     store::Store,
+    table::TableWriter,
 };
+
+/// The table that a memtable becomes; older ones may hold anything.
+struct Level0<'a, 'b> {
+    writer: TableWriter,
+    values: &'a mut ValueOutputs<'b>,
+}
+
+impl FoldSink for Level0<'_, '_> {
+    fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        match self.values.separate(key, stamp, value)? {
+            Some((stamp, pointer)) => self.writer.add(key, stamp, &pointer),
+            None => self.writer.add(key, stamp, value),
+        }
+    }
+
+    /// Only a stream has put a pointer into a memtable; what it points to may be very long.
+    fn value_apart(&mut self, _pointer: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn nothing_below(&self, _key: &[u8]) -> bool {
+        false
+    }
+
+    fn is_bottom(&self) -> bool {
+        false
+    }
+}
 
 impl Store {
     /// Flushes the frozen memtable that holds the oldest part of the log; false when there is none.
@@ -38,9 +68,9 @@ impl Store {
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::Warm);
+        let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
         let mut values = ValueOutputs::new(self);
-        self.write_memtable(memtable, &mut outputs, &mut values)?;
+        self.write_memtable(tree, memtable, &mut outputs, &mut values)?;
         self.wait_durable(memtable.newest_seqno())?;
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
@@ -84,30 +114,30 @@ impl Store {
     /// in it.
     fn write_memtable(
         &self,
+        tree: &Tree,
         memtable: &LoggedMemtable,
         outputs: &mut Outputs<'_>,
         values: &mut ValueOutputs<'_>,
     ) -> Result<()> {
-        let boundaries = self.snapshots.boundaries(|| self.visible());
-        let mut keeper = VersionKeeper::new(boundaries);
-        let mut cursor = memtable.table.cursor();
-        cursor.seek_first();
-        if !cursor.valid() {
+        if memtable.is_empty() {
             return Ok(());
         }
-        let mut writer = outputs.begin()?;
+        let boundaries = self.snapshots.boundaries(|| self.visible());
+        let ranges = memtable.range_deletes().as_deref().cloned().unwrap_or_default();
+        let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
+        let mut writing = Level0 { writer: outputs.begin()?, values };
+        let mut cursor = memtable.table.cursor();
+        cursor.seek_first();
         while cursor.valid() {
-            if keeper.keeps(cursor.key(), cursor.stamp()) {
-                let (key, stamp, value) = (cursor.key(), cursor.stamp(), cursor.value());
-                match values.separate(key, stamp, value)? {
-                    Some((stamp, pointer)) => writer.add(key, stamp, &pointer)?,
-                    None => writer.add(key, stamp, value)?,
-                }
-            }
+            let stamp = cursor.stamp();
+            let kind = stamp.kind().expect("memtables hold stamps made from kinds");
+            fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing)?;
             cursor.next();
         }
-        values.end()?;
-        outputs.end(writer)?;
+        fold.end(&mut writing)?;
+        writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false))?;
+        writing.values.end()?;
+        outputs.end(writing.writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()
     }

@@ -4,15 +4,16 @@
 //!    was hidden by something the read sees.
 //! 2. Memtables newest first, then level 0 newest first, then the levels: the first version found at
 //!    or below the watermark is the newest one.
+//!    Operands of a merge are collected on the way to it; a deleted range hides what is older than it.
 //! 3. No lock is taken that a writer, a flush or a compaction holds while it works.
 
 use crate::{
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp},
-    keyspace::{State, Tree},
+    key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, split_expiry},
+    keyspace::{LoggedMemtable, State, Tree},
     pointer::Pointer,
     store::Store,
-    table::{ReadHow, key_hash},
+    table::{ReadHow, Slice, key_hash},
     value::Value,
     values::ValueReader,
     version::LiveTable,
@@ -37,96 +38,78 @@ impl ReadFrom {
 }
 
 impl Store {
-    /// The newest value of `key`, and a watermark that covers what was seen.
+    /// The newest value of `key` at time `now`, and a watermark that covers what was seen.
     pub(crate) fn get_latest(
         &self,
         tree: &Tree,
         key: &[u8],
+        now: u64,
         from: ReadFrom,
     ) -> Result<(Option<Value>, SeqNo)> {
         tree.check_there()?;
         let state = tree.state();
         let seqno = self.visible();
-        let found = get_in(&state, key, seqno, from)?;
-        Ok((self.resolve(&state, found, from)?, seqno))
+        let read = Read { store: self, tree, state: &state, seqno, now, how: from.how() };
+        Ok((read.get(key)?, seqno))
     }
 
-    /// Whether `key` has a value; one that stands apart is not looked at.
-    pub(crate) fn contains(&self, tree: &Tree, key: &[u8]) -> Result<bool> {
+    /// Whether `key` has a value at time `now`; one that stands apart is not looked at.
+    pub(crate) fn contains(&self, tree: &Tree, key: &[u8], now: u64) -> Result<bool> {
         tree.check_there()?;
-        let state = tree.state();
-        let found = get_in(&state, key, self.visible(), ReadFrom::Disk)?;
-        Ok(found.is_some())
-    }
-
-    /// A reader of the value of `key`, now or at a snapshot that the caller holds.
-    pub(crate) fn get_stream(
-        &self,
-        tree: &Tree,
-        key: &[u8],
-        seqno: Option<SeqNo>,
-    ) -> Result<Option<ValueReader>> {
-        tree.check_there()?;
-        let state = tree.state();
-        let seqno = seqno.unwrap_or_else(|| self.visible());
-        let found = get_in(&state, key, seqno, ReadFrom::Disk)?;
-        self.resolve_stream(&state, found)
+        let (state, how) = (tree.state(), ReadHow::DISK);
+        Read { store: self, tree, state: &state, seqno: self.visible(), now, how }.contains(key)
     }
 
     /// The newest values of `keys`, all at one watermark.
-    pub(crate) fn multi_get(&self, tree: &Tree, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
-        tree.check_there()?;
-        let state = tree.state();
-        let seqno = self.visible();
-        let value = |key: &&[u8]| {
-            let found = get_in(&state, key, seqno, ReadFrom::Disk)?;
-            self.resolve(&state, found, ReadFrom::Disk)
-        };
-        keys.iter().map(value).collect()
-    }
-
-    /// The value of `key` at a snapshot that the caller holds.
-    pub(crate) fn get_at(
+    pub(crate) fn multi_get(
         &self,
         tree: &Tree,
-        key: &[u8],
-        seqno: SeqNo,
-        from: ReadFrom,
-    ) -> Result<Option<Value>> {
+        keys: &[&[u8]],
+        now: u64,
+    ) -> Result<Vec<Option<Value>>> {
         tree.check_there()?;
         let state = tree.state();
-        let found = get_in(&state, key, seqno, from)?;
-        self.resolve(&state, found, from)
+        let (seqno, how) = (self.visible(), ReadHow::DISK);
+        let read = Read { store: self, tree, state: &state, seqno, now, how };
+        keys.iter().map(|key| read.get(key)).collect()
     }
 }
 
-/// The newest version of `key` in `state` that `seqno` may see.
-fn get_in(state: &State, key: &[u8], seqno: SeqNo, from: ReadFrom) -> Result<Option<Found>> {
-    let bound = Stamp::upper_bound(seqno);
-    for memtable in state.memtables() {
-        if let Some((stamp, value)) = memtable.table.get(key, bound) {
-            return Ok(match memtable_kind(stamp) {
-                Kind::Put => Some(Found::Value(Value::copied(value))),
-                Kind::Delete => None,
-                Kind::Pointer => Some(Found::Apart(own_pointer(value))),
-            });
-        }
-    }
-    let hash = key_hash(key);
-    let how = from.how();
-    let levels = &state.version.levels;
-    for table in levels[0].tables().iter().filter(|table| table.holds(key)) {
-        if let Some(found) = look(table, key, hash, bound, how)? {
-            return Ok(found.shown());
-        }
-    }
-    for level in &levels[1..] {
-        let Some(table) = level.find(key) else { continue };
-        if let Some(found) = look(table, key, hash, bound, how)? {
-            return Ok(found.shown());
-        }
-    }
-    Ok(None)
+/// The value of `key` at a snapshot that the caller holds.
+pub(crate) fn get_at(
+    store: &Store,
+    tree: &Tree,
+    key: &[u8],
+    seqno: SeqNo,
+    now: u64,
+) -> Result<Option<Value>> {
+    tree.check_there()?;
+    let (state, how) = (tree.state(), ReadHow::DISK);
+    Read { store, tree, state: &state, seqno, now, how }.get(key)
+}
+
+/// A reader of the value of `key`, now or at a snapshot that the caller holds.
+pub(crate) fn get_stream(
+    store: &Store,
+    tree: &Tree,
+    key: &[u8],
+    seqno: Option<SeqNo>,
+    now: u64,
+) -> Result<Option<ValueReader>> {
+    tree.check_there()?;
+    let (state, how) = (tree.state(), ReadHow::DISK);
+    let seqno = seqno.unwrap_or_else(|| store.visible());
+    Read { store, tree, state: &state, seqno, now, how }.stream(key)
+}
+
+/// Point reads of one moment.
+struct Read<'a> {
+    store: &'a Store,
+    tree: &'a Tree,
+    state: &'a State,
+    seqno: SeqNo,
+    now: u64,
+    how: ReadHow,
 }
 
 /// What a read found: a value, or where it lies.
@@ -136,53 +119,187 @@ pub(crate) enum Found {
     Apart(Pointer),
 }
 
-/// What a table says of a key that it holds.
-enum Held {
-    Found(Found),
-    Deleted,
+/// What was found of a key, newest first, and what is still looked for.
+#[derive(Default)]
+struct Search {
+    /// The newest deletion of a range with the key, in the places looked at so far.
+    covered: SeqNo,
+    /// Operands met, newest first.
+    operands: Vec<Value>,
 }
 
-impl Held {
-    fn shown(self) -> Option<Found> {
-        match self {
-            Held::Found(found) => Some(found),
-            Held::Deleted => None,
+/// Whether a search is over, and with which base.
+enum Step {
+    Continue,
+    Done(Option<Found>),
+}
+
+impl Read<'_> {
+    /// The newest value of `key` that this read may see.
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        let mut search = Search::default();
+        let base = self.find(key, &mut search)?;
+        let base = base.map(|base| self.whole(base)).transpose()?;
+        if search.operands.is_empty() {
+            return Ok(base);
         }
+        self.fold(key, base, &search.operands).map(Some)
+    }
+
+    fn contains(&self, key: &[u8]) -> Result<bool> {
+        let mut search = Search::default();
+        let base = self.find(key, &mut search)?;
+        Ok(base.is_some() || !search.operands.is_empty())
+    }
+
+    fn stream(&self, key: &[u8]) -> Result<Option<ValueReader>> {
+        let mut search = Search::default();
+        match self.find(key, &mut search)? {
+            Some(Found::Apart(pointer)) if search.operands.is_empty() => {
+                self.store.values_of(self.state, &pointer)?.stream(&pointer).map(Some)
+            }
+            _ => Ok(self.get(key)?.map(ValueReader::of)),
+        }
+    }
+
+    /// The value found, read from its file if it stands apart.
+    fn whole(&self, found: Found) -> Result<Value> {
+        match found {
+            Found::Value(value) => Ok(value),
+            Found::Apart(_) if !self.how.may_read_disk => Err(Error::WouldBlock),
+            Found::Apart(pointer) => {
+                let file = self.store.values_of(self.state, &pointer)?;
+                file.read(&pointer).map(Value::owned)
+            }
+        }
+    }
+
+    /// Looks for the value of `key` below the operands that `search` collects.
+    fn find(&self, key: &[u8], search: &mut Search) -> Result<Option<Found>> {
+        for memtable in self.state.memtables() {
+            if let Step::Done(base) = self.look_in_memtable(memtable, key, search) {
+                return Ok(base);
+            }
+        }
+        let hash = key_hash(key);
+        let levels = &self.state.version.levels;
+        for table in levels[0].tables().iter().filter(|table| table.holds(key)) {
+            if let Step::Done(base) = self.look_in_table(table, key, hash, search)? {
+                return Ok(base);
+            }
+        }
+        for level in &levels[1..] {
+            let Some(table) = level.find(key) else { continue };
+            if let Step::Done(base) = self.look_in_table(table, key, hash, search)? {
+                return Ok(base);
+            }
+        }
+        Ok(None)
+    }
+
+    fn look_in_memtable(&self, memtable: &LoggedMemtable, key: &[u8], search: &mut Search) -> Step {
+        search.covered = search.covered.max(memtable.covering(key, self.seqno));
+        let mut bound = Some(Stamp::upper_bound(self.seqno));
+        while let Some((stamp, value)) = bound.and_then(|bound| memtable.table.get(key, bound)) {
+            let kind = stamp.kind().expect("memtables hold stamps made from kinds");
+            if stamp.seqno() < search.covered {
+                break;
+            }
+            match kind {
+                Kind::Put => return Step::Done(Some(Found::Value(Value::copied(value)))),
+                Kind::Pointer => {
+                    let pointer = Pointer::decode(value);
+                    let pointer = pointer.expect("memtables hold pointers that decode");
+                    return Step::Done(Some(Found::Apart(pointer)));
+                }
+                Kind::Delete => return Step::Done(None),
+                Kind::Merge => search.operands.push(Value::copied(value)),
+                Kind::PutExpiring => {
+                    let shown = split_expiry(value).filter(|(expiry, _)| self.shows(*expiry));
+                    return Step::Done(shown.map(|(_, value)| Found::Value(Value::copied(value))));
+                }
+                Kind::RangeDelete => unreachable!("ranges are listed apart"),
+            }
+            bound = stamp.before();
+        }
+        search.next()
+    }
+
+    fn look_in_table(
+        &self,
+        file: &LiveTable,
+        key: &[u8],
+        hash: u64,
+        search: &mut Search,
+    ) -> Result<Step> {
+        if file.info.range_deletes != 0 {
+            let list = file.table.range_deletes(self.how)?;
+            search.covered = search.covered.max(list.covering(key, self.seqno));
+        }
+        let mut bound = Some(Stamp::upper_bound(self.seqno));
+        while let Some(newest) = bound
+            && let Some((stamp, value)) = file.table.get(key, hash, newest, self.how)?
+        {
+            let Some(kind) = stamp.kind() else {
+                let what = format!("entry of unknown kind {:#x}", stamp.0);
+                return Err(Error::corrupt(&file.path, 0, what));
+            };
+            if stamp.seqno() < search.covered {
+                break;
+            }
+            match kind {
+                Kind::Put => return Ok(Step::Done(Some(Found::Value(Value::shared(value))))),
+                Kind::Pointer => {
+                    let pointer = Pointer::decode(&value).ok_or_else(|| {
+                        Error::corrupt(&file.path, 0, "a pointer does not decode")
+                    })?;
+                    return Ok(Step::Done(Some(Found::Apart(pointer))));
+                }
+                Kind::Delete | Kind::RangeDelete => return Ok(Step::Done(None)),
+                Kind::Merge => search.operands.push(Value::shared(value)),
+                Kind::PutExpiring => return self.expiring(file, value).map(Step::Done),
+            }
+            bound = stamp.before();
+        }
+        Ok(search.next())
+    }
+
+    fn expiring(&self, file: &LiveTable, value: Slice) -> Result<Option<Found>> {
+        let Some((expiry, _)) = split_expiry(&value) else {
+            return Err(Error::corrupt(&file.path, 0, "an entry that expires has no time"));
+        };
+        let value = Value::shared(value.skip(EXPIRY_BYTES));
+        Ok(self.shows(expiry).then(|| Found::Value(value)))
+    }
+
+    fn shows(&self, expiry: u64) -> bool {
+        self.now.max(self.tree.expiry_mark()) < expiry
+    }
+
+    fn fold(&self, key: &[u8], base: Option<Value>, operands: &[Value]) -> Result<Value> {
+        let oldest_first: Vec<&[u8]> = operands.iter().rev().map(|operand| &**operand).collect();
+        fold(self.tree, key, base.as_deref(), &oldest_first).map(|value| Value::copied(&value))
     }
 }
 
-/// What `file` says of `key`, if anything.
-fn look(
-    file: &LiveTable,
+impl Search {
+    /// What follows after a place in which the key has no value: with a deletion of it seen, nothing
+    /// older counts.
+    fn next(&self) -> Step {
+        if self.covered == 0 { Step::Continue } else { Step::Done(None) }
+    }
+}
+
+/// What `operands`, oldest first, make of `base` in this keyspace.
+pub(crate) fn fold(
+    tree: &Tree,
     key: &[u8],
-    hash: u64,
-    bound: Stamp,
-    how: ReadHow,
-) -> Result<Option<Held>> {
-    let Some((stamp, value)) = file.table.get(key, hash, bound, how)? else { return Ok(None) };
-    Ok(Some(match table_kind(file, stamp)? {
-        Kind::Put => Held::Found(Found::Value(Value::shared(value))),
-        Kind::Delete => Held::Deleted,
-        Kind::Pointer => {
-            let pointer = Pointer::decode(&value);
-            let no_pointer = || Error::corrupt(&file.path, 0, "a pointer does not decode");
-            Held::Found(Found::Apart(pointer.ok_or_else(no_pointer)?))
-        }
-    }))
-}
-
-/// A pointer out of a memtable, which was checked when it went in.
-fn own_pointer(bytes: &[u8]) -> Pointer {
-    Pointer::decode(bytes).expect("memtables hold pointers that decode")
-}
-
-/// The kind of a stamp that we made ourselves.
-fn memtable_kind(stamp: Stamp) -> Kind {
-    stamp.kind().expect("memtables hold stamps made from kinds")
-}
-
-/// The kind of a stamp that came from disk.
-fn table_kind(file: &LiveTable, stamp: Stamp) -> Result<Kind> {
-    let unknown = || Error::corrupt(&file.path, 0, format!("entry of unknown kind {:#x}", stamp.0));
-    stamp.kind().ok_or_else(unknown)
+    base: Option<&[u8]>,
+    operands: &[&[u8]],
+) -> Result<Vec<u8>> {
+    let folded = match &tree.rules.operator {
+        Some(operator) => operator.fold(key, base, operands),
+        None => Err("the keyspace names no operator".into()),
+    };
+    folded.map_err(|what| Error::Merge { key: key.escape_ascii().to_string(), what })
 }

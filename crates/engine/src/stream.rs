@@ -23,14 +23,12 @@ use crate::{
     batch::check_sizes,
     error::{Error, Result},
     key::{Kind, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX},
-    keyspace::{State, Tree},
+    keyspace::{Keyspace, State, Tree},
     manifest::Change,
     pointer::Pointer,
-    read::{Found, ReadFrom},
     store::Store,
     table::Codec,
-    value::Value,
-    values::{LiveValues, STREAM_CHUNK_BYTES, ValueReader, ValuesInfo, values_name},
+    values::{LiveValues, STREAM_CHUNK_BYTES, ValuesInfo, values_name},
 };
 
 /// Streams up to this length are read into memory when values are not kept apart.
@@ -49,46 +47,15 @@ impl Store {
         })
     }
 
-    /// The value that was found, read from its file if it stands apart.
-    pub(crate) fn resolve(
-        &self,
-        state: &State,
-        found: Option<Found>,
-        from: ReadFrom,
-    ) -> Result<Option<Value>> {
-        match found {
-            None => Ok(None),
-            Some(Found::Value(value)) => Ok(Some(value)),
-            Some(Found::Apart(_)) if from == ReadFrom::Memory => Err(Error::WouldBlock),
-            Some(Found::Apart(pointer)) => {
-                Ok(Some(Value::owned(self.values_of(state, &pointer)?.read(&pointer)?)))
-            }
-        }
-    }
-
-    /// A reader of the value that was found.
-    pub(crate) fn resolve_stream(
-        &self,
-        state: &State,
-        found: Option<Found>,
-    ) -> Result<Option<ValueReader>> {
-        match found {
-            None => Ok(None),
-            Some(Found::Value(value)) => Ok(Some(ValueReader::of(value))),
-            Some(Found::Apart(pointer)) => {
-                Ok(Some(self.values_of(state, &pointer)?.stream(&pointer)?))
-            }
-        }
-    }
-
     /// Sets the value of `key` to the next `bytes` of `source`.
     pub(crate) fn put_stream(
         &self,
-        tree: &Arc<Tree>,
+        keyspace: &Keyspace,
         key: &[u8],
         bytes: u64,
         source: &mut dyn Read,
     ) -> Result<SeqNo> {
+        let tree = keyspace.tree();
         check_sizes(key, &[])?;
         if VALUE_STREAM_BYTES_MAX < bytes {
             let what =
@@ -104,7 +71,12 @@ impl Store {
         if bytes < apart_bytes_min {
             let mut value = vec![0; bytes as usize];
             fill(source, &mut value, 0, bytes)?;
-            return self.write_one(tree, Kind::Put, key, &value);
+            return keyspace.put(key, &value);
+        }
+        if tree.rules.options.ttl.is_some() {
+            let what =
+                "gives its values a time to live, and a stream has none; put it whole".into();
+            return Err(Error::Invalid { field: "keyspace", what });
         }
         let draft = self.write_stream(key, bytes, source)?;
         let pointer = draft.pointer;

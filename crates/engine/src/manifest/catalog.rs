@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use super::edit::{Change, Edit};
 use crate::{
-    key::SeqNo, log::Position, pointer::ValueUse, table::TableInfo, values::ValuesInfo,
-    version::LEVELS,
+    key::SeqNo, log::Position, options::KeyspaceOptions, pointer::ValueUse, table::TableInfo,
+    values::ValuesInfo, version::LEVELS,
 };
 
 /// One keyspace in the catalog.
@@ -24,6 +24,9 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) tables: BTreeMap<u64, (u8, TableInfo)>,
     /// By number.
     pub(crate) values: BTreeMap<u64, ValuesInfo>,
+    pub(crate) options: KeyspaceOptions,
+    /// What expires up to here may be gone.
+    pub(crate) expiry_mark: u64,
 }
 
 /// What a store consists of.
@@ -106,6 +109,13 @@ impl Catalog {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
             }
             Change::NextSeqno { seqno } => self.next_seqno = self.next_seqno.max(*seqno),
+            Change::SetOptions { keyspace, options } => {
+                self.record(*keyspace)?.options = options.clone();
+            }
+            Change::ExpiryMark { keyspace, mark } => {
+                let record = self.record(*keyspace)?;
+                record.expiry_mark = record.expiry_mark.max(*mark);
+            }
         }
         Ok(())
     }
@@ -128,6 +138,12 @@ impl Catalog {
         for (id, record) in &self.keyspaces {
             let keyspace = *id;
             changes.push(Change::CreateKeyspace { keyspace, name: record.name.clone() });
+            if record.options != KeyspaceOptions::default() {
+                changes.push(Change::SetOptions { keyspace, options: record.options.clone() });
+            }
+            if record.expiry_mark != 0 {
+                changes.push(Change::ExpiryMark { keyspace, mark: record.expiry_mark });
+            }
             changes.push(Change::Flushed { keyspace, seqno: record.flushed });
             for values in record.values.values() {
                 changes.push(Change::AddValues { keyspace, values: values.clone() });
@@ -158,7 +174,7 @@ impl Catalog {
             });
             for pair in tables.windows(2) {
                 let ((level, table), (next_level, next)) = (pair[0], pair[1]);
-                if level == next_level && next.first_key <= table.last_key {
+                if level == next_level && !table.ends_before(&next.first_key) {
                     return Err(format!(
                         "tables {} and {} overlap on level {level}",
                         table.id, next.id

@@ -23,9 +23,6 @@ pub(super) const HEADER_BYTES: u64 = 32;
 
 /// Entries may be pointers to values apart.
 pub(super) const FEATURE_POINTERS: u64 = 8;
-/// The features that this release reads.
-const FEATURES_KNOWN: u64 = FEATURE_POINTERS;
-
 /// Codec, decoded length, checksum.
 pub(super) const TRAILER_BYTES: usize = 13;
 
@@ -37,6 +34,13 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX + 2 * KEY_BYTES_MAX 
 
 /// One filter line: what a lookup touches, and the unit that filters are counted in.
 pub(super) const LINE_BYTES: usize = 64;
+
+/// Feature: the properties list deletions of ranges under this name.
+pub(super) const FEATURE_RANGE_DELETES: u64 = 1;
+pub(super) const RANGE_DELETES: &str = "range_deletes";
+
+/// Every feature that this release knows.
+const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_POINTERS;
 
 /// The fields of the footer, before its checksum.
 const WORDS_BYTES: usize = FOOTER_BYTES - 20;
