@@ -269,7 +269,7 @@ impl Read<'_> {
             return Err(Error::corrupt(&file.path, 0, "an entry that expires has no time"));
         };
         let value = Value::shared(value.skip(EXPIRY_BYTES));
-        Ok(self.shows(expiry).then(|| Found::Value(value)))
+        Ok(self.shows(expiry).then_some(Found::Value(value)))
     }
 
     fn shows(&self, expiry: u64) -> bool {
