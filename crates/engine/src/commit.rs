@@ -29,6 +29,7 @@ use crate::{
     keyspace::{LoggedMemtable, State, Tree},
     log::LogWriter,
     options::Durability,
+    planted::{Bug, planted},
     store::Store,
 };
 
@@ -107,6 +108,7 @@ impl Store {
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
         match durability {
             Durability::Os => {}
+            Durability::Sync if planted(Bug::AckBeforeSync) => {}
             Durability::Sync => self.wait_durable(last)?,
             Durability::Interval => {
                 let due = self.environment.now() + self.options.interval;
@@ -183,7 +185,12 @@ impl Store {
             Err(error @ Error::Full { .. }) => return Err(error),
             Err(error) => return Err(self.fail(error)),
         }
+        let hand_over = hand_over && !planted(Bug::AckBeforeHandOver);
         if hand_over && let Err(error) = log.hand_over() {
+            if planted(Bug::PartialWriteForgotten) {
+                committing.next_seqno += count;
+                return Err(error);
+            }
             return Err(self.fail(error));
         }
         if self.log_pool.is_due() {

@@ -26,6 +26,7 @@ use crate::{
     keyspace::{State, Tree},
     manifest::Change,
     outputs::{Outputs, Warmth},
+    planted::{Bug, planted},
     store::Store,
     table::{ReadHow, TableCursor, TableWriter},
     version::{Level, LiveTable, Version},
@@ -107,6 +108,11 @@ impl Store {
             table: table.info.clone(),
         });
         outputs.keep();
+        if planted(Bug::InputsRemovedEarly) && !moved {
+            for (_, file) in job.inputs() {
+                self.environment.vfs().remove_file(&file.path).ok();
+            }
+        }
         manifest.commit(inputs.chain(added).collect())?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
@@ -148,7 +154,10 @@ impl Store {
             };
             let kept = keeper.keeps(merge.key(), stamp);
             let is_final = keeper.is_final(stamp);
-            let is_void = kind == Kind::Delete && is_final && writing.nothing_below(merge.key());
+            let nothing_below = writing.nothing_below(merge.key());
+            let is_void = kind == Kind::Delete
+                && is_final
+                && (nothing_below || planted(Bug::TombstoneDroppedEarly));
             if kept && !is_void {
                 let bottom = writing.is_bottom && is_final;
                 let stamp = if bottom { Stamp::new(0, kind) } else { stamp };

@@ -15,6 +15,7 @@ use crate::{
     keyspace::{Keyspace, State, Tree},
     manifest::Change,
     options::{Durability, Options},
+    planted::{Bug, planted},
     recovery::{self, RecoveryReport},
     snapshot::Snapshot,
     stats::Stats,
@@ -224,8 +225,11 @@ impl Store {
         }
         self.sync()?;
         let proof = Change::LogDurable { position: self.log_durable()? };
-        let change = Change::DropKeyspace { keyspace: tree.id };
-        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
+        let mut changes = vec![proof, Change::DropKeyspace { keyspace: tree.id }];
+        if planted(Bug::DropUnrecorded) {
+            changes.pop();
+        }
+        manifest.commit(changes).map_err(|error| self.fail(error))?;
         self.note_edit(manifest.last_edit());
         self.lock_trees().remove(&tree.id);
         let fresh = Arc::new(self.fresh_memtable());

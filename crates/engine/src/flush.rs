@@ -16,6 +16,7 @@ use crate::{
     log::Position,
     manifest::Change,
     outputs::{Outputs, Warmth},
+    planted::{Bug, planted},
     store::Store,
 };
 
@@ -37,7 +38,9 @@ impl Store {
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
         let mut outputs = Outputs::new(self, Warmth::Warm);
         self.write_memtable(memtable, &mut outputs)?;
-        self.wait_durable(memtable.newest_seqno())?;
+        if !planted(Bug::TableBeforeLog) {
+            self.wait_durable(memtable.newest_seqno())?;
+        }
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
@@ -104,6 +107,9 @@ impl Store {
             let kept = state.memtables().filter(|memtable| !Arc::ptr_eq(memtable, flushed));
             kept.map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
         };
+        if planted(Bug::SegmentsReleasedEarly) {
+            return end;
+        }
         self.trees().iter().map(oldest).min().unwrap_or(u64::MAX).min(end)
     }
 

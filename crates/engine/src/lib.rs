@@ -38,6 +38,7 @@
 #![warn(missing_docs)]
 
 mod invariant;
+mod planted;
 mod sync;
 
 mod error;
@@ -84,6 +85,8 @@ pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use options::{Compression, Durability, Options};
+#[doc(hidden)]
+pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

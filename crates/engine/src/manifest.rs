@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     error::{Error, Result},
     log::{FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash},
+    planted::{Bug, planted},
 };
 
 /// The file that names the manifest.
@@ -121,7 +122,9 @@ impl Manifest {
         let file = vfs.open(&next, Open::Create).map_err(Error::io("create", &next))?;
         let text = current_text(self.number, self.store);
         file.write_at(text.as_bytes(), 0).map_err(Error::io("write", &next))?;
-        file.sync().map_err(Error::io("sync", &next))?;
+        if !planted(Bug::CurrentUnsynced) {
+            file.sync().map_err(Error::io("sync", &next))?;
+        }
         vfs.rename(&next, &dir.join(CURRENT)).map_err(Error::io("rename", &next))?;
         vfs.sync_dir(dir).map_err(Error::io("sync", dir))
     }
@@ -154,7 +157,9 @@ impl Manifest {
         let payload = edit.encode();
         self.append_frame(FrameKind::Edit, edit.number, &payload)?;
         let path = self.path();
-        self.file.sync().map_err(Error::io("sync", path))?;
+        if !planted(Bug::EditUnsynced) {
+            self.file.sync().map_err(Error::io("sync", path))?;
+        }
         self.durable = self.end;
         self.append_frame(FrameKind::Durable, edit.number, &[])
     }

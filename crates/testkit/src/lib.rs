@@ -2,7 +2,7 @@
 //!
 //! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
 //! reliability that bring them together: `crash`, `faults`, `rot`, `kill`. The program `reliability`
-//! runs the tiers; `reliability --help` shows how.
+//! runs the tiers; `reliability --help` shows how. `planted` runs them against bugs made on purpose.
 //!
 //! 1. Every failure names the seed that repeats it.
 //! 2. What the tiers would overlook proves nothing, so each has tests that show it wrong stores.
@@ -16,6 +16,7 @@ pub mod kill;
 pub mod live;
 pub mod lying;
 pub mod oracle;
+pub mod planted;
 pub mod report;
 pub mod rot;
 pub mod script;

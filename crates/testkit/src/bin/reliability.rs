@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use olivine_testkit::{
-    Op, crash, faults, kill,
+    Op, crash, faults, kill, planted,
     rot::{self, Mutation},
 };
 use olivine_vfs::{Open, RealVfs, Vfs};
@@ -34,6 +34,9 @@ usage: reliability <tier> [options]
   kill     a writing process is killed (on the real disk)
              --kills N      in each mode (40)         --threads N  that write (4)
              --millis N     longest life (600)        --dir DIR    where the stores lie
+  planted  bugs made on purpose, each of which its tier must find (built with --features planted)
+             --effort N     how long each is looked for (4)
+             --only BUG     this one alone
 
   all tiers: --seed S (0), --slice (less than a minute, for CI), --threads N (2), --help
 
@@ -57,10 +60,11 @@ fn main() -> ExitCode {
         "faults" => faults_tier(words),
         "rot" => rot_tier(words),
         "kill" => kill_tier(words),
+        "planted" => planted_tier(words),
         "kill-child" => {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
-        _ => Err(format!("{tier:?} is no tier; they are crash, faults, rot and kill")),
+        _ => Err(format!("{tier:?} is no tier; they are crash, faults, rot, kill and planted")),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -203,8 +207,16 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
     let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let dir = std::env::temp_dir().join(format!("olivine-kill-{}", std::process::id()));
-    let mut plan =
-        kill::Plan { seed: 0, kills: 40, threads: 4, millis_max: 600, early: false, dir, program };
+    let mut plan = kill::Plan {
+        seed: 0,
+        kills: 40,
+        threads: 4,
+        millis_max: 600,
+        early: false,
+        planted: None,
+        dir,
+        program,
+    };
     if given.flag("--slice") {
         (plan.kills, plan.millis_max) = (30, 300);
     }
@@ -217,6 +229,24 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     }
     given.end()?;
     let summary = kill::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn planted_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let dir = std::env::temp_dir().join(format!("olivine-planted-{}", std::process::id()));
+    let mut plan = planted::Plan { seed: 0, effort: 4, threads: 2, only: None, dir, program };
+    if given.flag("--slice") {
+        plan.effort = 1;
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--effort", &mut plan.effort)?;
+    given.number("--threads", &mut plan.threads)?;
+    plan.only = given.text("--only")?;
+    given.end()?;
+    let summary = planted::run(&plan, &say)?;
     println!("{summary}");
     Ok(summary.passed())
 }

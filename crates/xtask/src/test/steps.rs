@@ -31,6 +31,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "faults", what: "a slice of the failing disks", run: |root| tier(root, "faults") },
     Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
+    Step {
+        name: "planted",
+        what: "bugs made on purpose are found",
+        run: |root| tier(root, "planted"),
+    },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
 ];
 
@@ -112,7 +117,7 @@ fn release(root: &Path) -> Verdict {
 }
 
 fn tier(root: &Path, tier: &'static str) -> Verdict {
-    let line = reliability_command().into_iter().chain([tier, "--slice"]);
+    let line = reliability_command(tier).into_iter().chain([tier, "--slice"]);
     match Call::cargo(root, line).run(tier) {
         Ok(lines) => Verdict::Passed(lines),
         // The same, as one would type it.
