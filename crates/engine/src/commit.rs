@@ -179,12 +179,12 @@ impl Store {
     ) -> Result<u64> {
         let log = committing.log()?;
         let segment = log.current_segment();
-        match log.append(first, count as u32, &[payload], payload_hash) {
-            Ok(_) => {}
-            // There was no room for another segment, and the log is as it was.
-            Err(error @ Error::Full { .. }) => return Err(error),
-            Err(error) => return Err(self.fail(error)),
+        let appended = log.append(first, count as u32, &[payload], payload_hash);
+        if appended.is_err() || self.room.log.is_missing() {
+            self.room.log.note(&appended, self.environment.now());
         }
+        // `Full` if there was no room for another segment: the log is as it was.
+        appended.map_err(|error| self.fail(error))?;
         let hand_over = hand_over && !planted(Bug::AckBeforeHandOver);
         if hand_over && let Err(error) = log.hand_over() {
             if planted(Bug::PartialWriteForgotten) {

@@ -147,7 +147,8 @@ impl Db {
         &self.store.report
     }
 
-    /// Why writes are refused, if they are.
+    /// Why the store takes no more writes until it is opened again, if so. A full disk is no such reason:
+    /// `Stats::disk_full` tells of that.
     pub fn check_writable(&self) -> Result<()> {
         self.store.latch.check()
     }
@@ -229,7 +230,12 @@ impl Store {
         if planted(Bug::DropUnrecorded) {
             changes.pop();
         }
-        manifest.commit(changes).map_err(|error| self.fail(error))?;
+        if let Err(error) = manifest.commit(changes) {
+            if matches!(error, Error::Full { .. }) {
+                tree.mark_there();
+            }
+            return Err(self.fail(error));
+        }
         self.note_edit(manifest.last_edit());
         self.lock_trees().remove(&tree.id);
         let fresh = Arc::new(self.fresh_memtable());
@@ -271,7 +277,7 @@ impl Store {
             Err(error) => Err(error),
             Ok(()) => self.end_cleanly(),
         };
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         // Whatever works behind the store sees the latch, or ends, before another may open it.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -283,7 +289,11 @@ impl Store {
 
     fn end_cleanly(&self) -> Result<()> {
         if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
-            self.flush_all()?;
+            match self.flush_all() {
+                // The log keeps what found no room, and opening will take longer.
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         // Whatever runs behind the store ends before the log does.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -297,9 +307,13 @@ impl Store {
         // The manifest repeats where the log ended, so that a log gone missing is noticed.
         let closed = log
             .close()
-            .and_then(|position| manifest.commit(vec![Change::LogDurable { position }]))
+            .and_then(|position| match manifest.commit(vec![Change::LogDurable { position }]) {
+                // The log's own clean end says it, too.
+                Err(Error::Full { .. }) => Ok(()),
+                committed => committed,
+            })
             .map_err(|error| self.fail(error));
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         closed?;
         self.raise_durable(reached);
         Ok(())

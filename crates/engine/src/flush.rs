@@ -30,9 +30,13 @@ impl Store {
             Some((memtable.oldest_segment(), Arc::clone(tree), memtable))
         };
         let next = self.trees().iter().filter_map(oldest).min_by_key(|(segment, ..)| *segment);
-        let Some((_, tree, memtable)) = next else { return Ok(false) };
-        self.flush(&tree, &memtable)?;
-        Ok(true)
+        let Some((_, tree, memtable)) = next else {
+            self.room.flush.note(&Ok(()), self.environment.now());
+            return Ok(false);
+        };
+        let flushed = self.flush(&tree, &memtable);
+        self.room.flush.note(&flushed, self.environment.now());
+        flushed.map(|()| true)
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
@@ -48,7 +52,6 @@ impl Store {
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
-        outputs.keep();
         for table in &tables {
             changes.push(Change::AddTable {
                 keyspace: tree.id,
@@ -59,7 +62,7 @@ impl Store {
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
         changes.push(Change::LogDurable { position: self.log_durable()? });
-        manifest.commit(changes)?;
+        outputs.settle(manifest.commit(changes))?;
         let edit = manifest.last_edit();
         let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
@@ -89,7 +92,8 @@ impl Store {
         let mut writer = outputs.begin()?;
         while cursor.valid() {
             if keeper.keeps(cursor.key(), cursor.stamp()) {
-                writer.add(cursor.key(), cursor.stamp(), cursor.value())?;
+                let added = writer.add(cursor.key(), cursor.stamp(), cursor.value());
+                added.map_err(|error| error.or_full(&self.dir))?;
             }
             cursor.next();
         }

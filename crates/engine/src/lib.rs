@@ -68,6 +68,7 @@ mod admission;
 mod compaction;
 mod flush;
 mod outputs;
+mod room;
 
 mod background;
 mod db;

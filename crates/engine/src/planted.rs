@@ -58,11 +58,15 @@ pub enum Bug {
     PartialWriteForgotten,
     /// A failed write of a table is taken for done.
     TableWriteUnchecked,
+    /// An edit that found no room in its midst stays in the manifest, and others follow it.
+    TornEditKept,
+    /// A disk that was full once is not tried again.
+    RoomNotTriedAgain,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 26] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -87,6 +91,8 @@ impl Bug {
         Bug::SyncRetried,
         Bug::PartialWriteForgotten,
         Bug::TableWriteUnchecked,
+        Bug::TornEditKept,
+        Bug::RoomNotTriedAgain,
     ];
 }
 

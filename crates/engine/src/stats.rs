@@ -85,6 +85,8 @@ pub struct Stats {
     pub compacted_bytes_written: u64,
     /// Tables that went a level down without being rewritten.
     pub tables_moved: u64,
+    /// Whether something waits for room on the disk: a flush, a compaction, or the log.
+    pub disk_full: bool,
     /// Time that writers were made to wait.
     pub stalled: Duration,
     /// Memory of cached blocks, for the whole environment.
@@ -116,6 +118,7 @@ impl Store {
             compacted_bytes_written: counters.compacted_bytes_written.load(Relaxed),
             tables_moved: counters.tables_moved.load(Relaxed),
             stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),
+            disk_full: self.is_disk_full(),
             cache_bytes: cache.bytes,
             cache_hits: cache.hits,
             cache_misses: cache.misses,

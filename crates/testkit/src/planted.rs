@@ -5,7 +5,7 @@
 //! 3. A bug that was not found is a failure, whatever the others came to.
 
 use crate::{
-    crash, faults, kill,
+    crash, faults, full, kill,
     report::{count, duration},
     rot,
 };
@@ -18,6 +18,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 enum Tier {
     Crash,
     Faults,
+    Full,
     Rot,
     Kill,
 }
@@ -48,6 +49,8 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::SyncRetried, Tier::Faults),
     (Bug::PartialWriteForgotten, Tier::Faults),
     (Bug::TableWriteUnchecked, Tier::Faults),
+    (Bug::TornEditKept, Tier::Full),
+    (Bug::RoomNotTriedAgain, Tier::Full),
 ];
 
 /// What to run.
@@ -186,6 +189,19 @@ fn hunt(plan: &Plan, bug: Bug, tier: Tier) -> (String, Option<String>) {
             let summary = faults::run(&plan, &quiet, &faults::honest);
             let looked_at = format!("seeds {} faults {}", summary.seeds, count(summary.single));
             (looked_at, summary.failures.first().map(ToString::to_string))
+        }
+        Tier::Full => {
+            let plan = full::Plan {
+                seed: plan.seed,
+                seeds: 6 * plan.effort,
+                every: 2,
+                threads: plan.threads,
+                failures_max: 1,
+                ..full::Plan::default()
+            };
+            let summary = full::run(&plan, &quiet);
+            let looked_at = format!("seeds {} disks {}", summary.seeds, count(summary.disks));
+            (looked_at, summary.failures.first().cloned())
         }
         Tier::Rot => {
             let plan = rot::Plan {

@@ -9,11 +9,12 @@ use std::{path::Path, process::Command};
 const RELIABILITY_HELP: &str = "\
 Breaks the engine on purpose and counts what it lost.
 
-usage: cargo xtask rel <crash|faults|rot|kill|planted|all> [options]
+usage: cargo xtask rel <crash|faults|full|rot|kill|planted|all> [options]
 
 tiers:
   crash    power cuts at every sync of seeded histories: nothing acknowledged is lost, no holes
   faults   every n-th call of every kind fails: no wrong read, no acknowledgement after a latch
+  full     no room on the disk from any call on, until there is again: left without reopening
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
   planted  an engine built with bugs: each must be found by the tier that claims it
@@ -41,7 +42,7 @@ examples:
   cargo xtask bench engine --rivals all
 ";
 
-const TIERS: [&str; 5] = ["crash", "faults", "rot", "kill", "planted"];
+const TIERS: [&str; 6] = ["crash", "faults", "full", "rot", "kill", "planted"];
 
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {

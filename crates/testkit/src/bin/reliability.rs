@@ -5,7 +5,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use olivine_testkit::{
-    Op, crash, faults, kill, planted,
+    Op, crash, faults,
+    full::{self, Answer},
+    kill, planted,
     rot::{self, Mutation},
 };
 use olivine_vfs::{Open, RealVfs, Vfs};
@@ -28,6 +30,10 @@ usage: reliability <tier> [options]
              --seeds N      histories (40)            --every N    try one fault of so many (1)
              --pairs N      pairs of faults of each (50)
              --only F       one fault, as failures print it: Write:17:eio
+  full     the disk has no room from any call on that takes some, until it has again; and a real one
+             --seeds N      histories (60)            --every N    try one call of so many (1)
+             --only N       the call that finds no room, as failures print it
+             --dir DIR      where a disk of 64 MiB is mounted (by root)
   rot      every byte of every file changes; files are cut, swapped, doubled, gone
              --mutations N  at least so many (250000) --every N    make one change of so many (1)
              --only M       one change, as failures print it: flip:/store/CURRENT:3:7
@@ -58,13 +64,16 @@ fn main() -> ExitCode {
     let outcome = match &tier[..] {
         "crash" => crash_tier(words),
         "faults" => faults_tier(words),
+        "full" => full_tier(words),
         "rot" => rot_tier(words),
         "kill" => kill_tier(words),
         "planted" => planted_tier(words),
         "kill-child" => {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
-        _ => Err(format!("{tier:?} is no tier; they are crash, faults, rot, kill and planted")),
+        _ => {
+            Err(format!("{tier:?} is no tier; they are crash, faults, full, rot, kill and planted"))
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -181,6 +190,41 @@ fn faults_tier(words: Vec<String>) -> Result<bool, String> {
     let summary = faults::run(&plan, &say, &faults::honest);
     println!("{summary}");
     Ok(summary.passed())
+}
+
+fn full_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = full::Plan::default();
+    if given.flag("--slice") {
+        (plan.seeds, plan.every) = (20, 4);
+    }
+    let mut dir = std::env::temp_dir().join(format!("olivine-full-{}", std::process::id()));
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--seeds", &mut plan.seeds)?;
+    given.number("--every", &mut plan.every)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    if let Some(only) = given.text("--only")? {
+        plan.only = Some(only.parse().map_err(|_| format!("{only:?} is no number"))?);
+    }
+    if let Some(given) = given.text("--dir")? {
+        dir = PathBuf::from(given);
+    }
+    given.end()?;
+    let mut held = true;
+    if plan.only.is_none() {
+        match full::fill_and_free(&dir, plan.seed) {
+            Ok(Answer::Held(what)) => println!("  64 MiB of tmpfs: {what}"),
+            Ok(Answer::Skipped(why)) => println!("  64 MiB of tmpfs: SKIPPED, cannot mount: {why}"),
+            Err(what) => {
+                held = false;
+                println!("FAILED 64 MiB of tmpfs: {what}");
+            }
+        }
+    }
+    let summary = full::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed() && held)
 }
 
 fn rot_tier(words: Vec<String>) -> Result<bool, String> {

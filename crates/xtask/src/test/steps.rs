@@ -29,6 +29,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "release", what: "everything builds as it is shipped", run: release },
     Step { name: "crash", what: "a slice of the power cuts", run: |root| tier(root, "crash") },
     Step { name: "faults", what: "a slice of the failing disks", run: |root| tier(root, "faults") },
+    Step { name: "full", what: "a slice of the full disks", run: |root| tier(root, "full") },
     Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
     Step {
