@@ -5,6 +5,7 @@
 
 use super::{Call, Verdict};
 use crate::{
+    counts,
     passthrough::{bench_command, reliability_command},
     tidy,
 };
@@ -37,6 +38,7 @@ pub(crate) const STEPS: &[Step] = &[
         what: "bugs made on purpose are found",
         run: |root| tier(root, "planted"),
     },
+    Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
 ];
 
@@ -126,6 +128,15 @@ fn tier(root: &Path, tier: &'static str) -> Verdict {
             Verdict::Failed { output, repeat: format!("cargo xtask rel {tier} --slice") }
         }
         Err(other) => other,
+    }
+}
+
+fn counts(root: &Path) -> Verdict {
+    let repeat = "cargo xtask counts".to_owned();
+    match counts::counts(root, false) {
+        Ok(compared) if compared.worse.is_empty() => Verdict::Passed(compared.lines),
+        Ok(compared) => Verdict::Failed { output: compared.lines, repeat },
+        Err(what) => Verdict::Failed { output: vec![what], repeat },
     }
 }
 
