@@ -55,6 +55,8 @@ pub(crate) struct Chain {
     /// Seconds that one engine takes: for the memory of 320 MiB, for each million records, and for
     /// each second of a phase. They need not be right, only tell a coffee from a night.
     pub(crate) costs: [f64; 3],
+    /// Seconds more in the first round, for the memory of 320 MiB.
+    pub(crate) first_costs: f64,
     pub(crate) stages: &'static [Part],
 }
 
@@ -66,6 +68,7 @@ const PLAIN: Chain = Chain {
     variants: &[],
     without: &[],
     costs: [0.0; 3],
+    first_costs: 0.0,
     stages: &[],
 };
 
@@ -93,14 +96,16 @@ impl Chain {
 pub(crate) const CHAINS: [Chain; 16] = [
     Chain {
         name: "put_os",
-        costs: [12.0, 0.0, 0.0],
+        costs: [10.0, 0.0, 0.0],
+        first_costs: 13.0,
         stages: &[Part::new("put_os", &["put_os"]).ends(SOON), Part::new("verify", &["put_os"])],
         ..PLAIN
     },
     Chain {
         name: "put_os_2",
         threads: 2,
-        costs: [12.0, 0.0, 0.0],
+        costs: [10.0, 0.0, 0.0],
+        first_costs: 13.0,
         stages: &[
             Part::new("put_os", &["put_os/2"]).ends(SOON),
             Part::new("verify", &["put_os/2"]),
@@ -146,7 +151,7 @@ pub(crate) const CHAINS: [Chain; 16] = [
     },
     Chain {
         name: "ycsb",
-        costs: [0.5, 18.0, 0.0],
+        costs: [0.5, 12.0, 0.0],
         stages: &[Part::new("ycsb", &["ycsb_a", "ycsb_b", "ycsb_c", "ycsb_e", "ycsb_f"])],
         ..PLAIN
     },
@@ -217,7 +222,8 @@ pub(crate) const CHAINS: [Chain; 16] = [
     Chain {
         name: "stall",
         once: true,
-        costs: [120.0, 0.0, 0.0],
+        without: &["lmdb"],
+        costs: [100.0, 0.0, 0.0],
         stages: &[
             Part::new("stall", &["stall_puts"]).ends(SOON),
             Part::new("reopen_big_kill9", &["reopen_big_kill9"]),
@@ -243,7 +249,7 @@ mod tests {
     fn a_variant_is_measured_where_it_belongs_only() {
         let takers = |engine| CHAINS.iter().filter(move |chain| chain.takes(engine)).count();
         assert_eq!(takers("olivine"), CHAINS.len());
-        assert_eq!(takers("lmdb"), CHAINS.len() - 1);
+        assert_eq!(takers("lmdb"), CHAINS.len() - 2);
         assert_eq!(takers("rocksdb-blob"), 1);
     }
 }

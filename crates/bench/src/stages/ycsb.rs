@@ -22,7 +22,7 @@ impl Stage<'_> {
         self.warm(&*store)?;
         let zipf = Zipf::new(count, THETA);
         // A scan is fifty reads.
-        let mixes = [(Mix::C, 1), (Mix::E, 16), (Mix::B, 1), (Mix::A, 1), (Mix::F, 1)];
+        let mixes = [(Mix::C, 2), (Mix::E, 16), (Mix::B, 2), (Mix::A, 1), (Mix::F, 2)];
         for (mix, fraction) in mixes {
             self.mix(&*store, mix, &zipf, count / fraction)?;
         }
