@@ -1,7 +1,8 @@
 //! One budget for the memory of every store in a process.
 //!
 //! Memtables, cached blocks, tables' metadata and whatever a caller reserves are charged here. The
-//! split is fixed: each share has its own bound, so that none can starve another.
+//! split is fixed: each share has its own bound, so that none can starve another. Only the cache, which
+//! can give back at once, lives in what memtables leave free.
 //!
 //! 1. The sum of the shares is at most the whole.
 //! 2. A reservation is given back when its guard is dropped, and only then.
@@ -73,6 +74,11 @@ impl Budget {
     /// Bytes charged to one share now.
     pub fn used_bytes(&self, share: Share) -> u64 {
         self.inner.used[share as usize].load(Relaxed)
+    }
+
+    /// What is free of one share.
+    pub(crate) fn free_bytes(&self, share: Share) -> u64 {
+        self.share_bytes_max(share).saturating_sub(self.used_bytes(share))
     }
 
     /// Sets `bytes` aside for the caller (series heads, connections), or says that there is no room.

@@ -3,7 +3,9 @@
 //! Shards of an open-addressed table each; a hand goes round every shard and takes out what was not
 //! used since it last came by (CLOCK with counts).
 //!
-//! 1. Blocks, slots and what the allocator adds stay within the capacity at every moment.
+//! 1. Blocks, slots and what the allocator adds stay within the capacity at every moment. The capacity
+//!    is the cache's share of the budget and what memtables leave of theirs: who lets a memtable grow
+//!    calls `trim`.
 //! 2. A block enters with no credit, so one that is used once goes before one that is used again.
 //! 3. Numbers handed out by `new_id` are never reused, so a block is never taken for another table's.
 
@@ -15,7 +17,10 @@ use std::{
     },
 };
 
-use crate::table::Block;
+use crate::{
+    budget::{Budget, Share},
+    table::Block,
+};
 
 /// What a block is known by: its table's number here, above its own number in the table.
 type Key = u64;
@@ -29,7 +34,38 @@ const USES_MAX: u8 = 3;
 /// A cache of blocks.
 pub(crate) struct BlockCache {
     shards: Box<[Padded]>,
+    room: Room,
     next_id: AtomicU64,
+}
+
+/// Where the capacity comes from.
+enum Room {
+    /// The cache's share, and what is free of the memtables'.
+    Shared(Budget),
+    #[cfg(test)]
+    Fixed(u64),
+}
+
+impl Room {
+    fn bytes(&self) -> u64 {
+        match self {
+            Room::Shared(budget) => {
+                budget.share_bytes_max(Share::Cache) + budget.free_bytes(Share::Memtables)
+            }
+            #[cfg(test)]
+            Room::Fixed(bytes) => *bytes,
+        }
+    }
+
+    fn bytes_most(&self) -> u64 {
+        match self {
+            Room::Shared(budget) => {
+                budget.share_bytes_max(Share::Cache) + budget.share_bytes_max(Share::Memtables)
+            }
+            #[cfg(test)]
+            Room::Fixed(bytes) => *bytes,
+        }
+    }
 }
 
 /// Keeps the locks of two shards out of one cache line.
@@ -46,13 +82,21 @@ pub(crate) struct CacheStats {
 }
 
 impl BlockCache {
+    /// A cache that takes its share of `budget`, and what memtables leave of theirs.
+    pub(crate) fn sharing(budget: Budget) -> BlockCache {
+        BlockCache::with(Room::Shared(budget))
+    }
+
     /// A cache that takes at most `capacity` bytes.
+    #[cfg(test)]
     pub(crate) fn new(capacity: u64) -> BlockCache {
-        let shards = (capacity / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
-        let shard_bits = shards.ilog2();
-        let capacity = capacity >> shard_bits;
-        let shards = (0..1 << shard_bits).map(|_| Padded(Mutex::new(Shard::new(capacity))));
-        BlockCache { shards: shards.collect(), next_id: AtomicU64::new(1) }
+        BlockCache::with(Room::Fixed(capacity))
+    }
+
+    fn with(room: Room) -> BlockCache {
+        let shards = (room.bytes_most() / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let shards = (0..1 << shards.ilog2()).map(|_| Padded(Mutex::new(Shard::default())));
+        BlockCache { shards: shards.collect(), room, next_id: AtomicU64::new(1) }
     }
 
     /// A number for a table that no other has; it fits 32 bits.
@@ -80,7 +124,16 @@ impl BlockCache {
     pub(crate) fn insert(&self, table: u64, number: usize, block: &Block) {
         let key = key(table, number);
         let hash = hash(key);
-        self.shard(hash).insert(key, hash, block);
+        let capacity = self.shard_capacity();
+        self.shard(hash).insert(key, hash, block, capacity);
+    }
+
+    /// Takes out what is beyond the capacity, which has become less.
+    pub(crate) fn trim(&self) {
+        let capacity = self.shard_capacity();
+        for Padded(shard) in &self.shards {
+            lock(shard).trim(capacity);
+        }
     }
 
     /// Takes out all blocks of these tables.
@@ -90,9 +143,13 @@ impl BlockCache {
         }
     }
 
-    /// Memory that the cache may take.
+    /// Memory that the cache may take now.
     pub(crate) fn capacity(&self) -> u64 {
-        self.shards.iter().map(|Padded(shard)| lock(shard).capacity).sum()
+        self.room.bytes()
+    }
+
+    fn shard_capacity(&self) -> u64 {
+        self.room.bytes() / self.shards.len() as u64
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
@@ -135,13 +192,13 @@ fn hash(key: Key) -> u64 {
 }
 
 /// A part of the cache under one lock.
+#[derive(Default)]
 struct Shard {
     /// A power of two of slots; a block is at the first free one from its hash on.
     slots: Box<[Slot]>,
     blocks: usize,
     /// Everything held, slots included.
     bytes: u64,
-    capacity: u64,
     hand: usize,
     hits: u64,
     misses: u64,
@@ -157,11 +214,6 @@ struct Slot {
 }
 
 impl Shard {
-    fn new(capacity: u64) -> Shard {
-        let slots = empty_slots(0);
-        Shard { slots, blocks: 0, bytes: 0, capacity, hand: 0, hits: 0, misses: 0 }
-    }
-
     fn mask(&self) -> usize {
         self.slots.len().wrapping_sub(1)
     }
@@ -194,19 +246,19 @@ impl Shard {
         Some(block.clone())
     }
 
-    fn insert(&mut self, key: Key, hash: u64, block: &Block) {
+    fn insert(&mut self, key: Key, hash: u64, block: &Block, capacity: u64) {
         if self.blocks != 0 && self.slots[self.find(key, hash)].block.is_some() {
             return;
         }
         let charge = block.charge();
-        if self.capacity < slots_bytes(self.slots.len().max(SLOTS_MIN)) + charge {
+        if capacity < slots_bytes(self.slots.len().max(SLOTS_MIN)) + charge {
             return;
         }
-        self.make_slot();
-        if self.capacity < slots_bytes(self.slots.len()) + charge {
+        self.make_slot(capacity);
+        if capacity < slots_bytes(self.slots.len()) + charge {
             return;
         }
-        while self.capacity < self.bytes + charge {
+        while capacity < self.bytes + charge {
             self.evict_one();
         }
         let at = self.find(key, hash);
@@ -217,14 +269,14 @@ impl Shard {
 
     /// Sees to it that a quarter of the slots is free after the next insert: with more slots while
     /// the capacity allows, with fewer blocks otherwise.
-    fn make_slot(&mut self) {
+    fn make_slot(&mut self, capacity: u64) {
         if 4 * (self.blocks + 1) <= 3 * self.slots.len() {
             return;
         }
         let slots = (2 * self.slots.len()).max(SLOTS_MIN);
         // Old and new slots are there together for a moment, and never most of the capacity.
-        if slots == SLOTS_MIN || 4 * slots_bytes(slots) <= self.capacity {
-            while self.capacity < self.bytes + slots_bytes(slots) && self.blocks != 0 {
+        if slots == SLOTS_MIN || 4 * slots_bytes(slots) <= capacity {
+            while capacity < self.bytes + slots_bytes(slots) && self.blocks != 0 {
                 self.evict_one();
             }
             self.resize(slots);
@@ -240,6 +292,13 @@ impl Shard {
         for slot in old.into_iter().filter(|slot| slot.block.is_some()) {
             let at = self.find(slot.key, hash(slot.key));
             self.slots[at] = slot;
+        }
+    }
+
+    /// Takes blocks out until what is held fits `capacity`.
+    fn trim(&mut self, capacity: u64) {
+        while capacity < self.bytes && self.blocks != 0 {
+            self.evict_one();
         }
     }
 
@@ -336,11 +395,11 @@ mod tests {
     /// The bytes that a shard counts are those of what it holds.
     #[test]
     fn counts_what_it_holds() {
-        let mut shard = Shard::new(1 << 20);
+        let mut shard = Shard::default();
         let mut random = Random::new(7);
         for _ in 0..50_000 {
             let key = random.below(3000);
-            shard.insert(key, hash(key), &test_block(key, random.index(3000)));
+            shard.insert(key, hash(key), &test_block(key, random.index(3000)), 1 << 20);
             let key = random.below(3000);
             shard.get(key, hash(key));
         }
@@ -349,6 +408,28 @@ mod tests {
         let keys = shard.slots.iter().filter(|slot| slot.block.is_some()).map(|slot| slot.key);
         assert_eq!(keys.clone().collect::<HashSet<_>>().len(), shard.blocks);
         assert!(keys.clone().all(|key| shard.slots[shard.find(key, hash(key))].key == key));
+    }
+
+    /// What memtables take, the cache gives back, and it has it again when they are gone.
+    #[test]
+    fn gives_way_to_memtables() {
+        let budget = Budget::new(10 << 20);
+        let cache = BlockCache::sharing(budget.clone());
+        let fill = || {
+            for number in 0..4000 {
+                cache.insert(1, number, &test_block(number as u64, 3000));
+            }
+            cache.stats().bytes
+        };
+        let alone = fill();
+        assert!(7 << 20 < alone, "{alone} bytes");
+        let memtable = budget.charge(Share::Memtables, 3 << 20);
+        cache.trim();
+        let beside = cache.stats().bytes;
+        assert!(beside <= 5 << 20, "{beside} bytes");
+        assert!(fill() <= 5 << 20);
+        drop(memtable);
+        assert!(7 << 20 < fill());
     }
 
     /// Blocks in use stay while ten times the capacity of others is read once.

@@ -218,7 +218,7 @@ impl Store {
     }
 
     pub(crate) fn fresh_memtable(&self) -> LoggedMemtable {
-        LoggedMemtable::new(self.environment.budget(), self.memtable_bytes_max)
+        LoggedMemtable::new(&self.environment, self.memtable_bytes_max)
     }
 
     /// Freezes the memtable that holds the oldest records when the log is longer than its bound. One

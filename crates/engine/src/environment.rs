@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     background::{Duty, Threads},
-    budget::{BUDGET_BYTES_MIN, Budget, Share},
+    budget::{BUDGET_BYTES_MIN, Budget},
     cache::BlockCache,
     error::Result,
     metadata::MetadataKeeper,
@@ -114,7 +114,7 @@ impl Environment {
         within("memory_bytes", options.memory_bytes, BUDGET_BYTES_MIN, 1 << 50)?;
         let budget = Budget::new(options.memory_bytes);
         let inner = Arc::new(Inner {
-            cache: Arc::new(BlockCache::new(budget.share_bytes_max(Share::Cache))),
+            cache: Arc::new(BlockCache::sharing(budget.clone())),
             metadata: Arc::new(MetadataKeeper::new(budget.clone())),
             vfs: parts.vfs,
             clock: parts.clock,

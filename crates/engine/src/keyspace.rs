@@ -20,7 +20,9 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    budget::{Budget, Reservation, Share},
+    budget::{Reservation, Share},
+    cache::BlockCache,
+    environment::Environment,
     error::{Error, Result},
     iter::{Bounds, Cursor, Iter, View},
     key::{Kind, SeqNo, Stamp},
@@ -42,14 +44,17 @@ pub(crate) struct LoggedMemtable {
     newest_seqno: AtomicU64,
     charge: Mutex<Reservation>,
     charged_bytes: AtomicU64,
+    /// Lives in what memtables leave free.
+    cache: Arc<BlockCache>,
 }
 
 impl LoggedMemtable {
-    pub(crate) fn new(budget: &Budget, bytes_hint: u64) -> LoggedMemtable {
+    pub(crate) fn new(environment: &Environment, bytes_hint: u64) -> LoggedMemtable {
         let table = Arc::new(Memtable::new(bytes_hint));
         let bytes = table.bytes();
         LoggedMemtable {
-            charge: Mutex::new(budget.charge(Share::Memtables, bytes)),
+            charge: Mutex::new(environment.budget().charge(Share::Memtables, bytes)),
+            cache: Arc::clone(environment.cache()),
             charged_bytes: AtomicU64::new(bytes),
             table,
             oldest_segment: AtomicU64::new(u64::MAX),
@@ -68,6 +73,7 @@ impl LoggedMemtable {
         if bytes != self.charged_bytes.load(Relaxed) {
             self.charged_bytes.store(bytes, Relaxed);
             self.charge.lock().unwrap_or_else(PoisonError::into_inner).set(bytes);
+            self.cache.trim();
         }
     }
 

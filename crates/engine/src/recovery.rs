@@ -419,7 +419,7 @@ impl Trees {
     }
 
     fn memtable(&self) -> Arc<LoggedMemtable> {
-        Arc::new(LoggedMemtable::new(self.environment.budget(), self.memtable_bytes_max))
+        Arc::new(LoggedMemtable::new(&self.environment, self.memtable_bytes_max))
     }
 
     /// Puts the operations of a record where they belong, unless tables have them.
