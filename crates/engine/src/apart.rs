@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     environment::Environment,
-    error::Result,
+    error::{Error, Result},
     key::{Kind, Stamp},
     manifest::Change,
     options::Compression,
@@ -53,7 +53,8 @@ impl<'a> ValueOutputs<'a> {
         if least == 0 || (value.len() as u64) < least || stamp.kind() != Some(Kind::Put) {
             return Ok(None);
         }
-        let pointer = self.writer()?.add(key, value)?;
+        let pointer = self.writer()?.add(key, value);
+        let pointer = pointer.map_err(|error| error.or_full(&self.store.dir))?;
         Ok(Some((Stamp::new(stamp.seqno(), Kind::Pointer), pointer.encode())))
     }
 
@@ -74,7 +75,7 @@ impl<'a> ValueOutputs<'a> {
     /// Ends the file being written: its contents are durable. Its name is with the tables'.
     pub(crate) fn end(&mut self) -> Result<()> {
         if let Some(writer) = self.writer.take() {
-            self.files.push(writer.finish()?);
+            self.files.push(self.store.end_values(writer)?);
         }
         Ok(())
     }
@@ -89,9 +90,12 @@ impl<'a> ValueOutputs<'a> {
         self.files.iter().map(|info| self.store.live_values(info)).collect()
     }
 
-    /// Leaves the files to whoever names them.
-    pub(crate) fn keep(mut self) {
-        self.paths.clear();
+    /// Leaves the files to whoever names them, unless the edit that does was not made.
+    pub(crate) fn settle(mut self, named: Result<()>) -> Result<()> {
+        if !matches!(named, Err(Error::Full { .. })) {
+            self.paths.clear();
+        }
+        named
     }
 }
 
@@ -142,7 +146,8 @@ impl<'a> Relocation<'a> {
             file.mark_damaged();
             return Ok(None);
         };
-        Ok(Some((stamp, self.outputs.writer()?.add_record(&record)?.encode())))
+        let pointer = self.outputs.writer()?.add_record(&record)?;
+        Ok(Some((stamp, pointer.encode())))
     }
 
     /// The value that a pointer leads to, unless it cannot be read, or not in one piece.
@@ -167,8 +172,16 @@ impl Store {
             Compression::Lz4 => Codec::Lz4,
         };
         let vfs = self.environment.vfs().as_ref();
-        let writer = ValuesWriter::create(vfs, path.clone(), self.id, file, codec)?;
-        Ok((writer, path))
+        let writer = ValuesWriter::create(vfs, path.clone(), self.id, file, codec);
+        Ok((writer.map_err(|error| error.or_full(&self.dir))?, path))
+    }
+
+    /// Ends a value file: its contents are durable. It is given up whole after a failure, so even a
+    /// sync without room is no riddle.
+    pub(crate) fn end_values(&self, writer: ValuesWriter) -> Result<ValuesInfo> {
+        writer.finish().map_err(|error| {
+            if error.is_disk_full() { Error::Full { path: self.dir.clone() } } else { error }
+        })
     }
 
     /// A value file of this store as readers use it.

@@ -31,6 +31,7 @@ use crate::{
     keyspace::{State, Tree},
     manifest::Change,
     outputs::{Outputs, Warmth},
+    planted::{Bug, planted},
     ranges::RangeDeletes,
     store::Store,
     table::{ReadHow, TableCursor, TableOrigin, TableWriter},
@@ -43,6 +44,7 @@ impl Store {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
         if self.halted().is_some() {
+            self.room.compact.note(&Ok(()), self.environment.now());
             return Ok(false);
         }
         for tree in self.trees() {
@@ -58,8 +60,14 @@ impl Store {
             Some((score, Arc::clone(tree), Arc::clone(&state.version), job))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, tree, version, job)) = due else { return self.collect_one() };
-        self.run_job(&tree, &version, &job, &BTreeSet::new())?;
+        let Some((_, tree, version, job)) = due else {
+            let collected = self.collect_one();
+            self.room.compact.note(&collected, self.environment.now());
+            return collected;
+        };
+        let run = self.run_job(&tree, &version, &job, &BTreeSet::new());
+        self.room.compact.note(&run, self.environment.now());
+        run?;
         self.measure_pile();
         Ok(true)
     }
@@ -83,7 +91,7 @@ impl Store {
                     self.halt(error);
                     return Ok(());
                 }
-                Err(Stop::Unwritten(error)) => return Err(error),
+                Err(Stop::Unwritten(error)) => return Err(error.or_full(&self.dir)),
             }
             outputs.sync_names()?;
         }
@@ -141,9 +149,12 @@ impl Store {
         });
         let apart = values.live();
         let changes = values.changes(keyspace).chain(inputs).chain(added).collect();
-        outputs.keep();
-        values.keep();
-        manifest.commit(changes)?;
+        if planted(Bug::InputsRemovedEarly) && !moved {
+            for (_, file) in job.inputs() {
+                self.environment.vfs().remove_file(&file.path).ok();
+            }
+        }
+        values.settle(outputs.settle(manifest.commit(changes)))?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
         let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();

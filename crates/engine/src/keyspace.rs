@@ -313,6 +313,11 @@ impl Tree {
         self.dropped.load(Acquire)
     }
 
+    /// Takes the mark back: dropping it found no room.
+    pub(crate) fn mark_there(&self) {
+        self.dropped.store(false, Release);
+    }
+
     pub(crate) fn mark_dropped(&self) {
         self.dropped.store(true, Release);
     }

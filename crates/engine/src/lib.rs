@@ -38,6 +38,7 @@
 #![warn(missing_docs)]
 
 mod invariant;
+mod planted;
 mod sync;
 
 mod error;
@@ -74,6 +75,7 @@ mod collect;
 mod compaction;
 mod flush;
 mod outputs;
+mod room;
 
 mod background;
 mod check;
@@ -96,6 +98,8 @@ pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{Compression, Durability, KeyspaceOptions, Options};
+#[doc(hidden)]
+pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

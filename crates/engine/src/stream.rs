@@ -88,7 +88,7 @@ impl Store {
 
     /// Writes a file for one value, and syncs it.
     fn write_stream(&self, key: &[u8], bytes: u64, source: &mut dyn Read) -> Result<Draft<'_>> {
-        let (mut writer, path) = self.create_values().map_err(|error| self.full(error))?;
+        let (mut writer, path) = self.create_values()?;
         // From here on the file goes when something fails.
         let mut draft = Draft { store: self, path: Some(path), info: None, pointer: NOWHERE };
         let mut record = writer.begin();
@@ -98,18 +98,13 @@ impl Store {
             let next = (bytes - at).min(STREAM_CHUNK_BYTES as u64);
             let chunk = &mut chunk[..next as usize];
             fill(source, chunk, at, bytes)?;
-            writer.chunk(&mut record, chunk).map_err(|error| self.full(error))?;
+            writer.chunk(&mut record, chunk).map_err(|error| error.or_full(&self.dir))?;
             at += next;
         }
         let ended = writer.end(record, key, Codec::Raw, bytes);
-        draft.pointer = ended.map_err(|error| self.full(error))?;
-        draft.info = Some(writer.finish().map_err(|error| self.full(error))?);
+        draft.pointer = ended.map_err(|error| error.or_full(&self.dir))?;
+        draft.info = Some(self.end_values(writer)?);
         Ok(draft)
-    }
-
-    /// What callers are told of a failure that hurt nothing but a file nobody knows.
-    fn full(&self, error: Error) -> Error {
-        if error.is_disk_full() { Error::Full { path: self.dir.clone() } } else { error }
     }
 
     /// Has the manifest name the file, so that a pointer may lead into it. It is in flight until the
@@ -126,10 +121,13 @@ impl Store {
         let mut manifest = self.lock_manifest();
         self.latch.check()?;
         tree.check_there()?;
-        // Once an edit that names it is on its way, nobody removes it but opening, which knows.
-        draft.path = None;
         let change = Change::AddValues { keyspace: tree.id, values: info };
-        manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+        let named = manifest.commit(vec![change]);
+        if !matches!(named, Err(Error::Full { .. })) {
+            // Once an edit that names it may be on the disk, nobody removes it but opening, which knows.
+            draft.path = None;
+        }
+        named.map_err(|error| self.fail(error))?;
         let edit = manifest.last_edit();
         tree.change_state(|state| {
             let version = state.version.as_ref().clone().with_values(&[], &[Arc::clone(&file)]);

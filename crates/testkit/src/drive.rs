@@ -270,8 +270,12 @@ impl Driver {
                 // A stream that found no room gave up its own file and nothing else.
                 Error::Full { .. } if matches!(op, Op::Stream { .. }) => false,
                 _ if *op == Op::Reopen => false,
-                Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => false,
-                Error::Poisoned { .. } | Error::Full { .. } => true,
+                // A full disk refuses and goes on by itself.
+                Error::Busy { .. }
+                | Error::Invalid { .. }
+                | Error::Dropped { .. }
+                | Error::Full { .. } => false,
+                Error::Poisoned { .. } => true,
                 _ => writes,
             };
         }
@@ -552,8 +556,11 @@ impl Driver {
             return Ok(());
         }
         let untouched = match error {
-            Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => true,
-            Error::Poisoned { .. } | Error::Full { .. } => self.latched,
+            Error::Busy { .. }
+            | Error::Invalid { .. }
+            | Error::Dropped { .. }
+            | Error::Full { .. } => true,
+            Error::Poisoned { .. } => self.latched,
             _ => false,
         };
         if untouched {
