@@ -41,6 +41,11 @@ impl Db {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
     }
 
+    /// The store that `keyspace` belongs to.
+    pub(crate) fn of(keyspace: &Keyspace) -> Db {
+        Db { store: Arc::clone(keyspace.store()) }
+    }
+
     pub(crate) fn store(&self) -> &Arc<OpenStore> {
         &self.store
     }

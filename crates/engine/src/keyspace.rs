@@ -430,6 +430,23 @@ impl Keyspace {
         Ok(Cursor::open(self.view()?, Bounds::of(bounds)))
     }
 
+    /// About how many bytes of tables hold the keys within `bounds`: to a block at each end, with
+    /// versions and deletions that are on their way out, without what is still in memory.
+    pub fn size_of_range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<u64> {
+        self.tree.check_there()?;
+        let bounds = Bounds::of(bounds);
+        let version = Arc::clone(&self.tree.state().version);
+        let mut bytes = 0;
+        for file in version.tables().filter(|file| bounds.meets_table(&file.info)) {
+            bytes += if bounds.holds_table(&file.info) {
+                file.info.bytes
+            } else {
+                file.table.bytes_between(bounds.lower(), bounds.upper())?
+            };
+        }
+        Ok(bytes)
+    }
+
     fn view(&self) -> Result<View> {
         View::open(&self.store, &self.tree, None, self.now)
     }

@@ -266,3 +266,27 @@ fn compaction_drops_what_a_filter_does_not_want() {
     let refused = scene.try_open(scene.options()).unwrap_err().to_string();
     assert!(refused.contains("no-temporary"), "{refused}");
 }
+
+#[test]
+fn the_size_of_a_range_follows_its_entries() {
+    let scene = Scene::new();
+    let db = scene.open();
+    let fruit = db.keyspace("fruit").unwrap();
+    let size = |from: u32, to: u32| {
+        let key = |number: u32| format!("key{number:05}");
+        fruit.size_of_range(key(from)..key(to)).unwrap()
+    };
+    let mut random = olivine_vfs::Random::new(1);
+    for number in 0..5000 {
+        let value: Vec<u8> = (0..50).map(|_| random.next_u64() as u8).collect();
+        fruit.put(format!("key{number:05}").as_bytes(), &value).unwrap();
+    }
+    assert_eq!(size(6000, 7000), 0);
+    db.settle().unwrap();
+    let all = fruit.size_of_range::<Vec<u8>>(..).unwrap();
+    assert!(5000 * 50 < all, "{all}");
+    let tenth = size(1000, 1500);
+    assert!((all / 12..all / 8).contains(&tenth), "{tenth} of {all}");
+    assert!(size(1000, 1001) < 4096);
+    assert_eq!(size(6000, 7000), 0);
+}
