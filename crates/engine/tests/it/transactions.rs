@@ -142,15 +142,17 @@ fn a_write_may_want_to_find_something() {
     assert_eq!(accounts.get(b"a").unwrap(), None);
 }
 
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// One transaction in the middle of its work: what it read, and what it is going to have written.
 struct Open {
     transaction: Transaction,
     reads: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    scans: Vec<(u8, u8, Vec<(Vec<u8>, Vec<u8>)>)>,
+    scans: Vec<(u8, u8, Entries)>,
     writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-fn within(model: &BTreeMap<Vec<u8>, Vec<u8>>, low: u8, high: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn within(model: &BTreeMap<Vec<u8>, Vec<u8>>, low: u8, high: u8) -> Entries {
     let range = model.range(vec![low]..vec![high]);
     range.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
