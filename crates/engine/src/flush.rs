@@ -120,14 +120,13 @@ impl Store {
         while cursor.valid() {
             let stamp = cursor.stamp();
             let kind = stamp.kind().expect("memtables hold stamps made from kinds");
-            fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing)
-                .map_err(|error| error.or_full(&self.dir))?;
+            let added = fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing);
+            added.map_err(|error| error.or_full(&self.dir))?;
             cursor.next();
         }
         fold.end(&mut writing).map_err(|error| error.or_full(&self.dir))?;
-        let ranges = fold.rules().kept_ranges(|_| false);
-        let set = writing.writer.set_range_deletes(ranges);
-        set.map_err(|error| error.or_full(&self.dir))?;
+        let listed = writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false));
+        listed.map_err(|error| error.or_full(&self.dir))?;
         outputs.end(writing.writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()

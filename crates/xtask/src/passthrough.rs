@@ -33,14 +33,17 @@ const BENCH_HELP: &str = "\
 Measures the engine, alone or beside rivals on the same disk in the same run.
 
 usage: cargo xtask bench engine [--rivals all|NAMES] [options]
+       cargo xtask bench chart FILE [--out DIR]
 
 With --rivals the rivals are built first, in a target folder of their own; that takes a C++ compiler,
 libclang and some minutes. `cargo xtask bench engine --help` lists the options.
+`chart` draws what `--json FILE` wrote.
 
 examples:
   cargo xtask bench engine --smoke
   cargo xtask bench engine --n 1000000
-  cargo xtask bench engine --rivals all
+  cargo xtask bench engine --rivals all --json target/bench.json
+  cargo xtask bench chart target/bench.json
 ";
 
 const TIERS: [&str; 7] = ["crash", "faults", "full", "rot", "kill", "memory", "planted"];
@@ -70,8 +73,10 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             print!("{BENCH_HELP}");
             Outcome::Good
         }
-        Some("engine") => cargo(root, &bench_command(), arguments),
-        Some(unknown) => misused(&format!("no bench `{unknown}`; there is engine"), BENCH_HELP),
+        Some("engine" | "chart") => cargo(root, &bench_command(), arguments),
+        Some(unknown) => {
+            misused(&format!("no bench `{unknown}`; there are engine, chart"), BENCH_HELP)
+        }
     }
 }
 

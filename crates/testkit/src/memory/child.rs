@@ -7,7 +7,7 @@ use crate::drive::full_text;
 use olivine_engine::{
     Batch, Db, Durability, Environment, EnvironmentOptions, Error, Keyspace, Options, Share,
 };
-use olivine_vfs::{Clock, Random, RealClock};
+use olivine_vfs::{Clock, Random, RealClock, limit_malloc_arenas};
 use std::{
     io,
     path::Path,
@@ -18,6 +18,9 @@ use std::{
 
 /// How the line with the result begins.
 pub(super) const RESULT: &str = "memory-child: ";
+
+/// One for writers and readers, and one for the threads behind them, by chance.
+const ARENAS_MAX: u16 = 2;
 
 /// Values are up to this long; half of each is noise.
 const VALUE_BYTES_MAX: u64 = 800;
@@ -45,6 +48,8 @@ pub fn run_child(arguments: &[String]) -> Result<(), String> {
     let [seed, seconds, budget_bytes, data_budgets] = numbers[..] else {
         return Err("a child takes four numbers".to_owned());
     };
+    // As the `olivine` program does.
+    limit_malloc_arenas(ARENAS_MAX);
     let told = |error: Error| full_text(&error);
     let options = EnvironmentOptions { memory_bytes: budget_bytes };
     let environment = Environment::new(options).map_err(told)?;
