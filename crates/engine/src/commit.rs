@@ -148,6 +148,9 @@ impl Store {
             };
             let stamp = Stamp::new(seqno, operation.kind);
             tree.state().active.insert(segment, operation.key, stamp, operation.value);
+            if operation.kind != Kind::Delete {
+                tree.gaps.cut(operation.key);
+            }
             seqno += 1;
         }
         let last = first + count - 1;

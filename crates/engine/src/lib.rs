@@ -66,6 +66,7 @@ mod snapshot;
 mod admission;
 mod compaction;
 mod flush;
+mod gaps;
 mod outputs;
 
 mod background;
