@@ -25,10 +25,11 @@ use crate::{
     background::Duty,
     batch::{Batch, Operations, check_sizes, encode_operation},
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp},
+    key::{Kind, SeqNo},
     keyspace::{LoggedMemtable, State, Tree},
     log::LogWriter,
     options::Durability,
+    planted::{Bug, planted},
     store::Store,
 };
 
@@ -107,6 +108,7 @@ impl Store {
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
         match durability {
             Durability::Os => {}
+            Durability::Sync if planted(Bug::AckBeforeSync) => {}
             Durability::Sync => self.wait_durable(last)?,
             Durability::Interval => {
                 let due = self.environment.now() + self.options.interval;
@@ -146,9 +148,8 @@ impl Store {
                     .find(|tree| tree.id == operation.keyspace)
                     .expect("a batch lists its keyspaces"),
             };
-            let stamp = Stamp::new(seqno, operation.kind);
-            tree.state().active.insert(segment, operation.key, stamp, operation.value);
-            if operation.kind != Kind::Delete {
+            tree.state().active.apply(segment, &operation, seqno);
+            if !matches!(operation.kind, Kind::Delete | Kind::RangeDelete) {
                 tree.gaps.cut(operation.key);
             }
             seqno += 1;
@@ -180,13 +181,18 @@ impl Store {
     ) -> Result<u64> {
         let log = committing.log()?;
         let segment = log.current_segment();
-        match log.append(first, count as u32, &[payload], payload_hash) {
-            Ok(_) => {}
-            // There was no room for another segment, and the log is as it was.
-            Err(error @ Error::Full { .. }) => return Err(error),
-            Err(error) => return Err(self.fail(error)),
+        let appended = log.append(first, count as u32, &[payload], payload_hash);
+        if appended.is_err() || self.room.log.is_missing() {
+            self.room.log.note(&appended, self.environment.now());
         }
+        // `Full` if there was no room for another segment: the log is as it was.
+        appended.map_err(|error| self.fail(error))?;
+        let hand_over = hand_over && !planted(Bug::AckBeforeHandOver);
         if hand_over && let Err(error) = log.hand_over() {
+            if planted(Bug::PartialWriteForgotten) {
+                committing.next_seqno += count;
+                return Err(error);
+            }
             return Err(self.fail(error));
         }
         if self.log_pool.is_due() {
@@ -198,16 +204,17 @@ impl Store {
     /// Freezes the active memtable of `tree` when it has grown enough. Under the commit lock.
     fn freeze_if_full(&self, tree: &Tree) {
         let state = tree.state();
-        let active = &state.active.table;
+        let active = &state.active;
         let entries_max = self.options.memtable_entries_max.unwrap_or(u64::MAX);
-        if self.memtable_bytes_max <= active.bytes() || entries_max <= active.len() {
+        let full = self.memtable_bytes_max <= active.bytes() || entries_max <= active.table.len();
+        if full || active.has_many_ranges() {
             self.freeze(tree);
         }
     }
 
     /// Puts a new memtable in front of the active one. Under the commit lock.
     pub(crate) fn freeze(&self, tree: &Tree) {
-        if tree.state().active.table.is_empty() {
+        if tree.state().active.is_empty() {
             return;
         }
         let fresh = Arc::new(self.fresh_memtable());

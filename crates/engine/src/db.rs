@@ -12,9 +12,10 @@ use crate::{
     environment::Environment,
     error::{Error, Result},
     key::SeqNo,
-    keyspace::{Keyspace, State, Tree},
+    keyspace::{Keyspace, State, Tree, TreeRules},
     manifest::Change,
-    options::{Durability, Options},
+    options::{Durability, KeyspaceOptions, Options},
+    planted::{Bug, planted},
     recovery::{self, RecoveryReport},
     snapshot::Snapshot,
     stats::Stats,
@@ -40,13 +41,35 @@ impl Db {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
     }
 
-    /// The keyspace of this name, made durably if there is none.
+    pub(crate) fn store(&self) -> &Arc<OpenStore> {
+        &self.store
+    }
+
+    /// The keyspace of this name, made durably with the default options if there is none.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         Store::check_name(name)?;
-        if let Some(tree) = self.store.find_tree(name) {
-            return Ok(Keyspace::new(Arc::clone(&self.store), tree));
+        let tree = match self.store.find_tree(name) {
+            Some(tree) => tree,
+            None => self.store.create_tree(name, &KeyspaceOptions::default())?,
+        };
+        Ok(Keyspace::new(Arc::clone(&self.store), tree))
+    }
+
+    /// The keyspace of this name, made durably with these options if there is none. One that was made
+    /// with others is refused.
+    pub fn keyspace_with(&self, name: &str, options: &KeyspaceOptions) -> Result<Keyspace> {
+        Store::check_name(name)?;
+        let tree = match self.store.find_tree(name) {
+            Some(tree) => tree,
+            None => self.store.create_tree(name, options)?,
+        };
+        let made_with = &tree.rules.options;
+        if made_with != options {
+            return Err(Error::Invalid {
+                field: "keyspace options",
+                what: format!("are {options:?}, and keyspace {name:?} was made with {made_with:?}"),
+            });
         }
-        let tree = self.store.create_tree(name)?;
         Ok(Keyspace::new(Arc::clone(&self.store), tree))
     }
 
@@ -146,7 +169,8 @@ impl Db {
         &self.store.report
     }
 
-    /// Why writes are refused, if they are.
+    /// Why the store takes no more writes until it is opened again, if so. A full disk is no such reason:
+    /// `Stats::disk_full` tells of that.
     pub fn check_writable(&self) -> Result<()> {
         self.store.latch.check()
     }
@@ -193,8 +217,9 @@ impl Store {
         self.lock_trees().values().find(|tree| tree.name == name).cloned()
     }
 
-    fn create_tree(&self, name: &str) -> Result<Arc<Tree>> {
+    fn create_tree(&self, name: &str, options: &KeyspaceOptions) -> Result<Arc<Tree>> {
         self.latch.check()?;
+        let rules = TreeRules::resolve(options, &self.options)?;
         let mut manifest = self.lock_manifest();
         if let Some(tree) = self.find_tree(name) {
             return Ok(tree);
@@ -203,14 +228,31 @@ impl Store {
         self.sync()?;
         let id = manifest.catalog.next_keyspace;
         let proof = Change::LogDurable { position: self.log_durable()? };
-        let change = Change::CreateKeyspace { keyspace: id, name: name.into() };
-        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
+        let mut changes = vec![proof, Change::CreateKeyspace { keyspace: id, name: name.into() }];
+        if *options != KeyspaceOptions::default() {
+            changes.push(Change::SetOptions { keyspace: id, options: options.clone() });
+        }
+        manifest.commit(changes).map_err(|error| self.fail(error))?;
         self.note_edit(manifest.last_edit());
         let version = Arc::new(Version::default());
         let state = State { active: Arc::new(self.fresh_memtable()), frozen: Vec::new(), version };
-        let tree = Arc::new(Tree::new(id, name.into(), state));
+        let tree = Arc::new(Tree::new(id, name.into(), rules, 0, state));
         self.lock_trees().insert(id, Arc::clone(&tree));
         Ok(tree)
+    }
+
+    /// Raises the expiry mark of a keyspace durably, unless it is that high already.
+    pub(crate) fn advance_expiry_mark(&self, tree: &Tree, mark: u64) -> Result<u64> {
+        self.latch.check()?;
+        let mut manifest = self.lock_manifest();
+        tree.check_there()?;
+        if tree.expiry_mark() < mark {
+            let change = Change::ExpiryMark { keyspace: tree.id, mark };
+            manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+            self.note_edit(manifest.last_edit());
+            tree.raise_expiry_mark(mark);
+        }
+        Ok(tree.expiry_mark())
     }
 
     fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {
@@ -224,8 +266,16 @@ impl Store {
         }
         self.sync()?;
         let proof = Change::LogDurable { position: self.log_durable()? };
-        let change = Change::DropKeyspace { keyspace: tree.id };
-        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
+        let mut changes = vec![proof, Change::DropKeyspace { keyspace: tree.id }];
+        if planted(Bug::DropUnrecorded) {
+            changes.pop();
+        }
+        if let Err(error) = manifest.commit(changes) {
+            if matches!(error, Error::Full { .. }) {
+                tree.mark_there();
+            }
+            return Err(self.fail(error));
+        }
         self.note_edit(manifest.last_edit());
         self.lock_trees().remove(&tree.id);
         let fresh = Arc::new(self.fresh_memtable());
@@ -268,7 +318,7 @@ impl Store {
             Err(error) => Err(error),
             Ok(()) => self.end_cleanly(),
         };
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         // Whatever works behind the store sees the latch, or ends, before another may open it.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -280,7 +330,11 @@ impl Store {
 
     fn end_cleanly(&self) -> Result<()> {
         if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
-            self.flush_all()?;
+            match self.flush_all() {
+                // The log keeps what found no room, and opening will take longer.
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         // Whatever runs behind the store ends before the log does.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -294,9 +348,13 @@ impl Store {
         // The manifest repeats where the log ended, so that a log gone missing is noticed.
         let closed = log
             .close()
-            .and_then(|position| manifest.commit(vec![Change::LogDurable { position }]))
+            .and_then(|position| match manifest.commit(vec![Change::LogDurable { position }]) {
+                // The log's own clean end says it, too.
+                Err(Error::Full { .. }) => Ok(()),
+                committed => committed,
+            })
             .map_err(|error| self.fail(error));
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         closed?;
         self.raise_durable(reached);
         Ok(())

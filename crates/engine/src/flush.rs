@@ -10,14 +10,36 @@ use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
     background::Duty,
-    compaction::VersionKeeper,
+    compaction::{Fold, FoldSink},
     error::Result,
+    key::Stamp,
     keyspace::{LoggedMemtable, State, Tree},
     log::Position,
     manifest::Change,
     outputs::{Outputs, Warmth},
+    planted::{Bug, planted},
     store::Store,
+    table::TableWriter,
 };
+
+/// The table that a memtable becomes; older ones may hold anything.
+struct Level0 {
+    writer: TableWriter,
+}
+
+impl FoldSink for Level0 {
+    fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        self.writer.add(key, stamp, value)
+    }
+
+    fn nothing_below(&self, _key: &[u8]) -> bool {
+        false
+    }
+
+    fn is_bottom(&self) -> bool {
+        false
+    }
+}
 
 impl Store {
     /// Flushes the frozen memtable that holds the oldest part of the log; false when there is none.
@@ -29,15 +51,21 @@ impl Store {
             Some((memtable.oldest_segment(), Arc::clone(tree), memtable))
         };
         let next = self.trees().iter().filter_map(oldest).min_by_key(|(segment, ..)| *segment);
-        let Some((_, tree, memtable)) = next else { return Ok(false) };
-        self.flush(&tree, &memtable)?;
-        Ok(true)
+        let Some((_, tree, memtable)) = next else {
+            self.room.flush.note(&Ok(()), self.environment.now());
+            return Ok(false);
+        };
+        let flushed = self.flush(&tree, &memtable);
+        self.room.flush.note(&flushed, self.environment.now());
+        flushed.map(|()| true)
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::Warm);
-        self.write_memtable(memtable, &mut outputs)?;
-        self.wait_durable(memtable.newest_seqno())?;
+        let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
+        self.write_memtable(tree, memtable, &mut outputs)?;
+        if !planted(Bug::TableBeforeLog) {
+            self.wait_durable(memtable.newest_seqno())?;
+        }
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
@@ -45,7 +73,6 @@ impl Store {
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
-        outputs.keep();
         for table in &tables {
             changes.push(Change::AddTable {
                 keyspace: tree.id,
@@ -56,7 +83,7 @@ impl Store {
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
         changes.push(Change::LogDurable { position: self.log_durable()? });
-        manifest.commit(changes)?;
+        outputs.settle(manifest.commit(changes))?;
         let edit = manifest.last_edit();
         let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
@@ -75,22 +102,32 @@ impl Store {
 
     /// Writes the table of a memtable and makes file and name durable. Writes none when nothing is
     /// in it.
-    fn write_memtable(&self, memtable: &LoggedMemtable, outputs: &mut Outputs<'_>) -> Result<()> {
-        let boundaries = self.snapshots.boundaries(|| self.visible());
-        let mut keeper = VersionKeeper::new(boundaries);
-        let mut cursor = memtable.table.cursor();
-        cursor.seek_first();
-        if !cursor.valid() {
+    fn write_memtable(
+        &self,
+        tree: &Tree,
+        memtable: &LoggedMemtable,
+        outputs: &mut Outputs<'_>,
+    ) -> Result<()> {
+        if memtable.is_empty() {
             return Ok(());
         }
-        let mut writer = outputs.begin()?;
+        let boundaries = self.snapshots.boundaries(|| self.visible());
+        let ranges = memtable.range_deletes().as_deref().cloned().unwrap_or_default();
+        let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
+        let mut writing = Level0 { writer: outputs.begin()? };
+        let mut cursor = memtable.table.cursor();
+        cursor.seek_first();
         while cursor.valid() {
-            if keeper.keeps(cursor.key(), cursor.stamp()) {
-                writer.add(cursor.key(), cursor.stamp(), cursor.value())?;
-            }
+            let stamp = cursor.stamp();
+            let kind = stamp.kind().expect("memtables hold stamps made from kinds");
+            let added = fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing);
+            added.map_err(|error| error.or_full(&self.dir))?;
             cursor.next();
         }
-        outputs.end(writer)?;
+        fold.end(&mut writing).map_err(|error| error.or_full(&self.dir))?;
+        let listed = writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false));
+        listed.map_err(|error| error.or_full(&self.dir))?;
+        outputs.end(writing.writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()
     }
@@ -104,6 +141,9 @@ impl Store {
             let kept = state.memtables().filter(|memtable| !Arc::ptr_eq(memtable, flushed));
             kept.map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
         };
+        if planted(Bug::SegmentsReleasedEarly) {
+            return end;
+        }
         self.trees().iter().map(oldest).min().unwrap_or(u64::MAX).min(end)
     }
 

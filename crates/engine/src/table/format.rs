@@ -13,7 +13,10 @@ use lz4_flex::block::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
+use crate::{
+    key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX},
+    planted::{Bug, planted},
+};
 
 pub(super) const MAGIC: [u8; 8] = *b"OLVTABLE";
 pub(super) const FORMAT: u32 = 1;
@@ -32,6 +35,13 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX + 2 * KEY_BYTES_MAX 
 
 /// One filter line: what a lookup touches, and the unit that filters are counted in.
 pub(super) const LINE_BYTES: usize = 64;
+
+/// Feature: the properties list deletions of ranges under this name.
+pub(super) const FEATURE_RANGE_DELETES: u64 = 1;
+pub(super) const RANGE_DELETES: &str = "range_deletes";
+
+/// Every feature that this release knows.
+const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES;
 
 /// The fields of the footer, before its checksum.
 const WORDS_BYTES: usize = FOOTER_BYTES - 20;
@@ -153,7 +163,8 @@ pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str
     let Some((payload, trailer)) = covered.split_last_chunk::<5>() else {
         return Err("a block is shorter than its trailer");
     };
-    if xxh3_64_with_seed(covered, seed) != u64::from_le_bytes(*checksum) {
+    let matches = xxh3_64_with_seed(covered, seed) == u64::from_le_bytes(*checksum);
+    if !matches && !planted(Bug::BlockUnverified) {
         return Err("the checksum of a block does not match");
     }
     let [codec, length @ ..] = *trailer;
@@ -268,8 +279,8 @@ impl Footer {
         if footer.checksum(bytes) != checksum {
             return Err(Fault::Damage("the checksum of the footer does not match"));
         }
-        if footer.features != 0 {
-            return Err(Fault::Features(footer.features));
+        if footer.features & !FEATURES_KNOWN != 0 {
+            return Err(Fault::Features(footer.features & !FEATURES_KNOWN));
         }
         if !footer.is_consistent() {
             return Err(Fault::Damage("the footer contradicts itself"));
