@@ -1,6 +1,12 @@
 //! What a gap tells, and what it no longer tells.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use olivine_vfs::{MemoryVfs, Random};
 
@@ -96,11 +102,11 @@ fn the_least_used_gap_makes_room_and_an_idle_one_goes() {
     }
     assert_eq!(behind(tree, "1e", 10), None);
     assert!(behind(tree, "2e", 10).is_some());
-    let idle = tree.gaps.count.load(std::sync::atomic::Ordering::Relaxed);
+    let idle = tree.gaps.count.load(Relaxed);
     for _ in 0..IDLE_INSERTS_MAX {
         tree.gaps.cut(b"zzz");
     }
-    let left = tree.gaps.count.load(std::sync::atomic::Ordering::Relaxed);
+    let left = tree.gaps.count.load(Relaxed);
     assert_eq!((idle, left), (GAPS_MAX, 0));
 }
 
@@ -173,37 +179,50 @@ fn what_is_put_while_a_walk_is_under_way_shows_to_the_next() {
     assert_eq!(first_from(&keyspace, 0), Some(60));
 }
 
+/// Deletes keys one by one and by ranges, and reads with clocks that do not agree on what expired.
 #[test]
 fn random_histories_with_long_stretches_walk_like_a_map() {
     for seed in 0..8 {
         let (environment, db, keyspace) = open();
-        let mut oracle = std::collections::BTreeSet::new();
+        let mut oracle: BTreeMap<u32, u64> = BTreeMap::new();
         let mut random = Random::new(seed);
         for step in 0..1500 {
             let at = random.below(2000) as u32;
-            match random.below(10) {
+            let many = at..at + random.below(300) as u32;
+            let few = at..at + random.below(20) as u32;
+            match random.below(12) {
                 0 => {
-                    for number in at..at + random.below(300) as u32 {
+                    many.clone().for_each(|number| {
                         keyspace.delete(&key(number)).unwrap();
-                        oracle.remove(&number);
-                    }
+                    });
+                    oracle.retain(|number, _| !many.contains(number));
                 }
-                1 | 2 => {
-                    for number in at..at + random.below(20) as u32 {
-                        keyspace.put(&key(number), b"value").unwrap();
-                        oracle.insert(number);
-                    }
+                1 => {
+                    keyspace.delete_range(&key(many.start), &key(many.end)).unwrap();
+                    oracle.retain(|number, _| !many.contains(number));
                 }
-                3 if random.chance(1, 10) => db.flush().unwrap(),
-                4 => drop(environment.step()),
+                2 => few.for_each(|number| {
+                    keyspace.put(&key(number), b"value").unwrap();
+                    oracle.insert(number, u64::MAX);
+                }),
+                3 => few.for_each(|number| {
+                    let expiry = 1 + random.below(100);
+                    keyspace.put_with_expiry(&key(number), b"value", expiry).unwrap();
+                    oracle.insert(number, expiry);
+                }),
+                4 if random.chance(1, 10) => db.flush().unwrap(),
+                5 => drop(environment.step()),
                 _ => {
-                    let expected = oracle.range(at..).next().copied();
-                    assert_eq!(first_from(&keyspace, at), expected, "seed {seed} step {step}");
+                    let now = random.below(100);
+                    let shows = |(_, expiry): &(&u32, &u64)| now < **expiry;
+                    let expected = oracle.range(at..).find(shows).map(|(number, _)| *number);
+                    let found = first_from(&keyspace.at(now), at);
+                    assert_eq!(found, expected, "seed {seed} step {step} from {at} at time {now}");
                 }
             }
         }
         let shown: Vec<_> = keyspace.iter().unwrap().map(|entry| entry.unwrap().0).collect();
-        let expected: Vec<_> = oracle.iter().map(|number| key(*number)).collect();
+        let expected: Vec<_> = oracle.keys().map(|number| key(*number)).collect();
         assert!(shown == expected, "seed {seed}");
     }
 }
@@ -215,13 +234,13 @@ fn a_writer_finds_its_own_puts_while_others_walk_and_note() {
     for number in 0..keys {
         keyspace.delete(&key(number)).unwrap();
     }
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for walker in 0..2 {
             let (keyspace, done) = (&keyspace, &done);
             scope.spawn(move || {
                 let mut random = Random::new(walker);
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done.load(Relaxed) {
                     first_from(keyspace, random.below(u64::from(keys)) as u32);
                 }
             });
@@ -235,6 +254,6 @@ fn a_writer_finds_its_own_puts_while_others_walk_and_note() {
             keyspace.delete(&key(number)).unwrap();
             assert_eq!(first_from(&keyspace, from), None, "step {step} from {from}");
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Relaxed);
     });
 }
