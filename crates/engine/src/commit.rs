@@ -194,6 +194,9 @@ impl Store {
                     .expect("a batch lists its keyspaces"),
             };
             tree.state().active.apply(segment, &operation, seqno);
+            if !matches!(operation.kind, Kind::Delete | Kind::RangeDelete) {
+                tree.gaps.cut(operation.key);
+            }
             seqno += 1;
         }
         let last = first + count - 1;

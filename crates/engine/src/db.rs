@@ -288,6 +288,7 @@ impl Store {
             state.version.tables().for_each(|file| file.mark_obsolete());
             State { active: fresh, frozen: Vec::new(), version: Arc::new(Version::default()) }
         });
+        tree.gaps.forget();
         drop(manifest);
         self.measure_pile();
         self.environment.signal(Duty::Prepare);

@@ -26,6 +26,7 @@ use crate::{
     compaction::Rules,
     environment::Environment,
     error::{Error, Result},
+    gaps::Gaps,
     iter::{Bounds, Cursor, Iter, View},
     key::{Kind, SeqNo, Stamp},
     memtable::Memtable,
@@ -209,6 +210,7 @@ pub(crate) struct Tree {
     dropped: AtomicBool,
     /// Where the last compaction out of each level ended.
     pub(crate) compacted_to: Mutex<[Vec<u8>; crate::version::LEVELS]>,
+    pub(crate) gaps: Gaps,
 }
 
 impl Tree {
@@ -228,6 +230,7 @@ impl Tree {
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
             compacted_to: Mutex::default(),
+            gaps: Gaps::default(),
         }
     }
 

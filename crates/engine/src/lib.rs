@@ -71,6 +71,7 @@ mod transaction;
 mod admission;
 mod compaction;
 mod flush;
+mod gaps;
 mod outputs;
 mod room;
 
