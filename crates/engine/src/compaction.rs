@@ -48,7 +48,11 @@ impl Store {
             return Ok(false);
         }
         for tree in self.trees() {
-            if self.drop_covered(&tree)? {
+            let dropped = self.drop_covered(&tree);
+            if dropped.is_err() {
+                self.room.compact.note(&dropped, self.environment.now());
+            }
+            if dropped? {
                 self.measure_pile();
                 return Ok(true);
             }
@@ -358,7 +362,9 @@ impl FoldSink for Writing<'_, '_> {
 
     fn nothing_below(&self, key: &[u8]) -> bool {
         let below = &self.version.levels[self.job.level + 2..];
-        self.is_bottom || below.iter().all(|level| level.find(key).is_none())
+        self.is_bottom
+            || planted(Bug::TombstoneDroppedEarly)
+            || below.iter().all(|level| level.find(key).is_none())
     }
 
     fn is_bottom(&self) -> bool {

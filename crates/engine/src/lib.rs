@@ -64,16 +64,19 @@ mod version;
 mod apart;
 mod batch;
 mod commit;
+mod footprint;
 mod iter;
 mod latch;
 mod read;
 mod snapshot;
 mod stream;
+mod transaction;
 
 mod admission;
 mod collect;
 mod compaction;
 mod flush;
+mod gaps;
 mod outputs;
 mod room;
 
@@ -103,6 +106,7 @@ pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
+pub use transaction::{Expected, Transaction, TransactionIter};
 pub use value::Value;
 pub use values::ValueReader;
 
