@@ -266,6 +266,12 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
         Change::NextTable { table } => ("next table", vec![("table", number(*table))]),
         Change::NextKeyspace { keyspace } => ("next keyspace", vec![keyspace_of(*keyspace)]),
         Change::NextSeqno { seqno } => ("next seqno", vec![("seqno", number(*seqno))]),
+        Change::SetOptions { keyspace, options } => {
+            ("set options", vec![keyspace_of(*keyspace), ("options", text(format!("{options:?}")))])
+        }
+        Change::ExpiryMark { keyspace, mark } => {
+            ("expiry mark", vec![keyspace_of(*keyspace), ("mark", number(*mark))])
+        }
     };
     Fact::new(what, offset, details)
 }
@@ -278,6 +284,7 @@ fn table_details(table: &TableInfo) -> Vec<(&'static str, Detail)> {
         ("deletions", number(table.tombstones)),
         ("seqno_min", number(table.seqno_min)),
         ("seqno_max", number(table.seqno_max)),
+        ("range_deletes", number(table.range_deletes)),
         ("checksum", Detail::Word(table.checksum)),
         ("first_key", Detail::Bytes(table.first_key.clone())),
         ("last_key", Detail::Bytes(table.last_key.clone())),
@@ -387,6 +394,9 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
         visit(Fact::new("footer", at, details));
         let properties_at = facts.parts.get(5).map_or(0, |(_, at)| *at);
         for (name, value) in layout.properties.iter().flatten() {
+            if name == "range_deletes" {
+                continue;
+            }
             let value = property(name, value);
             visit(Fact::new(
                 "property",
@@ -394,6 +404,16 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
                 vec![("name", text(name)), ("value", value)],
             ));
         }
+    }
+    for piece in layout.range_deletes.pieces() {
+        let newest = piece.seqnos.first().copied().unwrap_or(0);
+        let details = vec![
+            ("from", Detail::Bytes(piece.start.clone())),
+            ("to", Detail::Bytes(piece.end.clone())),
+            ("deletions", number(piece.seqnos.len() as u64)),
+            ("newest_seqno", number(newest)),
+        ];
+        visit(Fact::new("deleted range", 0, details));
     }
     for error in damages {
         match error {

@@ -31,7 +31,7 @@ pub(crate) fn runs_of(level: usize, mut tables: Vec<TableInfo>) -> Vec<Vec<Table
     let mut runs: Vec<Vec<TableInfo>> = Vec::new();
     for table in tables {
         let behind = |run: &&mut Vec<TableInfo>| {
-            run.last().is_some_and(|last| last.last_key < table.first_key)
+            run.last().is_some_and(|last| last.ends_before(&table.first_key))
         };
         match runs.iter_mut().find(behind) {
             Some(run) => run.push(table),
@@ -316,9 +316,18 @@ impl OpenTable {
         if self.counted.torn {
             return;
         }
-        let (counted, info) = (&self.counted, &self.info);
-        let (least, most) = counted.seqnos.unwrap_or((0, 0));
-        let first = counted.first_key.as_deref().unwrap_or_default();
+        let (counted, info, list) = (&self.counted, &self.info, &self.layout.range_deletes);
+        let (mut least, mut most) = counted.seqnos.unwrap_or((0, 0));
+        if let Some(bounds) = list.seqno_bounds() {
+            (least, most) = (least.min(bounds.0), most.max(bounds.1));
+        }
+        let mut spanned = TableInfo {
+            first_key: counted.first_key.clone().unwrap_or_default(),
+            last_key: self.key.clone(),
+            last_is_excluded: false,
+            ..info.clone()
+        };
+        spanned.widen(list);
         let found = [counted.entries, counted.tombstones, least, most];
         let told = [
             ("footer", [footer.entries, footer.tombstones, footer.seqno_min, footer.seqno_max]),
@@ -333,7 +342,10 @@ impl OpenTable {
                 }
             }
         }
-        if first != info.first_key || self.key != info.last_key {
+        if list.count() != info.range_deletes {
+            wrong.push("the manifest says that there are other deleted ranges".into());
+        }
+        if spanned != *info {
             wrong.push("the manifest says that other keys are the first and the last one".into());
         }
         let checksum = self.examiner.blocks_checksum(counted.checksum, &self.layout);
@@ -401,6 +413,7 @@ mod tests {
             (TableInfo { seqno_min: 4, ..right.clone() }, "says 4 as its lowest write"),
             (TableInfo { last_key: b"c".into(), ..right.clone() }, "other keys"),
             (TableInfo { checksum: 9, ..right.clone() }, "not the one that was written here"),
+            (TableInfo { range_deletes: 1, ..right.clone() }, "other deleted ranges"),
         ] {
             let report = walked(&vfs, &[(0, &wrong)]);
             assert_eq!(report.damages, 1, "{report:?}");

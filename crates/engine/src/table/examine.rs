@@ -16,8 +16,9 @@ use super::{
     block::{Block, View},
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, Fault, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK,
-        PAYLOAD_BYTES_MAX, TRAILER_BYTES, mix, u32_at, u64_at,
+        Codec, FEATURE_RANGE_DELETES, FOOTER_BYTES, Fault, FileSeed, Footer, HEADER_BYTES,
+        LINE_BYTES, LINES_PER_BLOCK, PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES, mix, u32_at,
+        u64_at,
     },
     reader::{footer_error, open_block, read_filter},
     source::{Source, Window},
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     key::Stamp,
+    ranges::RangeDeletes,
 };
 
 /// Bytes read at once.
@@ -74,6 +76,7 @@ pub(crate) struct Layout {
     pub(crate) pieces: Vec<Piece>,
     filter: Option<Filter>,
     pub(crate) properties: Option<BTreeMap<String, Vec<u8>>>,
+    pub(crate) range_deletes: RangeDeletes,
     /// Where the stored blocks behind the data are, and what each is; in order.
     pub(crate) tail: Vec<(&'static str, u64, u32)>,
 }
@@ -188,7 +191,8 @@ impl Examiner {
             Err(error) => return Err(error.clone()),
         };
         let mut properties = properties_of(&self.block(at, stored)?);
-        Ok(TableInfo {
+        let list = range_deletes_of(&properties).unwrap_or_default();
+        let mut info = TableInfo {
             id: table,
             bytes: self.bytes,
             entries: facts.entries,
@@ -198,7 +202,11 @@ impl Examiner {
             seqno_min: facts.seqno_min,
             seqno_max: facts.seqno_max,
             checksum: facts.checksum,
-        })
+            range_deletes: list.count(),
+            last_is_excluded: false,
+        };
+        info.widen(&list);
+        Ok(info)
     }
 
     /// Reads everything but the data blocks. What is damaged goes to `damage`.
@@ -239,7 +247,18 @@ impl Examiner {
         let properties_bytes = (self.bytes - FOOTER_BYTES as u64 - footer.properties_at) as u32;
         layout.tail.push(("properties", footer.properties_at, properties_bytes));
         match self.block(footer.properties_at, properties_bytes) {
-            Ok(block) => layout.properties = Some(properties_of(&block)),
+            Ok(block) => {
+                let properties = properties_of(&block);
+                let listed = footer.features & FEATURE_RANGE_DELETES != 0;
+                match range_deletes_of(&properties) {
+                    Some(list) if list.is_empty() != listed => layout.range_deletes = list,
+                    _ => {
+                        let what = "the list of deleted ranges does not decode";
+                        damage(self.source.corrupt(footer.properties_at, what));
+                    }
+                }
+                layout.properties = Some(properties);
+            }
             Err(error) => damage(error),
         }
         layout
@@ -457,6 +476,14 @@ fn pieces_of(partition: &Entries, mut offset: u64, end: u64) -> Option<Vec<Piece
         offset = offset.checked_add(u64::from(stored))?;
     }
     (offset == end).then_some(pieces)
+}
+
+/// The list of deleted ranges that properties hold: empty when there is none, `None` when it does not
+/// decode.
+fn range_deletes_of(properties: &BTreeMap<String, Vec<u8>>) -> Option<RangeDeletes> {
+    properties
+        .get(RANGE_DELETES)
+        .map_or(Some(RangeDeletes::default()), |list| RangeDeletes::decode(list))
 }
 
 fn properties_of(block: &Entries) -> BTreeMap<String, Vec<u8>> {

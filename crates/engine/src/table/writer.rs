@@ -18,8 +18,8 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, Sealer,
-        TRAILER_BYTES, header, mix,
+        Codec, FEATURE_RANGE_DELETES, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES,
+        LINES_PER_BLOCK, RANGE_DELETES, Sealer, TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -27,6 +27,8 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    options::KeyspaceOptions,
+    ranges::RangeDeletes,
 };
 
 /// How a table is laid out.
@@ -55,7 +57,12 @@ pub(crate) struct TableOrigin {
     pub(crate) level: u8,
     /// Every write to the keyspace up to here was in tables when this one was named.
     pub(crate) flushed: SeqNo,
+    /// What the keyspace was made with.
+    pub(crate) options: KeyspaceOptions,
 }
+
+/// What the names of a keyspace's options begin with among the properties.
+pub(crate) const OPTION: &str = "option_";
 
 /// What there is to know of a table without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +79,34 @@ pub(crate) struct TableInfo {
     pub(crate) seqno_max: SeqNo,
     /// The checksum of the footer, which covers the checksums of all blocks.
     pub(crate) checksum: u64,
+    /// Deletions of ranges that it lists. First and last key take them in.
+    pub(crate) range_deletes: u64,
+    /// `last_key` is where a deleted range ends: the first key that is not the table's.
+    pub(crate) last_is_excluded: bool,
+}
+
+impl TableInfo {
+    /// Whether every key of the table is below `key`.
+    pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
+        self.last_key.as_slice() < key || (self.last_is_excluded && self.last_key == key)
+    }
+
+    /// Takes deleted ranges into first and last key.
+    pub(crate) fn widen(&mut self, list: &RangeDeletes) {
+        let Some((start, end)) = list.extent() else { return };
+        if start < self.first_key.as_slice() {
+            self.first_key = start.to_vec();
+        }
+        if self.last_key.as_slice() < end {
+            self.last_key = end.to_vec();
+            self.last_is_excluded = true;
+        }
+    }
+
+    /// Whether `key` lies between the table's first and last.
+    pub(crate) fn spans(&self, key: &[u8]) -> bool {
+        self.first_key.as_slice() <= key && !self.ends_before(key)
+    }
 }
 
 /// Versions of one key share a block up to so many times the bytes of a block.
@@ -104,6 +139,7 @@ pub(crate) struct TableWriter {
     value_bytes: u64,
     warmed: Option<(Arc<BlockCache>, u64)>,
     origin: Option<TableOrigin>,
+    range_deletes: RangeDeletes,
 }
 
 impl TableWriter {
@@ -135,6 +171,7 @@ impl TableWriter {
             value_bytes: 0,
             warmed: None,
             origin: None,
+            range_deletes: RangeDeletes::default(),
         })
     }
 
@@ -147,6 +184,18 @@ impl TableWriter {
     /// it under `cache_id`: its readers begin warm.
     pub(crate) fn warm(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
         self.warmed = Some((cache, cache_id));
+    }
+
+    /// Lists deletions of ranges in the table, beside its entries. Where it has none, the first key
+    /// of the list is made one: it is deleted by what the list says anyway.
+    pub(crate) fn set_range_deletes(&mut self, list: RangeDeletes) -> Result<()> {
+        if self.is_empty()
+            && let Some(piece) = list.pieces().first()
+        {
+            self.add(&piece.start, Stamp::new(piece.seqnos[0], Kind::Delete), &[])?;
+        }
+        self.range_deletes = list;
+        Ok(())
     }
 
     /// Whether nothing was added yet; such a table cannot be finished.
@@ -240,7 +289,9 @@ impl TableWriter {
         self.separators.push(&self.last_key, stored);
         self.write_filter()?;
         self.write_index()?;
+        self.note_range_deletes();
         self.write_properties()?;
+        let last_is_excluded = self.widen();
         self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
@@ -256,7 +307,31 @@ impl TableWriter {
             seqno_min: self.footer.seqno_min,
             seqno_max: self.footer.seqno_max,
             checksum,
+            range_deletes: self.range_deletes.count(),
+            last_is_excluded,
         })
+    }
+
+    /// Lets the footer know of the list.
+    fn note_range_deletes(&mut self) {
+        let Some((least, greatest)) = self.range_deletes.seqno_bounds() else { return };
+        self.footer.features |= FEATURE_RANGE_DELETES;
+        self.footer.seqno_min = self.footer.seqno_min.min(least);
+        self.footer.seqno_max = self.footer.seqno_max.max(greatest);
+    }
+
+    /// Takes the deleted ranges into the table's first and last key. Returns whether the last one is
+    /// where a range ends.
+    fn widen(&mut self) -> bool {
+        let Some((start, end)) = self.range_deletes.extent() else { return false };
+        if start < self.first_key.as_slice() {
+            self.first_key = start.to_vec();
+        }
+        let excluded = self.last_key.as_slice() < end;
+        if excluded {
+            self.last_key = end.to_vec();
+        }
+        excluded
     }
 
     fn write_filter(&mut self) -> Result<()> {
@@ -319,11 +394,13 @@ impl TableWriter {
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
         let block_bytes = self.options.block_bytes.to_le_bytes();
+        let range_deletes = self.range_deletes.encode();
         let mut named: Vec<(&str, &[u8])> = vec![
             ("block_bytes", &block_bytes),
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
+            (RANGE_DELETES, &range_deletes),
             ("value_bytes", &numbers[1]),
         ];
         let origin = self.origin.as_ref();
@@ -336,8 +413,15 @@ impl TableWriter {
             named.push(("keyspace_name", origin.name.as_bytes()));
             named.push(("level", level));
         }
+        let options = origin.map(|origin| origin.options.encode()).unwrap_or_default();
+        let options: Vec<(String, Vec<u8>)> =
+            options.into_iter().map(|(name, value)| (format!("{OPTION}{name}"), value)).collect();
+        named.extend(options.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
         named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
+            if name == RANGE_DELETES && value.is_empty() {
+                continue;
+            }
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }
         self.payload.clear();

@@ -3,6 +3,7 @@
 
 mod basics;
 mod check;
+mod data;
 mod golden;
 mod opening;
 mod scene;
