@@ -18,7 +18,6 @@ mod report;
 mod walk;
 
 pub use report::{CheckReport, Finding, Severity};
-pub(crate) use walk::runs_of;
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +39,7 @@ use crate::{
     table::{Examiner, TableInfo},
     version::LEVELS,
 };
-use walk::{Walk, walk};
+use walk::{Walk, runs_of, walk};
 
 /// What a store is locked by.
 pub(crate) const LOCK: &str = "LOCK";
@@ -69,6 +68,32 @@ pub fn check(
     let _guard = checking.lock()?;
     checking.store(&sizes)?;
     Ok(checking.report)
+}
+
+/// Checks a store whose lock the caller has.
+pub(crate) fn examine(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    sizes: &BTreeMap<String, Option<u64>>,
+    progress: Progress<'_>,
+) -> Result<CheckReport> {
+    let mut checking = Checking::new(vfs, dir, progress);
+    checking.store(sizes)?;
+    Ok(checking.report)
+}
+
+/// Whether a table reads whole, and is what the manifest says.
+pub(crate) fn is_sound_table(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    store: u64,
+    level: usize,
+    info: &TableInfo,
+) -> bool {
+    let mut report = CheckReport::default();
+    let run = vec![info.clone()];
+    walk(vec![Walk::new(Arc::clone(vfs), dir, store, level, run)], &mut report, &mut |_| {});
+    report.is_sound()
 }
 
 impl Db {
@@ -401,7 +426,7 @@ fn log_bytes(sizes: &BTreeMap<String, Option<u64>>, oldest: u64) -> u64 {
 }
 
 /// Refuses a record that opening would refuse.
-fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
+pub(crate) fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
     let corrupt = |what: &str| {
         let path = home.segment_path(record.start.segment());
         Error::corrupt(path, u64::from(record.start.offset()), what)

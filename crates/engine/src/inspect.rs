@@ -435,7 +435,7 @@ fn inspect_blocks(
     let mut unknown = None;
     loop {
         let (offset, stored) = match unknown.take() {
-            Some((from, end)) => match examiner.find_block(from, end, &mut layout)? {
+            Some((from, end)) => match examiner.find_block(from, end, &mut layout)?.0 {
                 Some((offset, stored)) => {
                     unknown = Some((offset + u64::from(stored), end));
                     (offset, stored)

@@ -76,6 +76,7 @@ mod db;
 mod environment;
 mod inspect;
 mod recovery;
+mod repair;
 mod stats;
 mod store;
 
@@ -92,6 +93,7 @@ pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{Compression, Durability, KeyspaceOptions, Options};
 pub use recovery::{Cut, RecoveryReport};
+pub use repair::{Loss, RepairReport, repair};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use value::Value;

@@ -22,7 +22,7 @@ type Walked<'a> = &'a mut dyn FnMut(u64);
 
 /// Runs of tables that do not overlap, out of the tables of a level, newer runs first. On level 0 each
 /// table is a run of its own.
-pub(crate) fn runs_of(level: usize, mut tables: Vec<TableInfo>) -> Vec<Vec<TableInfo>> {
+pub(super) fn runs_of(level: usize, mut tables: Vec<TableInfo>) -> Vec<Vec<TableInfo>> {
     if level == 0 {
         tables.sort_by_key(|table| std::cmp::Reverse((table.seqno_max, table.id)));
         return tables.into_iter().map(|table| vec![table]).collect();

@@ -59,6 +59,8 @@ pub(crate) struct TableOrigin {
     pub(crate) flushed: SeqNo,
     /// What the keyspace was made with.
     pub(crate) options: KeyspaceOptions,
+    /// The tables whose entries it takes over.
+    pub(crate) inputs: Vec<u64>,
 }
 
 /// What the names of a keyspace's options begin with among the properties.
@@ -407,8 +409,11 @@ impl TableWriter {
         let words = origin.map(|origin| {
             (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
         });
+        let inputs = origin.map(|origin| &origin.inputs).into_iter().flatten();
+        let inputs: Vec<u8> = inputs.flat_map(|table| table.to_le_bytes()).collect();
         if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
             named.push(("flushed", flushed));
+            named.push(("inputs", &inputs));
             named.push(("keyspace", keyspace));
             named.push(("keyspace_name", origin.name.as_bytes()));
             named.push(("level", level));

@@ -6,6 +6,7 @@ mod check;
 mod data;
 mod golden;
 mod opening;
+mod repair;
 mod scene;
 mod tickets;
 mod waiting;
