@@ -288,6 +288,8 @@ fn table_details(table: &TableInfo) -> Vec<(&'static str, Detail)> {
         ("checksum", Detail::Word(table.checksum)),
         ("first_key", Detail::Bytes(table.first_key.clone())),
         ("last_key", Detail::Bytes(table.last_key.clone())),
+        ("range_deletes", number(table.range_deletes)),
+        ("last_is_excluded", number(table.last_is_excluded.into())),
     ]
 }
 

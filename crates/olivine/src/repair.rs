@@ -75,7 +75,9 @@ fn print(out: &mut impl Write, report: &RepairReport) -> io::Result<()> {
     match (report.losses.len() as u64, report.done) {
         (0, true) => writeln!(out, "repaired, and nothing is lost"),
         (0, false) => writeln!(out, "nothing would be lost; nothing was changed"),
-        (losses, true) => writeln!(out, "repaired; {} lost", counted(losses, "range is", "ranges are")),
+        (losses, true) => {
+            writeln!(out, "repaired; {} lost", counted(losses, "range is", "ranges are"))
+        }
         (losses, false) => {
             let ranges = counted(losses, "range", "ranges");
             writeln!(out, "{ranges} would be lost; nothing was changed")

@@ -205,7 +205,7 @@ impl Examiner {
             seqno_max: facts.seqno_max,
             checksum: facts.checksum,
             range_deletes: list.count(),
-            last_is_excluded: false,
+            last_is_excluded: properties.contains_key("last_is_excluded"),
         };
         info.widen(&list);
         Ok(info)

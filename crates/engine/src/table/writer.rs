@@ -28,6 +28,7 @@ use crate::{
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
     options::KeyspaceOptions,
+    planted::{Bug, planted},
     ranges::RangeDeletes,
 };
 
@@ -140,8 +141,8 @@ pub(crate) struct TableWriter {
     key_bytes: u64,
     value_bytes: u64,
     warmed: Option<(Arc<BlockCache>, u64)>,
-    origin: Option<TableOrigin>,
     range_deletes: RangeDeletes,
+    origin: Option<TableOrigin>,
 }
 
 impl TableWriter {
@@ -172,8 +173,8 @@ impl TableWriter {
             key_bytes: 0,
             value_bytes: 0,
             warmed: None,
-            origin: None,
             range_deletes: RangeDeletes::default(),
+            origin: None,
         })
     }
 
@@ -292,8 +293,8 @@ impl TableWriter {
         self.write_filter()?;
         self.write_index()?;
         self.note_range_deletes();
-        self.write_properties()?;
         let last_is_excluded = self.widen();
+        self.write_properties(last_is_excluded)?;
         self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
@@ -341,6 +342,7 @@ impl TableWriter {
         let hashes = std::mem::take(&mut self.hashes);
         let mut filter = Filter::new(hashes.len() as u64, self.options.filter_bits_per_key);
         for hash in hashes {
+            let hash = if planted(Bug::FilterOnWrongKeys) { !hash } else { hash };
             filter.insert(hash);
         }
         self.footer.filter_lines = filter.lines() as u64;
@@ -391,7 +393,7 @@ impl TableWriter {
     }
 
     /// Writes what readers do not need but repair and inspection do, by name in order.
-    fn write_properties(&mut self) -> Result<()> {
+    fn write_properties(&mut self, last_is_excluded: bool) -> Result<()> {
         self.footer.properties_at = self.sink.position();
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
@@ -402,9 +404,14 @@ impl TableWriter {
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
-            (RANGE_DELETES, &range_deletes),
             ("value_bytes", &numbers[1]),
         ];
+        if !self.range_deletes.is_empty() {
+            named.push((RANGE_DELETES, &range_deletes));
+        }
+        if last_is_excluded {
+            named.push(("last_is_excluded", &[1]));
+        }
         let origin = self.origin.as_ref();
         let words = origin.map(|origin| {
             (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
@@ -424,9 +431,6 @@ impl TableWriter {
         named.extend(options.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
         named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
-            if name == RANGE_DELETES && value.is_empty() {
-                continue;
-            }
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }
         self.payload.clear();
@@ -513,7 +517,10 @@ impl Sink {
     fn write(&mut self) -> Result<()> {
         assert!(!self.failed, "a writer that failed is given up");
         self.failed = true;
-        self.file.write_at(&self.buffer, self.written).map_err(Error::io("write", &*self.path))?;
+        let written = self.file.write_at(&self.buffer, self.written);
+        if !planted(Bug::TableWriteUnchecked) {
+            written.map_err(Error::io("write", &*self.path))?;
+        }
         self.failed = false;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -530,6 +537,9 @@ impl Sink {
 
     fn sync(&mut self) -> Result<()> {
         self.write()?;
+        if planted(Bug::TableUnsynced) {
+            return Ok(());
+        }
         self.file.sync().map_err(Error::io("sync", &*self.path))
     }
 }

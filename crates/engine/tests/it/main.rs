@@ -9,4 +9,5 @@ mod opening;
 mod repair;
 mod scene;
 mod tickets;
+mod transactions;
 mod waiting;
