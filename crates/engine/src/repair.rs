@@ -29,6 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -40,10 +41,11 @@ use crate::{
     error::{Error, Result},
     key::SeqNo,
     log::{self, LogDir, Name, Proof},
-    manifest::{Catalog, Manifest, manifest_name},
+    manifest::{Catalog, KeyspaceRecord, Manifest, manifest_name},
     ranges::RangeDeletes,
     store::table_name,
     table::{TableInfo, TableOrigin},
+    values::{ValuesExaminer, values_name},
 };
 use aside::Aside;
 use maker::Maker;
@@ -131,6 +133,7 @@ impl Repair {
             None => self.rebuild_tables()?,
         };
         self.salvage_log(&mut catalog)?;
+        self.keep_values(&mut catalog);
         catalog.edit = catalog.edit.max(self.sources.edit) + 1;
         catalog.next_table = catalog.next_table.max(self.maker.next_table);
         self.report.tables_made = self.maker.tables;
@@ -164,6 +167,11 @@ impl Repair {
     /// Goes through the tables that the manifest names: sound ones stay, of others the readable rest.
     fn keep_tables(&mut self, mut catalog: Catalog) -> Result<Catalog> {
         for (keyspace, record) in &mut catalog.keyspaces {
+            record.values.retain(|file, info| {
+                let entry = self.vfs.entry(&self.dir.join(values_name(*file)));
+                entry.ok().flatten().is_some_and(|entry| entry.bytes == info.bytes)
+            });
+            let values = Rc::new(self.examiner_of(record));
             let tables = std::mem::take(&mut record.tables);
             let all: Vec<(u8, TableInfo)> = tables.values().cloned().collect();
             for (id, (level, info)) in tables {
@@ -174,6 +182,7 @@ impl Repair {
                     self.sources.store,
                     usize::from(level),
                     &info,
+                    &values,
                 ) {
                     self.report.tables_kept += 1;
                     record.tables.insert(id, (level, info));
@@ -195,12 +204,37 @@ impl Repair {
                     options: record.options.clone(),
                     inputs: vec![id],
                 };
-                for table in self.salvage_table(&path, &info, origin, &older)? {
+                for table in self.salvage_table(&path, &info, origin, &values, &older)? {
                     record.tables.insert(table.id, (level, table));
                 }
             }
         }
         Ok(catalog)
+    }
+
+    /// What reads the values that stand apart of a keyspace.
+    fn examiner_of(&self, record: &KeyspaceRecord) -> ValuesExaminer {
+        ValuesExaminer::new(&self.vfs, &self.dir, self.sources.store, record.values.values())
+    }
+
+    /// Forgets value files that no table points into any more, and moves them aside.
+    fn keep_values(&mut self, catalog: &mut Catalog) {
+        if self.maker.is_dry_run() {
+            // The tables that would tell are not there.
+            return;
+        }
+        let mut kept = BTreeSet::new();
+        for record in catalog.keyspaces.values_mut() {
+            let tables: Vec<&TableInfo> = record.tables.values().map(|(_, table)| table).collect();
+            // With a log that is kept, its records may point there too.
+            record.values.retain(|file, _| {
+                catalog.log_start != 0
+                    || tables.iter().any(|table| table.values.names(|f| f == *file))
+            });
+            kept.extend(record.values.keys().copied());
+        }
+        let gone = self.sources.values.iter().filter(|file| !kept.contains(file));
+        self.moves.extend(gone.map(|file| values_name(*file)));
     }
 
     /// Writes the readable rest of a table anew.
@@ -209,6 +243,7 @@ impl Repair {
         path: &Path,
         info: &TableInfo,
         origin: TableOrigin,
+        values: &ValuesExaminer,
         older: Older<'_>,
     ) -> Result<Vec<TableInfo>> {
         let name = Some(origin.name.clone());
@@ -239,7 +274,7 @@ impl Repair {
         let ranges = table.layout.range_deletes.clone();
         let mut run = Maker::begin(origin, RangeDeletes::default(), false);
         let mut entries = 0_u64;
-        while table.advance() {
+        while table.advance_with(values) {
             entries += 1;
             self.maker.add(&mut run, &table.key, table.stamp, table.value())?;
         }
@@ -294,9 +329,13 @@ impl Repair {
         replayed.dropped.extend(&self.sources.dropped);
         let maker = &mut self.maker;
         let proven = catalog.log_durable;
+        let (vfs, dir, store) = (&self.vfs, &self.dir, self.sources.store);
         let salvaged =
             salvage_records(&home, &segments, expected, proven, &mut |first, payload| {
-                replayed.take(catalog, maker, first, payload)
+                replayed.take(catalog, maker, first, payload, &|record, value| {
+                    let values = ValuesExaminer::new(vfs, dir, store, record.values.values());
+                    values.verify(value).map(drop)
+                })
             })?;
         replayed.flush(catalog, maker)?;
         self.report.records_salvaged = salvaged.records;
@@ -308,6 +347,11 @@ impl Repair {
         if let Some(segment) = salvaged.cut_in {
             let why = "the end of the log cannot be read, and what stood there was durable";
             self.lose_writes(home.segment_path(segment), why.to_owned());
+        }
+        for (keyspace, key, why) in std::mem::take(&mut replayed.unread) {
+            let (from, to, path) = (Some(key.clone()), Some(key), self.dir.clone());
+            let keyspace = Some(keyspace);
+            self.report.losses.push(Loss { keyspace, from, to, may_be_stale: true, path, why });
         }
         if replayed.senseless != 0 {
             let why = format!("{} records of the log make no sense", replayed.senseless);

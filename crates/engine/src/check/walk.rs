@@ -5,7 +5,13 @@
 //!    through by the filter; what was counted is what footer and manifest say.
 //! 3. Of one key, what stands further down is older.
 
-use std::{cmp::Ordering, path::Path, path::PathBuf, sync::Arc, vec};
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    vec,
+};
 
 use olivine_vfs::Vfs;
 
@@ -13,8 +19,10 @@ use super::{SALVAGE, report::CheckReport};
 use crate::{
     error::Error,
     key::{Kind, SeqNo, Stamp},
+    pointer::UseCount,
     store::table_name,
     table::{Entries, Examiner, Layout, Piece, TableInfo, mixed},
+    values::ValuesExaminer,
 };
 
 /// Tells how many more bytes were walked over.
@@ -80,6 +88,7 @@ pub(super) fn walk(mut walks: Vec<Walk>, report: &mut CheckReport, walked: Walke
 
 /// Tables that follow one another, and the entry that the walk stands on.
 pub(super) struct Walk {
+    values: Rc<ValuesExaminer>,
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
     store: u64,
@@ -104,6 +113,8 @@ struct OpenTable {
     stamp: Stamp,
     /// Whether the walk stands on an entry.
     stands: bool,
+    /// Whether it is another version of the key before.
+    again: bool,
     /// Whether the block before said that its last key goes on.
     continues: bool,
     /// The separator of the block before.
@@ -122,6 +133,7 @@ struct Counted {
     seqnos: Option<(SeqNo, SeqNo)>,
     first_key: Option<Vec<u8>>,
     checksum: u64,
+    values: UseCount,
     /// Whether something was said of the order, or of the filter, already: once is enough.
     told_order: bool,
     told_filter: bool,
@@ -129,13 +141,15 @@ struct Counted {
 
 impl Walk {
     pub(super) fn new(
-        vfs: Arc<dyn Vfs>,
+        vfs: &Arc<dyn Vfs>,
         dir: &Path,
         store: u64,
         level: usize,
         tables: Vec<TableInfo>,
+        values: &Rc<ValuesExaminer>,
     ) -> Walk {
-        Walk { vfs, dir: dir.into(), store, level, tables: tables.into_iter(), open: None }
+        let (vfs, values, tables) = (Arc::clone(vfs), Rc::clone(values), tables.into_iter());
+        Walk { values, vfs, dir: dir.into(), store, level, tables, open: None }
     }
 
     /// Goes to the next entry, through blocks and tables.
@@ -143,6 +157,7 @@ impl Walk {
         loop {
             if let Some(open) = &mut self.open {
                 if open.advance(report, walked) {
+                    open.follow(&self.values, report, walked);
                     return;
                 }
                 open.end(report);
@@ -200,6 +215,7 @@ impl OpenTable {
             key: Vec::new(),
             stamp: Stamp(0),
             stands: false,
+            again: false,
             continues: false,
             before: None,
             separator: Box::default(),
@@ -215,6 +231,24 @@ impl OpenTable {
         if !self.counted.told_order {
             self.counted.told_order = true;
             report.damage(&self.path, &self.corrupt(what), SALVAGE);
+        }
+    }
+
+    /// Reads the value that the entry points to, when it does.
+    fn follow(&mut self, values: &ValuesExaminer, report: &mut CheckReport, walked: Walked<'_>) {
+        if self.stamp.kind() != Some(Kind::Pointer) {
+            return;
+        }
+        let Some(block) = &self.block else { return };
+        match values.verify(block.value(self.at - 1)) {
+            Ok(pointer) => {
+                walked(pointer.record_bytes);
+                self.counted.values.add(&pointer, self.again);
+            }
+            Err(error) => {
+                self.counted.torn = true;
+                report.damage(&self.path, &error, SALVAGE);
+            }
         }
     }
 
@@ -274,6 +308,7 @@ impl OpenTable {
         if order == Ordering::Greater || order == Ordering::Equal && self.stamp <= stamp {
             self.order(report, "the entries of a table are out of order");
         }
+        self.again = order == Ordering::Equal;
         if first_of_block {
             let goes_on = std::mem::replace(&mut self.continues, continues);
             let below = self.before.as_deref().is_some_and(|before| match before.cmp(&key) {
@@ -345,6 +380,9 @@ impl OpenTable {
         if list.count() != info.range_deletes {
             wrong.push("the manifest says that there are other deleted ranges".into());
         }
+        if counted.values.uses() != info.values {
+            wrong.push("the manifest says that other values are pointed to".into());
+        }
         if spanned != *info {
             wrong.push("the manifest says that other keys are the first and the last one".into());
         }
@@ -379,8 +417,9 @@ mod tests {
     }
 
     fn walked(vfs: &Arc<dyn Vfs>, levels: &[(usize, &TableInfo)]) -> CheckReport {
+        let values = Rc::new(ValuesExaminer::new(vfs, Path::new("/"), 1, []));
         let walk_of = |(level, table): &(usize, &TableInfo)| {
-            Walk::new(Arc::clone(vfs), Path::new("/"), 1, *level, vec![(*table).clone()])
+            Walk::new(vfs, Path::new("/"), 1, *level, vec![(*table).clone()], &values)
         };
         let mut report = CheckReport::default();
         walk(levels.iter().map(walk_of).collect(), &mut report, &mut |_| {});

@@ -62,6 +62,10 @@ impl Maker {
         Maker { vfs: Arc::clone(vfs), dir, store, next_table, dry_run, tables: 0, entries: 0 }
     }
 
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// Begins a run; one that may not split is a single table however long.
     pub(super) fn begin(origin: TableOrigin, ranges: RangeDeletes, may_split: bool) -> Run {
         Run {

@@ -9,8 +9,9 @@ use olivine_vfs::Vfs;
 
 use crate::{
     error::{Error, Result},
-    key::Stamp,
+    key::{Kind, Stamp},
     table::{Entries, Examiner, Layout, Piece, TableInfo},
+    values::ValuesExaminer,
 };
 
 /// Keys that an unreadable part of a table may hold; `None` is no bound.
@@ -99,6 +100,19 @@ impl Readable {
                 offset = at + u64::from(stored);
             }
         }
+    }
+
+    /// Goes to the next entry whose value can be read too; false when there is none.
+    pub(super) fn advance_with(&mut self, values: &ValuesExaminer) -> bool {
+        while self.advance() {
+            if self.stamp.kind() != Some(Kind::Pointer) {
+                return true;
+            }
+            let Err(error) = values.verify(self.value()) else { return true };
+            let (from, to) = (Some(self.key.clone()), Some(self.key.clone()));
+            self.gaps.push(Gap { from, to, why: error.to_string() });
+        }
+        false
     }
 
     /// Goes to the next entry that is readable; false when there is none.

@@ -20,6 +20,7 @@ use crate::{
     ranges::RangeDeletes,
     store::table_name,
     table::{Layout, OPTION, TableOrigin},
+    values::{self, ValuesInfo, values_name},
     version::LEVELS,
 };
 
@@ -62,6 +63,16 @@ impl Repair {
             catalog.keyspaces.insert(keyspace, record);
         }
         Ok(catalog)
+    }
+
+    /// Every value file whose footer is sound.
+    fn value_files(&self) -> BTreeMap<u64, ValuesInfo> {
+        let describe = |number: &u64| {
+            let path = self.dir.join(values_name(*number));
+            let info = values::describe(self.vfs.as_ref(), &path, self.sources.store, *number);
+            Some((*number, info.ok()?))
+        };
+        self.sources.values.iter().filter_map(describe).collect()
     }
 
     /// Opens every table there is, by the keyspace it belongs to.
@@ -126,7 +137,11 @@ impl Repair {
         let several = 1 < found.tables.len();
         let lists = found.tables.iter().map(|table| &table.layout.range_deletes);
         let mut run = Maker::begin(origin, RangeDeletes::united(lists), true);
-        let mut standing: Vec<bool> = found.tables.iter_mut().map(Readable::advance).collect();
+        // Any value file may be any keyspace's; what none points to is moved aside in the end.
+        record.values = self.value_files();
+        let values = self.examiner_of(record);
+        let mut standing: Vec<bool> =
+            found.tables.iter_mut().map(|table| table.advance_with(&values)).collect();
         let mut last: Option<(Vec<u8>, Stamp)> = None;
         loop {
             let place = |at: usize| {
@@ -145,7 +160,7 @@ impl Repair {
                 self.maker.add(&mut run, &table.key, table.stamp, table.value())?;
                 last = Some((table.key.clone(), table.stamp));
             }
-            standing[at] = table.advance();
+            standing[at] = table.advance_with(&values);
         }
         for table in self.maker.end(run)? {
             record.tables.insert(table.id, (level, table));

@@ -20,6 +20,9 @@ use crate::{
 
 const GATHERED_BYTES_MAX: usize = 32 << 20;
 
+/// Reads the value that an operation's bytes point to, in the files of a keyspace.
+pub(super) type Verify<'a> = &'a dyn Fn(&KeyspaceRecord, &[u8]) -> Result<()>;
+
 /// Writes of one keyspace that wait for their table.
 #[derive(Default)]
 struct Waiting {
@@ -38,6 +41,8 @@ pub(super) struct Replayed {
     pub(super) unnamed: BTreeSet<u32>,
     /// Keyspaces that were dropped.
     pub(super) dropped: BTreeSet<u32>,
+    /// Keys whose values stand apart and cannot be read: keyspace, key and why.
+    pub(super) unread: Vec<(String, Vec<u8>, String)>,
     /// Records of which some operations made no sense.
     pub(super) senseless: u64,
 }
@@ -50,6 +55,7 @@ impl Replayed {
         maker: &mut Maker,
         first: SeqNo,
         payload: &[u8],
+        verify: Verify<'_>,
     ) -> Result<()> {
         for (nth, operation) in Operations::new(payload).enumerate() {
             let Ok(operation) = operation else {
@@ -71,6 +77,13 @@ impl Replayed {
             }
             let record = &catalog.keyspaces[&keyspace];
             if seqno <= record.flushed {
+                continue;
+            }
+            if operation.kind == Kind::Pointer
+                && let Err(error) = verify(record, operation.value)
+            {
+                let name = record.name.clone();
+                self.unread.push((name, operation.key.to_vec(), error.to_string()));
                 continue;
             }
             let waiting = self.waiting.entry(keyspace).or_default();

@@ -1,6 +1,7 @@
 //! What is known of a damaged store, from whatever tells of it.
 //!
-//! 1. A manifest that reads whole, and that the log does not contradict, is believed in everything.
+//! 1. A manifest that reads whole, and that neither log nor tables contradict, is believed in
+//!    everything.
 //! 2. Of any other, the frames that verify are believed in what they say of keyspaces; which tables
 //!    count is then told by the tables.
 
@@ -21,7 +22,7 @@ use crate::{
         salvage::Found,
     },
     store::table_name,
-    table::identity,
+    table::{Examiner, identity},
 };
 
 /// What is known of a damaged store.
@@ -30,6 +31,7 @@ pub(super) struct Sources {
     /// Everything in the directory.
     pub(super) names: Vec<String>,
     pub(super) tables: Vec<u64>,
+    pub(super) values: Vec<u64>,
     pub(super) segments: Vec<u64>,
     pub(super) manifests: Vec<u64>,
     pub(super) current_is_damaged: bool,
@@ -62,6 +64,7 @@ impl Sources {
             store: 0,
             names: sizes.keys().cloned().collect(),
             tables: numbers(sizes, "table-"),
+            values: numbers(sizes, "values-"),
             segments: numbers(sizes, "log-"),
             manifests: numbers(sizes, "manifest-"),
             current_is_damaged: current.is_none() && sizes.contains_key(manifest::CURRENT),
@@ -92,6 +95,7 @@ impl Sources {
             let current = Current { store: sources.store, manifest: number };
             if let Ok(read) = manifest::read(vfs.as_ref(), dir, current)
                 && sources.edit <= read.catalog.edit
+                && !sources.is_stale(vfs.as_ref(), dir, &read.catalog)
             {
                 sources.edit = read.catalog.edit;
                 sources.next_table = read.catalog.next_table;
@@ -104,9 +108,29 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Whether `catalog` lacks its last edits: it needs a segment of the log that is not there, and a
+    /// table that it does not name says that later writes were in tables.
+    fn is_stale(&self, vfs: &dyn Vfs, dir: &Path, catalog: &Catalog) -> bool {
+        if catalog.log_start == 0 || self.segments.contains(&catalog.log_start) {
+            return false;
+        }
+        let named: BTreeSet<u64> = catalog.tables().map(|(.., table)| table.id).collect();
+        self.tables.iter().filter(|table| !named.contains(table)).any(|table| {
+            let path = dir.join(table_name(*table));
+            let Ok(mut examiner) = Examiner::open(vfs, &path, self.store, *table) else {
+                return false;
+            };
+            let layout = examiner.layout(&mut |_| {});
+            let keyspace = layout.number::<4>("keyspace").map(|id| id as u32);
+            let record = keyspace.and_then(|keyspace| catalog.keyspaces.get(&keyspace));
+            let flushed = layout.number::<8>("flushed").unwrap_or(0);
+            record.map_or(flushed != 0, |record| record.flushed < flushed)
+        })
+    }
+
     /// A number above those of all tables.
     pub(super) fn next_table(&self) -> u64 {
-        self.tables.iter().max().map_or(1, |table| table + 1).max(self.next_table)
+        self.tables.iter().chain(&self.values).max().map_or(1, |file| file + 1).max(self.next_table)
     }
 
     /// The number of the store that most files say they belong to.
@@ -195,7 +219,11 @@ impl Sources {
             Change::NextKeyspace { keyspace } => {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
             }
+            Change::AddValues { values, .. } => {
+                self.next_table = self.next_table.max(values.file.saturating_add(1));
+            }
             Change::RemoveTable { .. }
+            | Change::RemoveValues { .. }
             | Change::LogStart { .. }
             | Change::LogDurable { .. }
             | Change::NextSeqno { .. } => {}

@@ -10,4 +10,5 @@ mod repair;
 mod scene;
 mod tickets;
 mod transactions;
+mod values;
 mod waiting;
