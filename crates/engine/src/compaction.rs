@@ -119,7 +119,8 @@ impl Store {
     fn origin_below(&self, tree: &Tree, job: &Job) -> TableOrigin {
         let keyspaces = &self.lock_manifest().catalog.keyspaces;
         let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
-        tree.origin(job.level + 1, flushed)
+        let inputs = job.inputs().map(|(_, file)| file.info.id).collect();
+        TableOrigin { inputs, ..tree.origin(job.level + 1, flushed) }
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and

@@ -88,6 +88,7 @@ mod db;
 mod environment;
 mod inspect;
 mod recovery;
+mod repair;
 mod stats;
 mod store;
 
@@ -108,6 +109,7 @@ pub use options::{Compression, Durability, KeyspaceOptions, Options};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
+pub use repair::{Loss, RepairReport, repair};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use transaction::{Expected, Transaction, TransactionIter};

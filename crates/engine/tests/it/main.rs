@@ -7,6 +7,7 @@ mod data;
 mod golden;
 mod health;
 mod opening;
+mod repair;
 mod scene;
 mod tickets;
 mod transactions;
