@@ -111,7 +111,11 @@ fn run(duty: Duty, inner: &Inner, signal: &Signal, ending: &AtomicBool) {
     }
     while !ending.load(Relaxed) {
         if !inner.work(duty) {
-            signal.wait(if duty == Duty::Sync { inner.sync_due_in() } else { None });
+            signal.wait(match duty {
+                Duty::Sync => inner.sync_due_in(),
+                Duty::Compact => inner.idle_due_in(),
+                Duty::Flush | Duty::Prepare => None,
+            });
         }
     }
 }

@@ -1,76 +1,91 @@
 //! Tables are merged so that a read has few places to look and what is hidden goes away.
 //!
-//! `pick` chooses, from a version alone, what to merge; `run` does it. Level 0 is merged when it holds
-//! too many tables, another level when it holds too many bytes; each level holds ten times what the
-//! one above does.
+//! `pick` chooses, from a version alone, what to merge; `run_job` does it, and names what it has
+//! written table by table, giving up what it has read so far of its inputs each time. So a merge of any
+//! size needs room for one more table, on disk and in the cache, and can be left off after each.
 //!
 //! 1. A version of a key that some reader may ask for is never dropped (`keep.rs`).
 //! 2. All versions of one key within a level stand in one table.
 //! 3. Outputs and directory are durable before the manifest names them, and that before the inputs go.
 //! 4. A table that cannot be read stops compaction and nothing else: no key is dropped for it.
 //! 5. The number of entries read is the number written plus the number dropped for a reason.
+//! 6. A job that was left off between two outputs has lost nothing; what is left of it is found again
+//!    from the version.
 
+mod install;
+mod job;
 mod keep;
 mod pick;
+mod writing;
 
 pub(crate) use keep::VersionKeeper;
-pub(crate) use pick::{Job, pick};
+pub(crate) use pick::Urge;
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
+use self::{
+    job::{How, Inputs, Job},
+    pick::{Situation, level0_is_due, pick},
+    writing::{Surroundings, Writing},
+};
 use crate::{
-    background::Duty,
     error::{Error, Result},
-    iter::{Direction, LevelCursor, Merge, Source},
     key::{Kind, Stamp},
-    keyspace::{State, Tree},
-    manifest::Change,
+    keyspace::Tree,
     outputs::{Outputs, Warmth},
     store::Store,
-    table::{ReadHow, TableCursor, TableWriter},
-    version::{Level, LiveTable, Version},
 };
+
+/// Entries read between two looks at whether the store is being closed.
+const ENTRIES_BETWEEN_LOOKS: u64 = 4096;
 
 impl Store {
     /// Does the most urgent compaction of all keyspaces; false when none is due.
-    pub(crate) fn compact_one(&self) -> Result<bool> {
+    pub(crate) fn compact_one(&self, urge: Urge) -> Result<bool> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
-        if self.halted().is_some() {
+        if self.halted().is_some() || self.is_closing() {
             return Ok(false);
         }
+        let oldest = self.oldest_boundary();
+        let situation = Situation { options: &self.options, urge, oldest };
         let urgent = |tree: &Arc<Tree>| {
-            let state = tree.state();
-            let compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
-            let (score, job) = pick(&state.version, &self.options, &compacted_to)?;
-            Some((score, Arc::clone(tree), Arc::clone(&state.version), job))
+            let version = Arc::clone(&tree.state().version);
+            let (score, job) = pick(&version, situation)?;
+            let around = Surroundings::of(&version, &job);
+            Some((score, Arc::clone(tree), job, around))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, tree, version, job)) = due else { return Ok(false) };
-        self.run_job(&tree, &version, &job)?;
+        let Some((_, tree, job, around)) = due else { return Ok(false) };
+        self.run_job(&tree, job, around)?;
         self.measure_pile();
         Ok(true)
     }
 
-    fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::WhereRoom);
-        if job.is_move() {
-            self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
-        } else {
-            match self.merge(version, job, &mut outputs) {
+    /// Whether there is a compaction that pays while nobody writes.
+    pub(crate) fn could_converge(&self) -> bool {
+        let oldest = self.oldest_boundary();
+        let situation = Situation { options: &self.options, urge: Urge::Idle, oldest };
+        self.trees().iter().any(|tree| pick(&tree.state().version, situation).is_some())
+    }
+
+    /// The oldest write that some reader, one of today or of later, may ask for.
+    fn oldest_boundary(&self) -> u64 {
+        self.snapshots.boundaries(|| self.visible()).first().copied().unwrap_or(0)
+    }
+
+    fn run_job(&self, tree: &Tree, job: Job, around: Surroundings) -> Result<()> {
+        match job.how {
+            How::Move => self.move_tables(tree, &job)?,
+            How::Drop => self.drop_tables(tree, &job)?,
+            How::Merge => match self.merge(tree, job, around) {
                 Ok(()) => {}
                 Err(Stop::Unread(error)) => {
                     self.halt(error);
                     return Ok(());
                 }
                 Err(Stop::Unwritten(error)) => return Err(error),
-            }
-            outputs.sync_names()?;
-        }
-        self.install(tree, job, outputs)?;
-        if let Some(last) = job.upper.last() {
-            let mut compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
-            compacted_to[job.level].clone_from(&last.info.last_key);
+            },
         }
         self.counters.compactions.fetch_add(1, Relaxed);
         Ok(())
@@ -86,75 +101,41 @@ impl Store {
         self.compaction_halted.get_or_init(|| error);
     }
 
-    /// Names the outputs instead of the inputs, first durably, then for readers.
-    fn install(&self, tree: &Tree, job: &Job, outputs: Outputs<'_>) -> Result<()> {
-        let moved = job.is_move();
-        let tables = if moved { job.upper.clone() } else { outputs.live() };
-        let mut manifest = self.lock_manifest();
-        if tree.is_dropped() {
-            return Ok(());
-        }
-        let keyspace = tree.id;
-        let below = job.level + 1;
-        let inputs = job.inputs().map(|(level, file)| Change::RemoveTable {
-            keyspace,
-            level: level as u8,
-            table: file.info.id,
-        });
-        let added = tables.iter().map(|table| Change::AddTable {
-            keyspace,
-            level: below as u8,
-            table: table.info.clone(),
-        });
-        outputs.keep();
-        manifest.commit(inputs.chain(added).collect())?;
-        let edit = manifest.last_edit();
-        let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
-        let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();
-        tree.change_state(|state| {
-            let version = Arc::new(state.version.edited(&removed, &added));
-            State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), version }
-        });
-        drop(manifest);
-        if !moved {
-            for (_, file) in &removed {
-                file.mark_obsolete();
-            }
-        }
-        drop(removed);
-        self.note_edit(edit);
-        self.environment.signal(Duty::Prepare);
-        Ok(())
-    }
-
-    /// Merges the inputs of `job` into new tables of the level below.
-    fn merge(
-        &self,
-        version: &Arc<Version>,
-        job: &Job,
-        outputs: &mut Outputs<'_>,
-    ) -> Result<(), Stop> {
-        let mut merge = Merge::new(sources_of(job));
-        merge.seek_all(Direction::Forward, Source::seek_first).map_err(Stop::Unread)?;
-        let mut writing = Writing::new(self, version, job, outputs);
+    /// Merges the inputs of `job` into new tables of its target level, as far as it is not left off.
+    fn merge(&self, tree: &Tree, job: Job, around: Surroundings) -> Result<(), Stop> {
+        let (target, is_deep) = (job.target, job.is_deep);
+        let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
+        // From here on only what was not read yet keeps its table.
+        drop(job);
+        let mut outputs = Outputs::new(self, Warmth::WhereRoom);
+        let mut writing = Writing::new(around, &mut outputs, self.options.table_bytes_max);
         let mut keeper = VersionKeeper::new(self.snapshots.boundaries(|| self.visible()));
         let (mut read, mut written, mut dropped) = (0u64, 0u64, 0u64);
         while merge.valid() {
+            if keeper.is_new(merge.key()) && writing.ends_before(merge.key()) {
+                writing.end().map_err(Stop::Unwritten)?;
+                let next = merge.key().to_vec();
+                let there = self.install(tree, target, &mut merge, writing.outputs, Some(&next))?;
+                if !there || self.leaves_off(is_deep) {
+                    assert!(read == written + dropped, "every entry read is written or dropped");
+                    return Ok(());
+                }
+            }
             read += 1;
+            if read.is_multiple_of(ENTRIES_BETWEEN_LOOKS) && self.is_closing() {
+                return Ok(());
+            }
             let stamp = merge.stamp();
             let Some(kind) = stamp.kind() else {
-                let what = format!("entry of unknown kind {:#x}", stamp.0);
-                return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
+                return Err(Stop::Unread(merge.unknown_kind()));
             };
             let kept = keeper.keeps(merge.key(), stamp);
             let is_final = keeper.is_final(stamp);
             let is_void = kind == Kind::Delete && is_final && writing.nothing_below(merge.key());
             if kept && !is_void {
-                let bottom = writing.is_bottom && is_final;
+                let bottom = writing.is_bottom() && is_final;
                 let stamp = if bottom { Stamp::new(0, kind) } else { stamp };
-                writing
-                    .add(merge.key(), keeper.is_first(), stamp, merge.value())
-                    .map_err(Stop::Unwritten)?;
+                writing.add(merge.key(), stamp, merge.value()).map_err(Stop::Unwritten)?;
                 written += 1;
             } else {
                 dropped += 1;
@@ -163,15 +144,18 @@ impl Store {
         }
         writing.end().map_err(Stop::Unwritten)?;
         assert!(read == written + dropped, "every entry read is written or dropped");
-        let expected: u64 = job.inputs().map(|(_, file)| file.info.entries).sum();
-        if read != expected {
-            let what = format!("the merged tables hold {expected} entries, and {read} were read");
-            return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
-        }
-        let input_bytes: u64 = job.inputs().map(|(_, file)| file.info.bytes).sum();
-        self.counters.compacted_bytes_read.fetch_add(input_bytes, Relaxed);
-        self.counters.compacted_bytes_written.fetch_add(outputs.bytes(), Relaxed);
+        self.install(tree, target, &mut merge, &mut outputs, None)?;
         Ok(())
+    }
+
+    /// Whether a job should not go on behind the output that was just named: something more urgent
+    /// waits. Whoever takes the steps of a stepped environment sees what is between two outputs.
+    fn leaves_off(&self, is_deep: bool) -> bool {
+        let urgent = |tree: &Arc<Tree>| level0_is_due(&tree.state().version, &self.options);
+        self.is_closing()
+            || self.latch.is_shut()
+            || self.environment.is_stepped()
+            || is_deep && self.trees().iter().any(urgent)
     }
 }
 
@@ -181,92 +165,4 @@ enum Stop {
     Unread(Error),
     /// An output could not be written.
     Unwritten(Error),
-}
-
-/// The runs that a job merges.
-fn sources_of(job: &Job) -> Vec<Source> {
-    let table = |file: &Arc<LiveTable>| {
-        Source::Table(TableCursor::new(Arc::clone(&file.table), ReadHow::SCAN))
-    };
-    let mut sources: Vec<Source> = if job.level == 0 {
-        job.upper.iter().map(table).collect()
-    } else {
-        vec![run_of(&job.upper)]
-    };
-    if !job.lower.is_empty() {
-        sources.push(run_of(&job.lower));
-    }
-    sources
-}
-
-/// Tables that follow one another, as one source.
-fn run_of(tables: &[Arc<LiveTable>]) -> Source {
-    let level = Arc::new(Level::ordered(tables.to_vec()));
-    Source::Level(LevelCursor::new(level, ReadHow::SCAN))
-}
-
-/// Where a merge writes to.
-struct Writing<'a, 'b> {
-    store: &'a Store,
-    version: &'a Version,
-    job: &'a Job,
-    outputs: &'a mut Outputs<'b>,
-    writer: Option<TableWriter>,
-    /// Nothing stands below the level written, anywhere.
-    is_bottom: bool,
-    /// The table of the level below next that the merge has not passed.
-    below_next: usize,
-}
-
-impl<'a, 'b> Writing<'a, 'b> {
-    fn new(
-        store: &'a Store,
-        version: &'a Version,
-        job: &'a Job,
-        outputs: &'a mut Outputs<'b>,
-    ) -> Writing<'a, 'b> {
-        let is_bottom = version.deepest() <= job.level + 1;
-        Writing { store, version, job, outputs, writer: None, is_bottom, below_next: 0 }
-    }
-
-    /// Whether no level below the one written can hold `key`.
-    fn nothing_below(&self, key: &[u8]) -> bool {
-        let below = &self.version.levels[self.job.level + 2..];
-        self.is_bottom || below.iter().all(|level| level.find(key).is_none())
-    }
-
-    /// Adds an entry; a new table may begin only with the first version of a key.
-    fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
-        if is_first && self.cuts_before(key) {
-            self.end()?;
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(self.outputs.begin()?),
-        };
-        writer.add(key, stamp, value)
-    }
-
-    /// Whether a new table should begin with `key`: this one is full, or it is well filled and the
-    /// level below has a boundary here, so that later merges touch fewer tables.
-    fn cuts_before(&mut self, key: &[u8]) -> bool {
-        let below = self.version.levels.get(self.job.level + 2).map_or(&[][..], |l| l.tables());
-        let mut passes = false;
-        while below.get(self.below_next).is_some_and(|file| file.info.last_key.as_slice() < key) {
-            self.below_next += 1;
-            passes = true;
-        }
-        let Some(writer) = &self.writer else { return false };
-        let bytes = writer.estimated_bytes();
-        let full = self.store.options.table_bytes_max;
-        full <= bytes || (passes && full / 2 <= bytes)
-    }
-
-    /// Ends the table being written.
-    fn end(&mut self) -> Result<()> {
-        match self.writer.take() {
-            Some(writer) => self.outputs.end(writer),
-            None => Ok(()),
-        }
-    }
 }

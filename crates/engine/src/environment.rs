@@ -211,6 +211,12 @@ impl Inner {
         stores.iter().filter_map(Weak::upgrade).any(|store| store.work(duty))
     }
 
+    /// How long until some store's compaction should look again; `None` when all have converged.
+    pub(crate) fn idle_due_in(&self) -> Option<Duration> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        stores.iter().filter_map(Weak::upgrade).filter_map(|store| store.idle_due_in()).min()
+    }
+
     /// How long until some store's interval sync is due; `None` when none waits for one.
     pub(crate) fn sync_due_in(&self) -> Option<Duration> {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -9,7 +9,7 @@ mod merge;
 mod source;
 
 pub(crate) use merge::{Direction, Merge};
-pub(crate) use source::{LevelCursor, Source};
+pub(crate) use source::{FileCursor, LevelCursor, RunCursor, Source};
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ use crate::{
     key::{Kind, SeqNo, Stamp, prefix_word},
     keyspace::{State, Tree},
     store::OpenStore,
-    table::{ReadHow, TableCursor},
+    table::ReadHow,
 };
 
 /// The keys that a walk may show.
@@ -96,7 +96,7 @@ impl View {
             memtables.map(|memtable| Source::Memtable(memtable.table.cursor())).collect();
         let version = &self.state.version;
         for file in version.levels[0].tables() {
-            sources.push(Source::Table(TableCursor::new(Arc::clone(&file.table), ReadHow::DISK)));
+            sources.push(Source::Table(FileCursor::new(Arc::clone(file), ReadHow::DISK)));
         }
         for level in version.levels[1..].iter().filter(|level| !level.tables().is_empty()) {
             sources.push(Source::Level(LevelCursor::new(Arc::clone(level), ReadHow::DISK)));

@@ -116,8 +116,6 @@ pub(crate) struct Tree {
     state: ArcSwap<State>,
     state_change: Mutex<()>,
     dropped: AtomicBool,
-    /// Where the last compaction out of each level ended.
-    pub(crate) compacted_to: Mutex<[Vec<u8>; crate::version::LEVELS]>,
 }
 
 impl Tree {
@@ -128,7 +126,6 @@ impl Tree {
             state: ArcSwap::from_pointee(state),
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
-            compacted_to: Mutex::default(),
         }
     }
 

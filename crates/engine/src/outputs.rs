@@ -2,7 +2,8 @@
 //!
 //! 1. Files that were never to be named are removed when `Outputs` is dropped, also after an error:
 //!    a full disk gets its room back.
-//! 2. Once an edit that names them is on its way, nobody removes them but opening, which knows.
+//! 2. They may be handed over in several portions, each when none is being written.
+//! 3. Once an edit that names them is on its way, nobody removes them but opening, which knows.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -115,7 +116,13 @@ impl<'a> Outputs<'a> {
 
     /// Leaves the files to whoever names them.
     pub(crate) fn keep(mut self) {
+        self.hand_over();
+    }
+
+    /// Leaves the files that are ended to whoever names them; more may follow.
+    pub(crate) fn hand_over(&mut self) {
         self.paths.clear();
+        self.tables.clear();
     }
 }
 

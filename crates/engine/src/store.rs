@@ -21,7 +21,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
-            AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -34,6 +34,7 @@ use crate::{
     background::Duty,
     cache::BlockCache,
     commit::{Committing, Group, Listener},
+    compaction::Urge,
     environment::Environment,
     error::{Error, Result},
     key::SeqNo,
@@ -71,6 +72,10 @@ pub(crate) struct Store {
     pub(crate) snapshots: Snapshots,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
+    /// Long work in the background ends where it can.
+    closing: AtomicBool,
+    /// When writes were last seen to go on.
+    restless: Mutex<Restless>,
     pub(crate) preparing: Mutex<()>,
     /// Why there is no more compaction.
     pub(crate) compaction_halted: OnceLock<Error>,
@@ -79,6 +84,16 @@ pub(crate) struct Store {
     pub(crate) counters: Counters,
     pub(crate) report: RecoveryReport,
 }
+
+/// The last write that was seen, and since when it is the last.
+#[derive(Debug, Default)]
+struct Restless {
+    visible: SeqNo,
+    since: Duration,
+}
+
+/// Without a write for so long, nobody is thought to write.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// What opening found; the rest of a store is made from it.
 pub(crate) struct Parts {
@@ -119,6 +134,8 @@ impl Store {
             snapshots: Snapshots::default(),
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
+            closing: AtomicBool::new(false),
+            restless: Mutex::default(),
             preparing: Mutex::new(()),
             compaction_halted: OnceLock::new(),
             trash: parts.trash,
@@ -201,7 +218,7 @@ impl Store {
         }
         let outcome = match duty {
             Duty::Flush => self.flush_one(),
-            Duty::Compact => self.compact_one(),
+            Duty::Compact => self.compact_some(),
             Duty::Prepare => self.prepare_one(),
             Duty::Sync => self.sync_one(),
         };
@@ -209,6 +226,38 @@ impl Store {
             self.fail(error);
             false
         })
+    }
+
+    /// A compaction that is due, or one that pays while nobody writes.
+    fn compact_some(&self) -> Result<bool> {
+        let due = self.compact_one(Urge::Due)?;
+        Ok(due || (self.is_idle() && self.compact_one(Urge::Idle)?))
+    }
+
+    /// Whether no write became visible for a while.
+    fn is_idle(&self) -> bool {
+        let mut restless = self.restless.lock().unwrap_or_else(PoisonError::into_inner);
+        let (visible, now) = (self.visible(), self.environment.now());
+        if restless.visible != visible {
+            *restless = Restless { visible, since: now };
+        }
+        IDLE_AFTER <= now.saturating_sub(restless.since)
+    }
+
+    /// How long until it is worth looking for compactions again that pay while nobody writes; `None`
+    /// when there are none.
+    pub(crate) fn idle_due_in(&self) -> Option<Duration> {
+        let useful = !self.latch.is_shut() && self.halted().is_none() && self.could_converge();
+        useful.then_some(IDLE_AFTER)
+    }
+
+    /// Long work in the background ends where it can, and no more begins.
+    pub(crate) fn begin_closing(&self) {
+        self.closing.store(true, Release);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Acquire)
     }
 
     /// Makes a log segment ahead of need, or removes what nobody needs.

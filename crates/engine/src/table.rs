@@ -30,4 +30,4 @@ pub(crate) use cursor::TableCursor;
 pub(crate) use filter::key_hash;
 pub(crate) use format::Codec;
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{TableInfo, TableOptions, TableWriter};
+pub(crate) use writer::{Part, TableInfo, TableOptions, TableWriter};

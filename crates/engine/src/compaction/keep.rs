@@ -15,13 +15,12 @@ pub(crate) struct VersionKeeper {
     key: Option<Vec<u8>>,
     /// The stretch of the last version kept of `key`.
     stretch: usize,
-    is_first: bool,
 }
 
 impl VersionKeeper {
     pub(crate) fn new(boundaries: Vec<SeqNo>) -> VersionKeeper {
         assert!(!boundaries.is_empty(), "the watermark is a boundary");
-        VersionKeeper { boundaries, key: None, stretch: 0, is_first: false }
+        VersionKeeper { boundaries, key: None, stretch: 0 }
     }
 
     /// Whether this version is needed. Versions of a key come newest first.
@@ -33,7 +32,6 @@ impl VersionKeeper {
                 let kept = stretch < self.stretch || stretch == newest_stretch;
                 if kept {
                     self.stretch = stretch;
-                    self.is_first = false;
                 }
                 kept
             }
@@ -42,15 +40,14 @@ impl VersionKeeper {
                 known.clear();
                 known.extend_from_slice(key);
                 self.stretch = stretch;
-                self.is_first = true;
                 true
             }
         }
     }
 
-    /// Whether the version just kept is the first of its key.
-    pub(crate) fn is_first(&self) -> bool {
-        self.is_first
+    /// Whether `key` is another than that of the last version told of.
+    pub(crate) fn is_new(&self, key: &[u8]) -> bool {
+        self.key.as_deref() != Some(key)
     }
 
     /// Whether no reader can ask for a version older than this one, which was kept.

@@ -59,6 +59,15 @@ impl Merge {
         self.sources[self.winner].key()
     }
 
+    /// Which source the merge stands in, and which of its tables if it is a run.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        let table = match &self.sources[self.winner] {
+            Source::Run(run) => run.at(),
+            _ => 0,
+        };
+        (self.winner, table)
+    }
+
     pub(crate) fn word(&self) -> u64 {
         self.words[self.winner]
     }

@@ -5,7 +5,11 @@
 //! 1. `decode(encode(edit)) == edit`.
 //! 2. Bytes that are no edit give `None`; nothing is guessed.
 
-use crate::{key::SeqNo, log::Position, table::TableInfo};
+use crate::{
+    key::SeqNo,
+    log::Position,
+    table::{Part, TableInfo},
+};
 
 /// One thing that an edit changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(crate) enum Change {
     AddTable { keyspace: u32, level: u8, table: TableInfo },
     /// A table leaves a level.
     RemoveTable { keyspace: u32, level: u8, table: u64 },
+    /// Of a table on a level, only this part is visible from now on.
+    CutTable { keyspace: u32, level: u8, table: u64, part: Part },
     /// Every write to the keyspace up to this number is in tables.
     Flushed { keyspace: u32, seqno: SeqNo },
     /// Segments below this number are not needed.
@@ -50,6 +56,22 @@ const LOG_DURABLE: u8 = 7;
 const NEXT_TABLE: u8 = 8;
 const NEXT_KEYSPACE: u8 = 9;
 const NEXT_SEQNO: u8 = 10;
+const CUT_TABLE: u8 = 16;
+
+impl Change {
+    /// What makes `table` join a level, cut as it is.
+    pub(crate) fn join(keyspace: u32, level: u8, table: &TableInfo) -> Vec<Change> {
+        let mut changes = vec![Change::AddTable { keyspace, level, table: table.uncut() }];
+        changes.extend(Change::cut(keyspace, level, table));
+        changes
+    }
+
+    /// What cuts a table as `table` is cut, if it is.
+    pub(crate) fn cut(keyspace: u32, level: u8, table: &TableInfo) -> Option<Change> {
+        let part = table.part()?;
+        Some(Change::CutTable { keyspace, level, table: table.id, part })
+    }
+}
 
 impl Edit {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -105,6 +127,12 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::RemoveTable { keyspace, level, table } => {
             numbers(REMOVE_TABLE, &[u64::from(*keyspace), u64::from(*level), *table]);
         }
+        Change::CutTable { keyspace, level, table, part } => {
+            let (keyspace, level) = (u64::from(*keyspace), u64::from(*level));
+            numbers(CUT_TABLE, &[keyspace, level, *table, part.entries, part.tombstones]);
+            put_bytes(bytes, &part.first_key);
+            put_bytes(bytes, &part.last_key);
+        }
         Change::Flushed { keyspace, seqno } => numbers(FLUSHED, &[u64::from(*keyspace), *seqno]),
         Change::LogStart { segment } => numbers(LOG_START, &[*segment]),
         Change::LogDurable { position } => {
@@ -138,12 +166,24 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
                 checksum: rest.number()?,
                 first_key: rest.bytes()?,
                 last_key: rest.bytes()?,
+                whole: None,
             },
         },
         REMOVE_TABLE => Change::RemoveTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
             table: rest.number()?,
+        },
+        CUT_TABLE => Change::CutTable {
+            keyspace: rest.small()?,
+            level: u8::try_from(rest.number()?).ok()?,
+            table: rest.number()?,
+            part: Part {
+                entries: rest.number()?,
+                tombstones: rest.number()?,
+                first_key: rest.bytes()?,
+                last_key: rest.bytes()?,
+            },
         },
         FLUSHED => Change::Flushed { keyspace: rest.small()?, seqno: rest.number()? },
         LOG_START => Change::LogStart { segment: rest.number()? },
@@ -218,6 +258,7 @@ mod tests {
             checksum: 1 << 63,
             first_key: vec![],
             last_key: vec![0xff; 200],
+            whole: None,
         }
     }
 
@@ -227,6 +268,17 @@ mod tests {
             Change::DropKeyspace { keyspace: u32::MAX },
             Change::AddTable { keyspace: 1, level: 6, table: table() },
             Change::RemoveTable { keyspace: 1, level: 0, table: 12 },
+            Change::CutTable {
+                keyspace: 1,
+                level: 6,
+                table: 300,
+                part: Part {
+                    entries: 8,
+                    tombstones: 0,
+                    first_key: b"a".to_vec(),
+                    last_key: vec![0xff; 200],
+                },
+            },
             Change::Flushed { keyspace: 1, seqno: 128 },
             Change::LogStart { segment: 127 },
             Change::LogDurable { position: Position::new(5, 1 << 31) },

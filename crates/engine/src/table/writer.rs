@@ -61,6 +61,81 @@ pub(crate) struct TableInfo {
     pub(crate) seqno_max: SeqNo,
     /// The checksum of the footer, which covers the checksums of all blocks.
     pub(crate) checksum: u64,
+    /// What the file holds, where the table is cut to a part of it; then entries, tombstones and keys
+    /// are those of the part.
+    pub(crate) whole: Option<Box<Whole>>,
+}
+
+/// What the file of a table that was cut holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Whole {
+    pub(crate) entries: u64,
+    pub(crate) tombstones: u64,
+    pub(crate) first_key: Vec<u8>,
+    pub(crate) last_key: Vec<u8>,
+}
+
+/// The part of a table that is left when it is cut to a range of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) entries: u64,
+    pub(crate) tombstones: u64,
+    /// The first key that shows, or a smaller one below which nothing shows.
+    pub(crate) first_key: Vec<u8>,
+    /// The last key that shows, or a greater one above which nothing shows.
+    pub(crate) last_key: Vec<u8>,
+}
+
+impl TableInfo {
+    /// Whether only a part of the file is visible.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// This table as the file is, not cut.
+    pub(crate) fn uncut(&self) -> TableInfo {
+        let mut info = self.clone();
+        if let Some(whole) = info.whole.take() {
+            let Whole { entries, tombstones, first_key, last_key } = *whole;
+            info = TableInfo { entries, tombstones, first_key, last_key, ..info };
+        }
+        info
+    }
+
+    /// This table cut to `part`.
+    pub(crate) fn cut_to(&self, part: &Part) -> TableInfo {
+        let Part { entries, tombstones, first_key, last_key } = part.clone();
+        let file = self.uncut();
+        let whole = Whole {
+            entries: file.entries,
+            tombstones: file.tombstones,
+            first_key: file.first_key.clone(),
+            last_key: file.last_key.clone(),
+        };
+        let whole = Some(Box::new(whole));
+        TableInfo { entries, tombstones, first_key, last_key, whole, ..file }
+    }
+
+    /// The part that is visible, where the table is cut.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.is_cut().then(|| Part {
+            entries: self.entries,
+            tombstones: self.tombstones,
+            first_key: self.first_key.clone(),
+            last_key: self.last_key.clone(),
+        })
+    }
+
+    /// About how many bytes of the file are visible.
+    pub(crate) fn visible_bytes(&self) -> u64 {
+        match &self.whole {
+            None => self.bytes,
+            Some(whole) => {
+                let share = self.entries as f64 / whole.entries.max(1) as f64;
+                (self.bytes as f64 * share) as u64
+            }
+        }
+    }
 }
 
 /// Versions of one key share a block up to so many times the bytes of a block.
@@ -238,6 +313,7 @@ impl TableWriter {
             seqno_min: self.footer.seqno_min,
             seqno_max: self.footer.seqno_max,
             checksum,
+            whole: None,
         })
     }
 
