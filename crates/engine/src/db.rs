@@ -143,6 +143,11 @@ impl Db {
         self.store.stats()
     }
 
+    #[cfg(test)]
+    pub(crate) fn store_for_tests(&self) -> &Store {
+        &self.store
+    }
+
     /// What opening found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.store.report

@@ -18,6 +18,8 @@ use std::{
 };
 
 use crate::{
+    background::Duty,
+    compaction::{CRAWL_NOTED, Crawls},
     error::{Error, Result},
     key::{Kind, SeqNo, Stamp, prefix_word},
     keyspace::{State, Tree},
@@ -78,6 +80,7 @@ pub(crate) struct View {
     store: Arc<OpenStore>,
     state: Arc<State>,
     seqno: SeqNo,
+    crawls: Arc<Crawls>,
 }
 
 impl View {
@@ -87,7 +90,16 @@ impl View {
         // The state before the watermark: see `read.rs`.
         let state = Arc::clone(&tree.state());
         let seqno = seqno.unwrap_or_else(|| store.visible());
-        Ok(View { store: Arc::clone(store), state, seqno })
+        let crawls = Arc::clone(&tree.crawls);
+        Ok(View { store: Arc::clone(store), state, seqno, crawls })
+    }
+
+    /// So many deletions in a row were stepped over, from `first` to `last`.
+    #[cold]
+    fn note_crawl(&self, first: &[u8], last: &[u8], steps: u64) {
+        if self.crawls.note(first, last, steps) {
+            self.store.environment.signal(Duty::Compact);
+        }
     }
 
     fn merge(&self) -> Merge {
@@ -240,19 +252,27 @@ impl Cursor {
     /// Walks on, from wherever the merge stands, to an entry that shows.
     fn settle_forward(&mut self) -> Result<()> {
         let bound = Stamp::upper_bound(self.view.seqno);
+        let (mut steps, mut first) = (0, Vec::new());
         while self.merge.valid() {
             if bound < self.merge.stamp() {
                 self.merge.skip_newer(bound)?;
                 continue;
             }
             if self.bounds.is_above(self.merge.key()) {
-                return Ok(());
+                break;
             }
             if self.kind()? == Kind::Put && !self.bounds.is_below(self.merge.key()) {
                 self.place = Place::Forward;
-                return Ok(());
+                break;
+            }
+            steps += 1;
+            if steps == CRAWL_NOTED {
+                first.extend_from_slice(self.merge.key());
             }
             self.skip_versions()?;
+        }
+        if CRAWL_NOTED <= steps {
+            self.view.note_crawl(&first, &self.key, steps);
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use crate::{
     budget::{Reservation, Share},
     cache::BlockCache,
+    compaction::Crawls,
     environment::Environment,
     error::{Error, Result},
     iter::{Bounds, Cursor, Iter, View},
@@ -116,6 +117,8 @@ pub(crate) struct Tree {
     state: ArcSwap<State>,
     state_change: Mutex<()>,
     dropped: AtomicBool,
+    /// Where walks met many deletions.
+    pub(crate) crawls: Arc<Crawls>,
 }
 
 impl Tree {
@@ -126,6 +129,7 @@ impl Tree {
             state: ArcSwap::from_pointee(state),
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
+            crawls: Arc::default(),
         }
     }
 

@@ -39,8 +39,8 @@ struct Output {
 pub(crate) enum Warmth {
     /// They do: what was just written is likely to be read.
     Warm,
-    /// They do where there is room: then all that is read is in memory, and should stay there.
-    WhereRoom,
+    /// They do where there is room, and where most of what a block holds was in the cache before.
+    AsBefore,
 }
 
 impl<'a> Outputs<'a> {
@@ -73,8 +73,11 @@ impl<'a> Outputs<'a> {
         // Only what was created here may be removed here.
         self.paths.push(path);
         self.cache_id = store.cache().new_id();
+        let cache = Arc::clone(store.cache());
         if self.is_warm() {
-            writer.warm(Arc::clone(store.cache()), self.cache_id);
+            writer.warm(cache, self.cache_id);
+        } else {
+            writer.warm_what_was(cache, self.cache_id);
         }
         Ok(writer)
     }

@@ -108,6 +108,11 @@ impl Inputs {
         self.merge.value()
     }
 
+    /// Whether the block of this entry was in the cache.
+    pub(super) fn was_cached(&self) -> bool {
+        self.merge.was_cached()
+    }
+
     /// Steps to the next entry.
     pub(super) fn step(&mut self) -> Result<()> {
         let (source, table) = self.merge.place();

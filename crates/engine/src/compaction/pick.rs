@@ -20,7 +20,10 @@
 
 use std::sync::Arc;
 
-use super::job::{How, Job};
+use super::{
+    crawl::{CRAWL_FOR_ENTRY, Crawl},
+    job::{How, Job},
+};
 use crate::{
     key::SeqNo,
     options::Options,
@@ -28,7 +31,7 @@ use crate::{
 };
 
 /// The level below all others.
-const LAST: usize = LEVELS - 1;
+pub(super) const LAST: usize = LEVELS - 1;
 /// Runs between level 0 and the last level that are left beside each other.
 const RUNS_MAX: usize = 4;
 /// What the runs above may hold for each byte of the last level before they are merged into it.
@@ -39,6 +42,9 @@ const LIKE_SHARE: f64 = 0.5;
 const TOMBSTONE_SHARE: f64 = 0.25;
 /// What level 0 scores beside its height: it goes before everything else.
 const LEVEL0_SCORE: f64 = 100.0;
+/// Tables that a keyspace should have at least, and bytes below which one is too small for that.
+const TABLES_AIM: u64 = 32;
+const TABLE_BYTES_LEAST: u64 = 4 << 20;
 /// The highest score of a merge into the last level.
 const DEEP_SCORE_MAX: f64 = 90.0;
 
@@ -98,10 +104,61 @@ pub(crate) fn level0_is_due(version: &Version, options: &Options) -> bool {
     options.level0_tables_max <= version.levels[0].tables().len()
 }
 
+/// How far the runs above the last level are towards a merge into it, where 1 is due.
+pub(super) fn debt(version: &Version) -> f64 {
+    Runs::of(version).debt()
+}
+
+/// How much the runs above the last level hold of what they may hold, for keyspaces of some size.
+pub(crate) fn overload(version: &Version, options: &Options) -> f64 {
+    let runs = Runs::of(version);
+    runs.above() / (runs.last_bytes() * ABOVE_SHARE).max(options.level_bytes_base as f64)
+}
+
 /// Whether nothing of the table is visible any more, because deletions of ranges that all readers see
 /// cover it: then it goes without being read.
 fn covered_by_range_delete(_: &LiveTable) -> bool {
     false
+}
+
+/// The job that has the deletions gone which walks met between two keys, once it costs no more than the
+/// walks did; or why there is none.
+pub(super) fn sweep(version: &Version, crawl: &Crawl, oldest: SeqNo) -> Result<Job, NoSweep> {
+    let runs = Runs::of(version);
+    let mut chosen: Vec<(usize, Arc<LiveTable>)> = Vec::new();
+    for level in 0..LEVELS {
+        for file in runs.tables(level) {
+            let within = file.info.first_key <= crawl.last && crawl.first <= file.info.last_key;
+            if within || Spans::of(&chosen).overlap(file) {
+                chosen.push((level, Arc::clone(file)));
+            }
+        }
+    }
+    let could_go = |file: &LiveTable| file.info.tombstones != 0 && file.info.seqno_min <= oldest;
+    if !chosen.iter().any(|(_, file)| could_go(file)) {
+        return Err(NoSweep::Useless);
+    }
+    let entries: u64 = chosen.iter().map(|(_, file)| file.info.entries).sum();
+    if crawl.steps < entries.saturating_mul(CRAWL_FOR_ENTRY) {
+        return Err(NoSweep::Early);
+    }
+    Ok(Job { inputs: chosen, target: LAST, how: How::Merge, is_deep: true })
+}
+
+/// Why deletions that walks met are left where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSweep {
+    /// Merging costs more than the walks did so far.
+    Early,
+    /// Nothing could be dropped.
+    Useless,
+}
+
+/// What tables written now may hold: so much that there are some dozens, within what the options say.
+/// Small tables let a merge of few keys be small, and give way to each other in the cache step by step.
+pub(super) fn table_bytes(version: &Version, options: &Options) -> u64 {
+    let bytes: u64 = version.levels.iter().map(|level| level.bytes()).sum();
+    (bytes / TABLES_AIM).max(TABLE_BYTES_LEAST).min(options.table_bytes_max)
 }
 
 /// A version, and what its levels weigh.

@@ -5,10 +5,14 @@
 
 use std::sync::Arc;
 
-use super::job::Job;
+use super::{
+    job::Job,
+    pick::{debt, table_bytes},
+};
 use crate::{
     error::Result,
     key::Stamp,
+    options::Options,
     outputs::Outputs,
     table::TableWriter,
     version::{Level, Version},
@@ -20,17 +24,22 @@ pub(super) struct Surroundings {
     below: Vec<Arc<Level>>,
     /// First keys of the tables of the target level that are no inputs, ascending.
     untouched: Vec<Vec<u8>>,
+    /// Length at which another table begins.
+    table_bytes: u64,
+    /// How far the merge into the last level was due.
+    pub(super) debt: f64,
 }
 
 impl Surroundings {
-    pub(super) fn of(version: &Version, job: &Job) -> Surroundings {
+    pub(super) fn of(version: &Version, job: &Job, options: &Options) -> Surroundings {
         let below = version.levels[job.target + 1..].iter();
         let below = below.filter(|level| !level.tables().is_empty()).cloned().collect();
         let target = version.levels[job.target].tables().iter();
         let is_input = |id: u64| job.inputs.iter().any(|(_, file)| file.info.id == id);
         let untouched = target.filter(|file| !is_input(file.info.id));
         let untouched = untouched.map(|file| file.info.first_key.clone()).collect();
-        Surroundings { below, untouched }
+        let (table_bytes, debt) = (table_bytes(version, options), debt(version));
+        Surroundings { below, untouched, table_bytes, debt }
     }
 }
 
@@ -39,7 +48,7 @@ pub(super) struct Writing<'a, 'b> {
     around: Surroundings,
     pub(super) outputs: &'a mut Outputs<'b>,
     writer: Option<TableWriter>,
-    table_bytes_max: u64,
+    is_warm: bool,
     /// The table of the level below that the merge has not passed.
     below_next: usize,
     /// The table of the target level that is no input and that the merge has not passed.
@@ -47,13 +56,9 @@ pub(super) struct Writing<'a, 'b> {
 }
 
 impl<'a, 'b> Writing<'a, 'b> {
-    pub(super) fn new(
-        around: Surroundings,
-        outputs: &'a mut Outputs<'b>,
-        table_bytes_max: u64,
-    ) -> Writing<'a, 'b> {
+    pub(super) fn new(around: Surroundings, outputs: &'a mut Outputs<'b>) -> Writing<'a, 'b> {
         let (below_next, untouched_next) = (0, 0);
-        Writing { around, outputs, writer: None, table_bytes_max, below_next, untouched_next }
+        Writing { around, outputs, writer: None, is_warm: false, below_next, untouched_next }
     }
 
     /// Whether nothing stands below the level written, anywhere.
@@ -72,7 +77,14 @@ impl<'a, 'b> Writing<'a, 'b> {
             Some(writer) => writer,
             none => none.insert(self.outputs.begin()?),
         };
-        writer.add(key, stamp, value)
+        writer.add(key, stamp, value)?;
+        writer.heat(self.is_warm);
+        Ok(())
+    }
+
+    /// Whether what is added from here on was in the cache.
+    pub(super) fn set_warm(&mut self, is_warm: bool) {
+        self.is_warm = is_warm;
     }
 
     /// Whether the table should end before `key`, a new one: it is full, or it is well filled and the
@@ -86,7 +98,7 @@ impl<'a, 'b> Writing<'a, 'b> {
         }
         let Some(writer) = &self.writer else { return false };
         let bytes = writer.estimated_bytes();
-        let full = self.table_bytes_max;
+        let full = self.around.table_bytes;
         if passes_untouched || full <= bytes {
             return true;
         }

@@ -68,6 +68,11 @@ impl Merge {
         (self.winner, table)
     }
 
+    /// Whether the block that a run stands in was in the cache.
+    pub(crate) fn was_cached(&self) -> bool {
+        matches!(&self.sources[self.winner], Source::Run(run) if run.was_cached())
+    }
+
     pub(crate) fn word(&self) -> u64 {
         self.words[self.winner]
     }

@@ -352,6 +352,11 @@ impl RunCursor {
         RunCursor { waiting: tables.into_iter().collect(), how, cursor: None, opened: 0 }
     }
 
+    /// Whether the block it stands in was in the cache.
+    pub(crate) fn was_cached(&self) -> bool {
+        self.current().cursor.was_cached()
+    }
+
     /// Which of its tables it stands in.
     pub(crate) fn at(&self) -> usize {
         self.opened.saturating_sub(1)

@@ -167,6 +167,10 @@ pub(crate) struct TableWriter {
     key_bytes: u64,
     value_bytes: u64,
     warmed: Option<(Arc<BlockCache>, u64)>,
+    /// Whether blocks go there only if most of their entries were there before.
+    follows_heat: bool,
+    /// Entries of the block that were in the cache, less those that were not.
+    heat: i32,
 }
 
 impl TableWriter {
@@ -197,6 +201,8 @@ impl TableWriter {
             key_bytes: 0,
             value_bytes: 0,
             warmed: None,
+            follows_heat: false,
+            heat: 0,
         })
     }
 
@@ -204,6 +210,17 @@ impl TableWriter {
     /// it under `cache_id`: its readers begin warm.
     pub(crate) fn warm(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
         self.warmed = Some((cache, cache_id));
+    }
+
+    /// As `warm`, but only blocks of which most entries were in the cache before, as `heat` tells.
+    pub(crate) fn warm_what_was(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
+        self.warm(cache, cache_id);
+        self.follows_heat = true;
+    }
+
+    /// Whether the entry that was added last was in the cache.
+    pub(crate) fn heat(&mut self, was_cached: bool) {
+        self.heat += if was_cached { 1 } else { -1 };
     }
 
     /// Whether nothing was added yet; such a table cannot be finished.
@@ -270,7 +287,9 @@ impl TableWriter {
     fn cut(&mut self, continues: bool) -> Result<()> {
         self.block.encode(continues, &mut self.payload);
         let stored = self.sink.block(&self.payload)?;
-        if let Some((cache, id)) = &self.warmed {
+        let wanted = !self.follows_heat || 0 < self.heat;
+        self.heat = 0;
+        if let Some((cache, id)) = self.warmed.as_ref().filter(|_| wanted) {
             let number = self.footer.data_blocks as usize;
             cache.insert(*id, number, &Block::made(&self.payload));
         }
