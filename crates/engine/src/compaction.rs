@@ -4,18 +4,19 @@
 //! written table by table, giving up what it has read so far of its inputs each time. So a merge of any
 //! size needs room for one more table, on disk and in the cache, and can be left off after each.
 //!
-//! 1. A version of a key that some reader may ask for is never dropped (`keep.rs`).
+//! 1. A version of a key that some reader may ask for is never dropped (`fold.rs`).
 //! 2. All versions of one key within a level stand in one table.
 //! 3. Outputs and directory are durable before the manifest names them, and that before the inputs go.
 //! 4. A table that cannot be read stops compaction and nothing else: no key is dropped for it.
-//! 5. The number of entries read is the number written plus the number dropped for a reason.
+//! 5. The number of entries read of a table is what it is said to hold.
 //! 6. A job that was left off between two outputs has lost nothing; what is left of it is found again
 //!    from the version.
 
+mod covered;
 mod crawl;
+mod fold;
 mod install;
 mod job;
-mod keep;
 mod pace;
 mod pick;
 mod writing;
@@ -24,7 +25,7 @@ mod writing;
 mod tests;
 
 pub(crate) use crawl::{CRAWL_NOTED, Crawls};
-pub(crate) use keep::VersionKeeper;
+pub(crate) use fold::{Fold, FoldSink, Rules};
 pub(crate) use pick::{Urge, overload};
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
@@ -33,13 +34,13 @@ use self::{
     crawl::CRAWL_LEAST,
     job::{How, Inputs, Job},
     pace::Pace,
-    pick::{LAST, NoSweep, Situation, level0_is_due, pick, sweep},
+    pick::{NoSweep, Situation, level0_is_due, pick, sweep},
     writing::{Surroundings, Writing},
 };
 use crate::{
     background::Duty,
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp},
+    key::SeqNo,
     keyspace::{State, Tree},
     outputs::{Outputs, Warmth},
     store::Store,
@@ -57,6 +58,12 @@ impl Store {
         self.latch.check()?;
         if self.halted().is_some() || self.is_closing() {
             return Ok(false);
+        }
+        for tree in self.trees() {
+            if self.drop_covered(&tree)? {
+                self.measure_pile();
+                return Ok(true);
+            }
         }
         let oldest = self.oldest_boundary();
         let situation = Situation { options: &self.options, urge, oldest };
@@ -120,7 +127,6 @@ impl Store {
     fn run_task(&self, task: Task) -> Result<()> {
         match task.job.how {
             How::Move => self.move_tables(&task.tree, &task.job)?,
-            How::Drop => self.drop_tables(&task.tree, &task.job)?,
             How::Merge => match self.merge(task) {
                 Ok(()) => {}
                 Err(Stop::Unread(error)) => {
@@ -149,25 +155,26 @@ impl Store {
         let Task { tree, urge, job, around } = task;
         let (target, is_deep) = (job.target, job.is_deep);
         let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
+        let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
         // From here on only what was not read yet keeps its table.
         drop(job);
         let mut outputs = Outputs::new(self, Warmth::AsBefore);
         let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
-        let mut writing = Writing::new(around, &mut outputs);
-        let mut keeper = VersionKeeper::new(self.snapshots.boundaries(|| self.visible()));
-        let (mut read, mut written, mut dropped) = (0u64, 0u64, 0u64);
+        let boundaries = self.snapshots.boundaries(|| self.visible());
+        let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
+        let ranges = fold.rules().kept_ranges(|piece| around.nothing_below(piece));
+        let mut writing = Writing::new(around, &mut outputs, ranges);
+        let mut read = 0u64;
         while merge.valid() {
-            if keeper.is_new(merge.key()) && writing.ends_before(merge.key()) {
-                writing.end().map_err(Stop::Unwritten)?;
-                let next = merge.key().to_vec();
-                let there =
-                    self.install(&tree, target, &mut merge, writing.outputs, Some(&next))?;
-                if target == LAST {
-                    tree.crawls.merged(Some(&next));
-                }
-                if !there || self.leaves_off(is_deep) {
-                    assert!(read == written + dropped, "every entry read is written or dropped");
-                    return Ok(());
+            if writing.may_end() && fold.is_new(merge.key()) {
+                fold.end(&mut writing).map_err(Stop::Unwritten)?;
+                while let Some(end) = writing.end_before(merge.key()) {
+                    writing.end(Some(&end)).map_err(Stop::Unwritten)?;
+                    let outputs = &mut *writing.outputs;
+                    let there = self.install(&tree, target, &mut merge, outputs, Some(&end))?;
+                    if !there || self.leaves_off(is_deep) {
+                        return Ok(());
+                    }
                 }
             }
             read += 1;
@@ -181,26 +188,15 @@ impl Store {
             let Some(kind) = stamp.kind() else {
                 return Err(Stop::Unread(merge.unknown_kind()));
             };
-            let kept = keeper.keeps(merge.key(), stamp);
-            let is_final = keeper.is_final(stamp);
-            let is_void = kind == Kind::Delete && is_final && writing.nothing_below(merge.key());
-            if kept && !is_void {
-                let bottom = writing.is_bottom() && is_final;
-                let stamp = if bottom { Stamp::new(0, kind) } else { stamp };
-                writing.set_warm(merge.was_cached());
-                writing.add(merge.key(), stamp, merge.value()).map_err(Stop::Unwritten)?;
-                written += 1;
-            } else {
-                dropped += 1;
-            }
+            writing.set_warm(merge.was_cached());
+            fold.push(merge.key(), stamp, kind, merge.value(), &mut writing)
+                .map_err(Stop::Unwritten)?;
             merge.step().map_err(Stop::Unread)?;
         }
-        writing.end().map_err(Stop::Unwritten)?;
-        assert!(read == written + dropped, "every entry read is written or dropped");
+        fold.end(&mut writing).map_err(Stop::Unwritten)?;
+        writing.end_all().map_err(Stop::Unwritten)?;
+        assert!(fold.written() <= read, "versions are written or dropped, and never made");
         self.install(&tree, target, &mut merge, &mut outputs, None)?;
-        if target == LAST {
-            tree.crawls.merged(None);
-        }
         Ok(())
     }
 

@@ -72,6 +72,13 @@ pub enum Error {
         /// The failure that did it.
         cause: String,
     },
+    /// The values merged into a key cannot be folded. They stay as they are; put or delete the key.
+    Merge {
+        /// The key, with bytes that are not text escaped.
+        key: String,
+        /// What the operator says.
+        what: String,
+    },
     /// The store was closed; its handles answer this.
     Closed,
     /// The keyspace was dropped; its handles answer this.
@@ -124,6 +131,10 @@ impl fmt::Display for Error {
             Error::Poisoned { cause } => write!(
                 f,
                 "the store takes no more writes because one failed ({cause}); reopen it to recover"
+            ),
+            Error::Merge { key, what } => write!(
+                f,
+                "the values merged into \"{key}\" cannot be folded: {what}; put or delete the key"
             ),
             Error::Closed => write!(f, "the store was closed"),
             Error::Dropped { keyspace } => write!(f, "keyspace {keyspace:?} was dropped"),

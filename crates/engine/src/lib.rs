@@ -42,6 +42,7 @@ mod sync;
 
 mod error;
 mod key;
+mod operator;
 mod options;
 
 mod budget;
@@ -49,6 +50,7 @@ mod cache;
 mod log;
 mod memtable;
 mod metadata;
+mod ranges;
 mod table;
 
 mod keyspace;
@@ -83,7 +85,8 @@ pub use error::{Error, Result};
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
-pub use options::{Compression, Durability, Options};
+pub use operator::{CompactionFilter, MergeOperator};
+pub use options::{Compression, Durability, KeyspaceOptions, Options};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

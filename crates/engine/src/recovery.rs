@@ -28,8 +28,8 @@ use crate::{
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
-    key::{SEQNO_MAX, SeqNo, Stamp},
-    keyspace::{LoggedMemtable, State, Tree},
+    key::{SEQNO_MAX, SeqNo},
+    keyspace::{LoggedMemtable, State, Tree, TreeRules},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
     options::Options,
@@ -210,7 +210,7 @@ impl Opening {
     ) -> Result<Arc<Store>> {
         let log = LogWriter::create(self.log_dir(id), self.log_options(), 1)?;
         manifest.commit(vec![Change::LogStart { segment: log.current_segment() }])?;
-        let trees = Trees::of(&self, id, &manifest.catalog, &Arc::default());
+        let trees = Trees::of(&self, id, &manifest.catalog, &Arc::default())?;
         Ok(self.finish(id, manifest, log, trees, 0, Arc::default(), guard, report))
     }
 
@@ -227,7 +227,7 @@ impl Opening {
             return self.begin(id, manifest, guard, report);
         }
         let trash = Arc::default();
-        let mut trees = Trees::of(&self, id, &catalog, &trash);
+        let mut trees = Trees::of(&self, id, &catalog, &trash)?;
         let recovered = self.replay(id, &catalog, &mut trees, &mut report)?;
         self.check_edit(&catalog, current, &recovered)?;
         let next_seqno = recovered.next_seq.unwrap_or(catalog.next_seqno);
@@ -386,7 +386,7 @@ struct Trees {
 }
 
 impl Trees {
-    fn of(opening: &Opening, id: u64, catalog: &Catalog, trash: &Arc<Trash>) -> Trees {
+    fn of(opening: &Opening, id: u64, catalog: &Catalog, trash: &Arc<Trash>) -> Result<Trees> {
         let mut trees = Trees {
             by_id: BTreeMap::new(),
             environment: opening.environment.clone(),
@@ -402,11 +402,11 @@ impl Trees {
             });
             let version = Arc::new(Version::new(tables));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
-            trees
-                .by_id
-                .insert(*keyspace, Arc::new(Tree::new(*keyspace, record.name.clone(), state)));
+            let rules = TreeRules::resolve(&record.options, &opening.options)?;
+            let tree = Tree::new(*keyspace, record.name.clone(), rules, record.expiry_mark, state);
+            trees.by_id.insert(*keyspace, Arc::new(tree));
         }
-        trees
+        Ok(trees)
     }
 
     /// The oldest segment with a record that is in no table; `u64::MAX` when there is none.
@@ -436,7 +436,7 @@ impl Trees {
         let mut seqno = record.first_seq;
         for operation in Operations::new(record.payload) {
             let operation = operation.map_err(|()| corrupt("a batch does not decode"))?;
-            let stamp = Stamp::new(seqno, operation.kind);
+            let number = seqno;
             seqno += 1;
             let Some(known) = catalog.keyspaces.get(&operation.keyspace) else {
                 if operation.keyspace < catalog.next_keyspace {
@@ -444,11 +444,11 @@ impl Trees {
                 }
                 return Err(corrupt("a batch writes to a keyspace that was never made"));
             };
-            if known.flushed < stamp.seqno() {
+            if known.flushed < number {
                 let tree = &self.by_id[&operation.keyspace];
                 let active = Arc::clone(&tree.state().active);
-                active.insert(segment, operation.key, stamp, operation.value);
-                if self.memtable_bytes_max <= active.table.bytes() {
+                active.apply(segment, &operation, number);
+                if self.memtable_bytes_max <= active.bytes() {
                     self.freeze(tree);
                 }
             }

@@ -15,6 +15,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use super::{
     Stop,
     job::{GivenUp, Inputs, Job},
+    pick::LAST,
 };
 use crate::{
     background::Duty,
@@ -54,6 +55,9 @@ impl Store {
             }
         }
         drop(given_up);
+        if target == LAST {
+            tree.crawls.merged(next);
+        }
         self.counters.compacted_bytes_read.fetch_add(read, Relaxed);
         self.counters.compacted_bytes_written.fetch_add(written, Relaxed);
         self.environment.signal(Duty::Prepare);
@@ -67,20 +71,6 @@ impl Store {
         let tables: Vec<_> = job.inputs.iter().map(|(_, file)| Arc::clone(file)).collect();
         self.replace(tree, job.target, &given_up, &tables, || {})?;
         self.counters.tables_moved.fetch_add(tables.len() as u64, Relaxed);
-        Ok(())
-    }
-
-    /// Removes without a merge the tables of which nothing is visible any more.
-    pub(super) fn drop_tables(&self, tree: &Tree, job: &Job) -> Result<()> {
-        let whole = |(level, file): &(usize, Arc<LiveTable>)| GivenUp::whole(*level, file);
-        let given_up: Vec<_> = job.inputs.iter().map(whole).collect();
-        if self.replace(tree, job.target, &given_up, &[], || {})? {
-            for given in &given_up {
-                given.file.mark_obsolete();
-            }
-        }
-        drop(given_up);
-        self.environment.signal(Duty::Prepare);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     iter::{Direction, Merge, RunCursor, Source},
     key::{Kind, Stamp},
+    ranges::RangeDeletes,
     table::{Part, ReadHow},
     version::LiveTable,
 };
@@ -32,8 +33,6 @@ pub(crate) enum How {
     Merge,
     /// They go to the target as they are.
     Move,
-    /// They go, since nothing of them is visible.
-    Drop,
 }
 
 /// The inputs of a job as one sorted run.
@@ -90,6 +89,14 @@ impl Inputs {
         let mut merge = Merge::new(sources);
         merge.seek_all(Direction::Forward, Source::seek_first)?;
         Ok(Inputs { merge, tables, starts })
+    }
+
+    /// The ranges that the inputs say are deleted.
+    pub(super) fn range_deletes(job: &Job) -> Result<RangeDeletes> {
+        let listing = job.inputs.iter().filter(|(_, file)| file.info.range_deletes != 0);
+        let lists: Vec<_> =
+            listing.map(|(_, file)| file.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
+        Ok(RangeDeletes::united(lists.iter().map(AsRef::as_ref)))
     }
 
     pub(super) fn valid(&self) -> bool {
@@ -166,16 +173,17 @@ impl Input {
             Error::corrupt(&file.path, 0, what)
         };
         let left = info.entries.checked_sub(self.read).ok_or_else(wrong)?;
-        let next = next.filter(|next| *next <= info.last_key.as_slice());
+        let next = next.filter(|next| !info.ends_before(next));
         match next {
-            // The bounds of a cut need not be keys; those of a file are.
-            Some(_) if left == 0 && info.is_cut() => Ok(None),
-            Some(_) if left == 0 => Err(wrong()),
+            // The bounds of a cut need not be keys; those of a file without deleted ranges are.
+            Some(_) if left == 0 && info.range_deletes == 0 && info.is_cut() => Ok(None),
+            Some(_) if left == 0 && info.range_deletes == 0 => Err(wrong()),
             Some(next) => Ok(Some(Arc::new(file.cut_to(&Part {
                 entries: left,
                 tombstones: info.tombstones.saturating_sub(self.tombstones_read).min(left),
                 first_key: next.to_vec(),
                 last_key: info.last_key.clone(),
+                last_is_excluded: info.last_is_excluded,
             })))),
             None if left == 0 => Ok(None),
             None => Err(wrong()),

@@ -86,9 +86,6 @@ pub(crate) fn pick(version: &Version, situation: Situation<'_>) -> Option<(f64, 
         let height = version.levels[0].tables().len() as f64;
         return Some((LEVEL0_SCORE + height, runs.merge_level0(situation.options)));
     }
-    if let Some(job) = runs.gone() {
-        return Some((DEEP_SCORE_MAX, job));
-    }
     if 1.0 <= runs.debt() || runs.begun().is_some() {
         return Some((runs.debt().clamp(1.0, DEEP_SCORE_MAX), runs.merge_into_last()));
     }
@@ -115,12 +112,6 @@ pub(crate) fn overload(version: &Version, options: &Options) -> f64 {
     runs.above() / (runs.last_bytes() * ABOVE_SHARE).max(options.level_bytes_base as f64)
 }
 
-/// Whether nothing of the table is visible any more, because deletions of ranges that all readers see
-/// cover it: then it goes without being read.
-fn covered_by_range_delete(_: &LiveTable) -> bool {
-    false
-}
-
 /// The job that has the deletions gone which walks met between two keys, once it costs no more than the
 /// walks did; or why there is none.
 pub(super) fn sweep(version: &Version, crawl: &Crawl, oldest: SeqNo) -> Result<Job, NoSweep> {
@@ -134,7 +125,10 @@ pub(super) fn sweep(version: &Version, crawl: &Crawl, oldest: SeqNo) -> Result<J
             }
         }
     }
-    let could_go = |file: &LiveTable| file.info.tombstones != 0 && file.info.seqno_min <= oldest;
+    let could_go = |file: &LiveTable| {
+        let info = &file.info;
+        info.tombstones + info.range_deletes != 0 && info.seqno_min <= oldest
+    };
     if !chosen.iter().any(|(_, file)| could_go(file)) {
         return Err(NoSweep::Useless);
     }
@@ -272,15 +266,6 @@ impl<'a> Runs<'a> {
         let tables = runs.flat_map(|level| self.tables(*level).iter().map(|file| (*level, file)));
         let chosen = tables.map(|(level, file)| (level, Arc::clone(file))).collect();
         Job { is_deep: true, ..self.job(chosen, LAST) }
-    }
-
-    /// Tables of which nothing shows any more.
-    fn gone(&self) -> Option<Job> {
-        let all = (0..LEVELS).flat_map(|level| self.tables(level).iter().map(move |f| (level, f)));
-        let gone = all.filter(|(_, file)| covered_by_range_delete(file));
-        let inputs: Vec<_> = gone.map(|(level, file)| (level, Arc::clone(file))).collect();
-        let target = inputs.first()?.0;
-        Some(Job { inputs, target, how: How::Drop, is_deep: false })
     }
 
     /// A table of the last level that is mostly deletions which nobody needs any more.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::fold::FoldSink;
 use super::{
     job::Job,
     pick::{debt, table_bytes},
@@ -14,6 +15,7 @@ use crate::{
     key::Stamp,
     options::Options,
     outputs::Outputs,
+    ranges::{Piece, RangeDeletes},
     table::TableWriter,
     version::{Level, Version},
 };
@@ -41,6 +43,11 @@ impl Surroundings {
         let (table_bytes, debt) = (table_bytes(version, options), debt(version));
         Surroundings { below, untouched, table_bytes, debt }
     }
+
+    /// Whether no level below the target can hold a key that a deletion of a range deletes.
+    pub(super) fn nothing_below(&self, piece: &Piece) -> bool {
+        self.below.iter().all(|level| level.overlapping(&piece.start, &piece.end).is_empty())
+    }
 }
 
 /// Where a merge writes to.
@@ -49,6 +56,9 @@ pub(super) struct Writing<'a, 'b> {
     pub(super) outputs: &'a mut Outputs<'b>,
     writer: Option<TableWriter>,
     is_warm: bool,
+    /// The deletions of ranges to be listed, and the first key whose are not yet.
+    ranges: RangeDeletes,
+    ranges_from: Option<Vec<u8>>,
     /// The table of the level below that the merge has not passed.
     below_next: usize,
     /// The table of the target level that is no input and that the merge has not passed.
@@ -56,23 +66,98 @@ pub(super) struct Writing<'a, 'b> {
 }
 
 impl<'a, 'b> Writing<'a, 'b> {
-    pub(super) fn new(around: Surroundings, outputs: &'a mut Outputs<'b>) -> Writing<'a, 'b> {
-        let (below_next, untouched_next) = (0, 0);
-        Writing { around, outputs, writer: None, is_warm: false, below_next, untouched_next }
+    pub(super) fn new(
+        around: Surroundings,
+        outputs: &'a mut Outputs<'b>,
+        ranges: RangeDeletes,
+    ) -> Writing<'a, 'b> {
+        Writing {
+            around,
+            outputs,
+            writer: None,
+            is_warm: false,
+            ranges,
+            ranges_from: None,
+            below_next: 0,
+            untouched_next: 0,
+        }
     }
 
-    /// Whether nothing stands below the level written, anywhere.
-    pub(super) fn is_bottom(&self) -> bool {
-        self.around.below.is_empty()
+    /// Whether what is added from here on was in the cache.
+    pub(super) fn set_warm(&mut self, is_warm: bool) {
+        self.is_warm = is_warm;
     }
 
-    /// Whether no level below the one written can hold `key`.
-    pub(super) fn nothing_below(&self, key: &[u8]) -> bool {
-        self.around.below.iter().all(|level| level.find(key).is_none())
+    /// Whether it is worth asking where the table ends.
+    pub(super) fn may_end(&self) -> bool {
+        let half = self.around.table_bytes / 2;
+        self.untouched_next < self.around.untouched.len()
+            || self.writer.as_ref().is_some_and(|writer| half <= writer.estimated_bytes())
     }
 
-    /// Adds an entry to the table being written.
-    pub(super) fn add(&mut self, key: &[u8], stamp: Stamp, value: &[u8]) -> Result<()> {
+    /// Where the table being written should end, if that is before `key`, which is the next one: it is
+    /// full, or it is well filled and the level below has a boundary here, so that later merges touch
+    /// fewer tables; or a table that stays as it is comes between. There is nothing to be written
+    /// between that place and `key`.
+    pub(super) fn end_before(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        if let Some(first) = self.next_untouched(Some(key)) {
+            return Some(first);
+        }
+        let bytes = self.writer.as_ref()?.estimated_bytes();
+        let full = self.around.table_bytes;
+        if full <= bytes {
+            return Some(key.to_vec());
+        }
+        let below = self.around.below.first().filter(|_| full / 2 <= bytes)?;
+        let mut passes = false;
+        let tables = below.tables();
+        while tables.get(self.below_next).is_some_and(|file| file.info.ends_before(key)) {
+            self.below_next += 1;
+            passes = true;
+        }
+        passes.then(|| key.to_vec())
+    }
+
+    /// The first key of the next table that stays as it is, before `key`, if something must end there.
+    fn next_untouched(&mut self, key: Option<&[u8]>) -> Option<Vec<u8>> {
+        while let Some(first) = self.around.untouched.get(self.untouched_next)
+            && key.is_none_or(|key| first.as_slice() < key)
+        {
+            self.untouched_next += 1;
+            let owes = !self.ranges.clipped(self.ranges_from.as_deref(), Some(first)).is_empty();
+            if self.writer.is_some() || owes {
+                return Some(first.clone());
+            }
+        }
+        None
+    }
+
+    /// Ends the table being written; the next one begins at `next` or later. It lists the deletions of
+    /// ranges up to there; they get a table even where there is no entry.
+    pub(super) fn end(&mut self, next: Option<&[u8]>) -> Result<()> {
+        let ranges = self.ranges.clipped(self.ranges_from.as_deref(), next);
+        if self.writer.is_none() && !ranges.is_empty() {
+            self.writer = Some(self.outputs.begin()?);
+        }
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        if !ranges.is_empty() {
+            writer.set_range_deletes(ranges)?;
+        }
+        self.ranges_from = next.map(<[u8]>::to_vec);
+        self.outputs.end(writer)
+    }
+
+    /// Ends the last table.
+    pub(super) fn end_all(&mut self) -> Result<()> {
+        while let Some(first) = self.next_untouched(None) {
+            self.end(Some(&first))?;
+        }
+        self.end(None)
+    }
+}
+
+impl FoldSink for Writing<'_, '_> {
+    fn add(&mut self, key: &[u8], _: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(self.outputs.begin()?),
@@ -82,43 +167,11 @@ impl<'a, 'b> Writing<'a, 'b> {
         Ok(())
     }
 
-    /// Whether what is added from here on was in the cache.
-    pub(super) fn set_warm(&mut self, is_warm: bool) {
-        self.is_warm = is_warm;
+    fn nothing_below(&self, key: &[u8]) -> bool {
+        self.around.below.iter().all(|level| level.find(key).is_none())
     }
 
-    /// Whether the table should end before `key`, a new one: it is full, or it is well filled and the
-    /// level below has a boundary here, so that later merges touch fewer tables; or a table that stays
-    /// as it is comes between.
-    pub(super) fn ends_before(&mut self, key: &[u8]) -> bool {
-        let mut passes_untouched = false;
-        while self.around.untouched.get(self.untouched_next).is_some_and(|first| &**first < key) {
-            self.untouched_next += 1;
-            passes_untouched = true;
-        }
-        let Some(writer) = &self.writer else { return false };
-        let bytes = writer.estimated_bytes();
-        let full = self.around.table_bytes;
-        if passes_untouched || full <= bytes {
-            return true;
-        }
-        let Some(below) = self.around.below.first().filter(|_| full / 2 <= bytes) else {
-            return false;
-        };
-        let mut passes = false;
-        let tables = below.tables();
-        while tables.get(self.below_next).is_some_and(|file| file.info.last_key.as_slice() < key) {
-            self.below_next += 1;
-            passes = true;
-        }
-        passes
-    }
-
-    /// Ends the table being written.
-    pub(super) fn end(&mut self) -> Result<()> {
-        match self.writer.take() {
-            Some(writer) => self.outputs.end(writer),
-            None => Ok(()),
-        }
+    fn is_bottom(&self) -> bool {
+        self.around.below.is_empty()
     }
 }

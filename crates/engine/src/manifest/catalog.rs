@@ -11,6 +11,7 @@ use super::edit::{Change, Edit};
 use crate::{
     key::SeqNo,
     log::Position,
+    options::KeyspaceOptions,
     table::{Part, TableInfo},
     version::LEVELS,
 };
@@ -23,6 +24,9 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) flushed: SeqNo,
     /// By id; with the level each stands on.
     pub(crate) tables: BTreeMap<u64, (u8, TableInfo)>,
+    pub(crate) options: KeyspaceOptions,
+    /// What expires up to here may be gone.
+    pub(crate) expiry_mark: u64,
 }
 
 /// What a store consists of.
@@ -96,6 +100,13 @@ impl Catalog {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
             }
             Change::NextSeqno { seqno } => self.next_seqno = self.next_seqno.max(*seqno),
+            Change::SetOptions { keyspace, options } => {
+                self.record(*keyspace)?.options = options.clone();
+            }
+            Change::ExpiryMark { keyspace, mark } => {
+                let record = self.record(*keyspace)?;
+                record.expiry_mark = record.expiry_mark.max(*mark);
+            }
         }
         Ok(())
     }
@@ -118,6 +129,12 @@ impl Catalog {
         for (id, record) in &self.keyspaces {
             let keyspace = *id;
             changes.push(Change::CreateKeyspace { keyspace, name: record.name.clone() });
+            if record.options != KeyspaceOptions::default() {
+                changes.push(Change::SetOptions { keyspace, options: record.options.clone() });
+            }
+            if record.expiry_mark != 0 {
+                changes.push(Change::ExpiryMark { keyspace, mark: record.expiry_mark });
+            }
             changes.push(Change::Flushed { keyspace, seqno: record.flushed });
             for (level, table) in record.tables.values() {
                 changes.extend(Change::join(keyspace, *level, table));
@@ -136,7 +153,7 @@ impl Catalog {
             });
             for pair in tables.windows(2) {
                 let ((level, table), (next_level, next)) = (pair[0], pair[1]);
-                if level == next_level && next.first_key <= table.last_key {
+                if level == next_level && !table.ends_before(&next.first_key) {
                     return Err(format!(
                         "tables {} and {} overlap on level {level}",
                         table.id, next.id
@@ -162,7 +179,7 @@ impl KeyspaceRecord {
             return Err(format!("table {table} is cut on level {level}, where it is not"));
         };
         let within = known.first_key <= part.first_key && part.last_key <= known.last_key;
-        let counted = part.entries != 0
+        let counted = (part.entries != 0 || known.range_deletes != 0)
             && part.entries <= known.entries
             && part.tombstones <= part.entries.min(known.tombstones);
         if !within || !counted || part.last_key < part.first_key {

@@ -92,6 +92,17 @@ pub(crate) struct Slice {
     len: u32,
 }
 
+impl Slice {
+    /// Without its first `bytes`, which it has.
+    pub(crate) fn skip(mut self, bytes: usize) -> Slice {
+        let bytes = bytes as u32;
+        assert!(bytes <= self.len, "a slice of {} has no {bytes} bytes to skip", self.len);
+        self.start += bytes;
+        self.len -= bytes;
+        self
+    }
+}
+
 impl Deref for Slice {
     type Target = [u8];
 

@@ -33,6 +33,13 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX + 2 * KEY_BYTES_MAX 
 /// One filter line: what a lookup touches, and the unit that filters are counted in.
 pub(super) const LINE_BYTES: usize = 64;
 
+/// Feature: the properties list deletions of ranges under this name.
+pub(super) const FEATURE_RANGE_DELETES: u64 = 1;
+pub(super) const RANGE_DELETES: &str = "range_deletes";
+
+/// Every feature that this release knows.
+const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES;
+
 /// The fields of the footer, before its checksum.
 const WORDS_BYTES: usize = FOOTER_BYTES - 20;
 
@@ -268,8 +275,8 @@ impl Footer {
         if footer.checksum(bytes) != checksum {
             return Err(Fault::Damage("the checksum of the footer does not match"));
         }
-        if footer.features != 0 {
-            return Err(Fault::Features(footer.features));
+        if footer.features & !FEATURES_KNOWN != 0 {
+            return Err(Fault::Features(footer.features & !FEATURES_KNOWN));
         }
         if !footer.is_consistent() {
             return Err(Fault::Damage("the footer contradicts itself"));

@@ -22,8 +22,8 @@ use super::{
     block::{Block, Lookup, Slice},
     filter::Filter,
     format::{
-        FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES, LINES_PER_BLOCK, TRAILER_BYTES,
-        u32_at, u64_at,
+        FEATURE_RANGE_DELETES, FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES,
+        LINES_PER_BLOCK, RANGE_DELETES, TRAILER_BYTES, u32_at, u64_at,
     },
     index::{Index, IndexBuilder},
     source::{Source, Window},
@@ -32,6 +32,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::Stamp,
+    ranges::RangeDeletes,
 };
 
 /// What a reader may do, and what it is after.
@@ -106,6 +107,7 @@ pub(super) struct Meta {
     pub(super) source: Source,
     pub(super) index: Index,
     filter: Filter,
+    range_deletes: Arc<RangeDeletes>,
     _charged: Charged,
 }
 
@@ -238,8 +240,15 @@ impl Table {
         let mut window = Window::default();
         let filter = read_filter(&source, &footer, &mut window)?;
         let index = read_index(&source, &footer, &mut window)?;
-        charged.shrink(META_BYTES + filter_bytes + index.bytes());
-        Ok(Meta { source, index, filter, _charged: charged })
+        let range_deletes = read_range_deletes(&source, &footer)?;
+        charged.become_bytes(META_BYTES + filter_bytes + index.bytes() + range_deletes.bytes());
+        let range_deletes = Arc::new(range_deletes);
+        Ok(Meta { source, index, filter, range_deletes, _charged: charged })
+    }
+
+    /// The deletions of ranges that the table lists.
+    pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
+        Ok(Arc::clone(&self.meta(how)?.range_deletes))
     }
 
     fn open(&self) -> Result<(Source, Footer)> {
@@ -329,6 +338,8 @@ impl Table {
             seqno_max: footer.seqno_max,
             checksum: self.file.checksum,
             whole: None,
+            range_deletes: 0,
+            last_is_excluded: false,
         })
     }
 
@@ -358,6 +369,22 @@ const META_WINDOW_BYTES: u64 = 256 << 10;
 
 pub(super) fn open_block(source: &Source, offset: u64, payload: Arc<[u8]>) -> Result<Block> {
     Block::open(payload).map_err(|what| source.corrupt(offset, what))
+}
+
+fn read_range_deletes(source: &Source, footer: &Footer) -> Result<RangeDeletes> {
+    if footer.features & FEATURE_RANGE_DELETES == 0 {
+        return Ok(RangeDeletes::default());
+    }
+    let at = footer.properties_at;
+    let stored = footer.file_bytes - FOOTER_BYTES as u64 - at;
+    let block = open_block(source, at, source.payload(at, stored as usize)?)?;
+    let view = block.view();
+    let nth = (0..view.count()).find(|nth| {
+        let named = [view.prefix(), view.suffix(*nth)].concat();
+        named == RANGE_DELETES.as_bytes()
+    });
+    let list = nth.and_then(|nth| RangeDeletes::decode(view.value(nth)));
+    list.ok_or_else(|| source.corrupt(at, "the list of deleted ranges does not decode"))
 }
 
 fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
@@ -442,11 +469,14 @@ impl Charged {
         Charged { charge: Arc::clone(charge), bytes }
     }
 
-    /// Gives back what turned out not to be needed.
-    fn shrink(&mut self, bytes: u64) {
-        let spare = self.bytes.saturating_sub(bytes);
-        self.charge.give(spare);
-        self.bytes -= spare;
+    /// Corrects the charge to what turned out to be needed.
+    fn become_bytes(&mut self, bytes: u64) {
+        if self.bytes < bytes {
+            self.charge.take(bytes - self.bytes);
+        } else {
+            self.charge.give(self.bytes - bytes);
+        }
+        self.bytes = bytes;
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, Sealer,
-        TRAILER_BYTES, header, mix,
+        Codec, FEATURE_RANGE_DELETES, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES,
+        LINES_PER_BLOCK, RANGE_DELETES, Sealer, TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -27,6 +27,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    ranges::RangeDeletes,
 };
 
 /// How a table is laid out.
@@ -61,21 +62,16 @@ pub(crate) struct TableInfo {
     pub(crate) seqno_max: SeqNo,
     /// The checksum of the footer, which covers the checksums of all blocks.
     pub(crate) checksum: u64,
+    /// Deletions of ranges that its file lists. First and last key take them in.
+    pub(crate) range_deletes: u64,
+    /// `last_key` is where a deleted range ends: the first key that is not the table's.
+    pub(crate) last_is_excluded: bool,
     /// What the file holds, where the table is cut to a part of it; then entries, tombstones and keys
     /// are those of the part.
-    pub(crate) whole: Option<Box<Whole>>,
+    pub(crate) whole: Option<Box<Part>>,
 }
 
-/// What the file of a table that was cut holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Whole {
-    pub(crate) entries: u64,
-    pub(crate) tombstones: u64,
-    pub(crate) first_key: Vec<u8>,
-    pub(crate) last_key: Vec<u8>,
-}
-
-/// The part of a table that is left when it is cut to a range of keys.
+/// A part of a table, to which it is cut; or all that the file holds of one that was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) entries: u64,
@@ -84,46 +80,65 @@ pub(crate) struct Part {
     pub(crate) first_key: Vec<u8>,
     /// The last key that shows, or a greater one above which nothing shows.
     pub(crate) last_key: Vec<u8>,
+    /// `last_key` does not show itself.
+    pub(crate) last_is_excluded: bool,
 }
 
 impl TableInfo {
+    /// Whether every key of the table is below `key`.
+    pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
+        self.last_key.as_slice() < key || (self.last_is_excluded && self.last_key == key)
+    }
+
+    /// Whether `key` lies between the table's first and last.
+    pub(crate) fn spans(&self, key: &[u8]) -> bool {
+        self.first_key.as_slice() <= key && !self.ends_before(key)
+    }
+
     /// Whether only a part of the file is visible.
     pub(crate) fn is_cut(&self) -> bool {
         self.whole.is_some()
+    }
+
+    /// What is visible.
+    fn visible(&self) -> Part {
+        Part {
+            entries: self.entries,
+            tombstones: self.tombstones,
+            first_key: self.first_key.clone(),
+            last_key: self.last_key.clone(),
+            last_is_excluded: self.last_is_excluded,
+        }
     }
 
     /// This table as the file is, not cut.
     pub(crate) fn uncut(&self) -> TableInfo {
         let mut info = self.clone();
         if let Some(whole) = info.whole.take() {
-            let Whole { entries, tombstones, first_key, last_key } = *whole;
-            info = TableInfo { entries, tombstones, first_key, last_key, ..info };
+            info.show(*whole);
         }
         info
     }
 
+    fn show(&mut self, part: Part) {
+        self.entries = part.entries;
+        self.tombstones = part.tombstones;
+        self.first_key = part.first_key;
+        self.last_key = part.last_key;
+        self.last_is_excluded = part.last_is_excluded;
+    }
+
     /// This table cut to `part`.
     pub(crate) fn cut_to(&self, part: &Part) -> TableInfo {
-        let Part { entries, tombstones, first_key, last_key } = part.clone();
-        let file = self.uncut();
-        let whole = Whole {
-            entries: file.entries,
-            tombstones: file.tombstones,
-            first_key: file.first_key.clone(),
-            last_key: file.last_key.clone(),
-        };
-        let whole = Some(Box::new(whole));
-        TableInfo { entries, tombstones, first_key, last_key, whole, ..file }
+        let mut info = self.uncut();
+        info.whole = Some(Box::new(info.visible()));
+        info.show(part.clone());
+        info
     }
 
     /// The part that is visible, where the table is cut.
     pub(crate) fn part(&self) -> Option<Part> {
-        self.is_cut().then(|| Part {
-            entries: self.entries,
-            tombstones: self.tombstones,
-            first_key: self.first_key.clone(),
-            last_key: self.last_key.clone(),
-        })
+        self.is_cut().then(|| self.visible())
     }
 
     /// About how many bytes of the file are visible.
@@ -171,6 +186,7 @@ pub(crate) struct TableWriter {
     follows_heat: bool,
     /// Entries of the block that were in the cache, less those that were not.
     heat: i32,
+    range_deletes: RangeDeletes,
 }
 
 impl TableWriter {
@@ -203,6 +219,7 @@ impl TableWriter {
             warmed: None,
             follows_heat: false,
             heat: 0,
+            range_deletes: RangeDeletes::default(),
         })
     }
 
@@ -212,7 +229,7 @@ impl TableWriter {
         self.warmed = Some((cache, cache_id));
     }
 
-    /// As `warm`, but only blocks of which most entries were in the cache before, as `heat` tells.
+    /// As `warm`, but only blocks of which most entries were in the cache, as `heat` tells.
     pub(crate) fn warm_what_was(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
         self.warm(cache, cache_id);
         self.follows_heat = true;
@@ -221,6 +238,18 @@ impl TableWriter {
     /// Whether the entry that was added last was in the cache.
     pub(crate) fn heat(&mut self, was_cached: bool) {
         self.heat += if was_cached { 1 } else { -1 };
+    }
+
+    /// Lists deletions of ranges in the table, beside its entries. Where it has none, the first key
+    /// of the list is made one: it is deleted by what the list says anyway.
+    pub(crate) fn set_range_deletes(&mut self, list: RangeDeletes) -> Result<()> {
+        if self.is_empty()
+            && let Some(piece) = list.pieces().first()
+        {
+            self.add(&piece.start, Stamp::new(piece.seqnos[0], Kind::Delete), &[])?;
+        }
+        self.range_deletes = list;
+        Ok(())
     }
 
     /// Whether nothing was added yet; such a table cannot be finished.
@@ -316,7 +345,9 @@ impl TableWriter {
         self.separators.push(&self.last_key, stored);
         self.write_filter()?;
         self.write_index()?;
+        self.note_range_deletes();
         self.write_properties()?;
+        let last_is_excluded = self.widen();
         self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
@@ -333,7 +364,31 @@ impl TableWriter {
             seqno_max: self.footer.seqno_max,
             checksum,
             whole: None,
+            range_deletes: self.range_deletes.count(),
+            last_is_excluded,
         })
+    }
+
+    /// Lets the footer know of the list.
+    fn note_range_deletes(&mut self) {
+        let Some((least, greatest)) = self.range_deletes.seqno_bounds() else { return };
+        self.footer.features |= FEATURE_RANGE_DELETES;
+        self.footer.seqno_min = self.footer.seqno_min.min(least);
+        self.footer.seqno_max = self.footer.seqno_max.max(greatest);
+    }
+
+    /// Takes the deleted ranges into the table's first and last key. Returns whether the last one is
+    /// where a range ends.
+    fn widen(&mut self) -> bool {
+        let Some((start, end)) = self.range_deletes.extent() else { return false };
+        if start < self.first_key.as_slice() {
+            self.first_key = start.to_vec();
+        }
+        let excluded = self.last_key.as_slice() < end;
+        if excluded {
+            self.last_key = end.to_vec();
+        }
+        excluded
     }
 
     fn write_filter(&mut self) -> Result<()> {
@@ -396,14 +451,19 @@ impl TableWriter {
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
         let block_bytes = self.options.block_bytes.to_le_bytes();
-        let named: [(&str, &[u8]); 5] = [
+        let range_deletes = self.range_deletes.encode();
+        let named: [(&str, &[u8]); 6] = [
             ("block_bytes", &block_bytes),
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
+            (RANGE_DELETES, &range_deletes),
             ("value_bytes", &numbers[1]),
         ];
         for (name, value) in named {
+            if name == RANGE_DELETES && value.is_empty() {
+                continue;
+            }
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }
         self.payload.clear();
