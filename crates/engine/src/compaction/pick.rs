@@ -119,7 +119,7 @@ pub(super) fn sweep(version: &Version, crawl: &Crawl, oldest: SeqNo) -> Result<J
     let mut chosen: Vec<(usize, Arc<LiveTable>)> = Vec::new();
     for level in 0..LEVELS {
         for file in runs.tables(level) {
-            let within = file.info.first_key <= crawl.last && crawl.first <= file.info.last_key;
+            let within = file.info.first_key <= crawl.last && !file.info.ends_before(&crawl.first);
             if within || Spans::of(&chosen).overlap(file) {
                 chosen.push((level, Arc::clone(file)));
             }
@@ -328,7 +328,7 @@ impl<'a> Runs<'a> {
         let is_bottom = (target + 1..LEVELS).all(|level| self.tables(level).is_empty());
         let mut files: Vec<_> = chosen.iter().map(|(_, file)| file).collect();
         files.sort_by(|a, b| a.info.first_key.cmp(&b.info.first_key));
-        let apart = |pair: &[&Arc<LiveTable>]| pair[0].info.last_key < pair[1].info.first_key;
+        let apart = |pair: &[&Arc<LiveTable>]| pair[0].info.ends_before(&pair[1].info.first_key);
         chosen.iter().all(|(level, _)| *level != target)
             && !(is_bottom && files.iter().any(|file| file.info.tombstones != 0))
             && files.windows(2).all(apart)
@@ -336,26 +336,47 @@ impl<'a> Runs<'a> {
 }
 
 /// The stretches of keys that tables cover.
-struct Spans<'a>(Vec<(&'a [u8], &'a [u8])>);
+struct Spans<'a>(Vec<Span<'a>>);
+
+#[derive(Clone, Copy)]
+struct Span<'a> {
+    first: &'a [u8],
+    last: &'a [u8],
+    last_is_excluded: bool,
+}
+
+impl Span<'_> {
+    fn ends_before(&self, key: &[u8]) -> bool {
+        self.last < key || self.last_is_excluded && self.last == key
+    }
+}
 
 impl<'a> Spans<'a> {
     fn of(tables: &'a [(usize, Arc<LiveTable>)]) -> Spans<'a> {
-        let span = |file: &'a LiveTable| (&*file.info.first_key, &*file.info.last_key);
+        let span = |file: &'a LiveTable| Span {
+            first: &file.info.first_key,
+            last: &file.info.last_key,
+            last_is_excluded: file.info.last_is_excluded,
+        };
         let mut all: Vec<_> = tables.iter().map(|(_, file)| span(file)).collect();
-        all.sort_unstable();
-        let mut spans: Vec<(&[u8], &[u8])> = Vec::with_capacity(all.len());
-        for (first, last) in all {
+        all.sort_unstable_by_key(|span| span.first);
+        let mut spans: Vec<Span<'_>> = Vec::with_capacity(all.len());
+        for span in all {
             match spans.last_mut() {
-                Some(before) if first <= before.1 => before.1 = before.1.max(last),
-                _ => spans.push((first, last)),
+                Some(before) if !before.ends_before(span.first) => {
+                    let end = |span: &Span<'a>| (span.last, !span.last_is_excluded);
+                    if end(before) < end(&span) {
+                        *before = Span { first: before.first, ..span };
+                    }
+                }
+                _ => spans.push(span),
             }
         }
         Spans(spans)
     }
 
     fn overlap(&self, file: &LiveTable) -> bool {
-        let (first, last) = (&*file.info.first_key, &*file.info.last_key);
-        let at = self.0.partition_point(|span| span.1 < first);
-        self.0.get(at).is_some_and(|span| span.0 <= last)
+        let at = self.0.partition_point(|span| span.ends_before(&file.info.first_key));
+        self.0.get(at).is_some_and(|span| !file.info.ends_before(span.first))
     }
 }

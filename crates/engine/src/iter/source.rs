@@ -293,8 +293,7 @@ impl FileCursor {
     fn seek_last(&mut self) -> Result<()> {
         if self.is_cut {
             self.cursor.seek_back(&self.file.info.last_key)?;
-            self.look();
-            return Ok(());
+            return self.look_back();
         }
         self.cursor.seek_last()
     }
@@ -311,8 +310,7 @@ impl FileCursor {
     fn seek_back(&mut self, key: &[u8]) -> Result<()> {
         if self.is_cut {
             self.cursor.seek_back(key.min(&self.file.info.last_key))?;
-            self.look();
-            return Ok(());
+            return self.look_back();
         }
         self.cursor.seek_back(key)
     }
@@ -330,6 +328,16 @@ impl FileCursor {
         if self.is_cut {
             self.look();
         }
+        Ok(())
+    }
+
+    /// Steps back over the versions of a last key that is excluded.
+    fn look_back(&mut self) -> Result<()> {
+        let excluded = |key: &[u8]| self.file.info.ends_before(key);
+        while self.cursor.valid() && excluded(self.cursor.key()) {
+            self.cursor.prev()?;
+        }
+        self.look();
         Ok(())
     }
 
