@@ -111,11 +111,7 @@ fn run(duty: Duty, inner: &Inner, signal: &Signal, ending: &AtomicBool) {
     }
     while !ending.load(Relaxed) {
         if !inner.work(duty) {
-            signal.wait(match duty {
-                Duty::Sync => inner.sync_due_in(),
-                Duty::Compact => inner.idle_due_in(),
-                Duty::Flush | Duty::Prepare => None,
-            });
+            signal.wait(inner.due_in(duty));
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     keyspace::{LoggedMemtable, State, Tree},
     log::LogWriter,
     options::Durability,
+    planted::{Bug, planted},
     store::Store,
 };
 
@@ -107,6 +108,7 @@ impl Store {
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
         match durability {
             Durability::Os => {}
+            Durability::Sync if planted(Bug::AckBeforeSync) => {}
             Durability::Sync => self.wait_durable(last)?,
             Durability::Interval => {
                 let due = self.environment.now() + self.options.interval;
@@ -176,13 +178,18 @@ impl Store {
     ) -> Result<u64> {
         let log = committing.log()?;
         let segment = log.current_segment();
-        match log.append(first, count as u32, &[payload], payload_hash) {
-            Ok(_) => {}
-            // There was no room for another segment, and the log is as it was.
-            Err(error @ Error::Full { .. }) => return Err(error),
-            Err(error) => return Err(self.fail(error)),
+        let appended = log.append(first, count as u32, &[payload], payload_hash);
+        if appended.is_err() || self.room.log.is_missing() {
+            self.room.log.note(&appended, self.environment.now());
         }
+        // `Full` if there was no room for another segment: the log is as it was.
+        appended.map_err(|error| self.fail(error))?;
+        let hand_over = hand_over && !planted(Bug::AckBeforeHandOver);
         if hand_over && let Err(error) = log.hand_over() {
+            if planted(Bug::PartialWriteForgotten) {
+                committing.next_seqno += count;
+                return Err(error);
+            }
             return Err(self.fail(error));
         }
         if self.log_pool.is_due() {

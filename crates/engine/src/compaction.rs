@@ -44,6 +44,7 @@ use crate::{
     keyspace::{State, Tree},
     outputs::{Outputs, Warmth},
     store::Store,
+    table::TableOrigin,
 };
 
 /// How urgent it is to have deletions gone that walks meet: less than level 0, more than all else.
@@ -57,6 +58,7 @@ impl Store {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
         if self.halted().is_some() || self.is_closing() {
+            self.room.compact.note(&Ok(()), self.environment.now());
             return Ok(false);
         }
         for tree in self.trees() {
@@ -77,8 +79,13 @@ impl Store {
             Some((score, Task { tree: Arc::clone(tree), urge, job, around }))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, task)) = due else { return Ok(false) };
-        self.run_task(task)?;
+        let Some((_, task)) = due else {
+            self.room.compact.note(&Ok(()), self.environment.now());
+            return Ok(false);
+        };
+        let run = self.run_task(task);
+        self.room.compact.note(&run, self.environment.now());
+        run?;
         self.measure_pile();
         Ok(true)
     }
@@ -133,11 +140,18 @@ impl Store {
                     self.halt(error);
                     return Ok(());
                 }
-                Err(Stop::Unwritten(error)) => return Err(error),
+                Err(Stop::Unwritten(error)) => return Err(error.or_full(&self.dir)),
             },
         }
         self.counters.compactions.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Where tables that are written for level `target` belong.
+    fn origin_of(&self, tree: &Tree, target: usize) -> TableOrigin {
+        let keyspaces = &self.lock_manifest().catalog.keyspaces;
+        let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
+        tree.origin(target, flushed)
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and
@@ -158,7 +172,7 @@ impl Store {
         let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
         // From here on only what was not read yet keeps its table.
         drop(job);
-        let mut outputs = Outputs::new(self, Warmth::AsBefore);
+        let mut outputs = Outputs::new(self, Warmth::AsBefore, self.origin_of(&tree, target));
         let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));

@@ -16,6 +16,7 @@ use crate::{
     keyspace::{Keyspace, State, Tree, TreeRules},
     manifest::Change,
     options::{Durability, KeyspaceOptions, Options},
+    planted::{Bug, planted},
     recovery::{self, RecoveryReport},
     snapshot::Snapshot,
     stats::Stats,
@@ -39,6 +40,10 @@ impl Db {
     /// Opens the store in the directory `path`, making it if there is none.
     pub fn open(environment: &Environment, path: impl AsRef<Path>, options: Options) -> Result<Db> {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
+    }
+
+    pub(crate) fn store(&self) -> &Arc<OpenStore> {
+        &self.store
     }
 
     /// The keyspace of this name, made durably with the default options if there is none.
@@ -171,7 +176,8 @@ impl Db {
         &self.store.report
     }
 
-    /// Why writes are refused, if they are.
+    /// Why the store takes no more writes until it is opened again, if so. A full disk is no such reason:
+    /// `Stats::disk_full` tells of that.
     pub fn check_writable(&self) -> Result<()> {
         self.store.latch.check()
     }
@@ -267,8 +273,16 @@ impl Store {
         }
         self.sync()?;
         let proof = Change::LogDurable { position: self.log_durable()? };
-        let change = Change::DropKeyspace { keyspace: tree.id };
-        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
+        let mut changes = vec![proof, Change::DropKeyspace { keyspace: tree.id }];
+        if planted(Bug::DropUnrecorded) {
+            changes.pop();
+        }
+        if let Err(error) = manifest.commit(changes) {
+            if matches!(error, Error::Full { .. }) {
+                tree.mark_there();
+            }
+            return Err(self.fail(error));
+        }
         self.note_edit(manifest.last_edit());
         self.lock_trees().remove(&tree.id);
         let fresh = Arc::new(self.fresh_memtable());
@@ -311,7 +325,7 @@ impl Store {
             Err(error) => Err(error),
             Ok(()) => self.end_cleanly(),
         };
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         // Whatever works behind the store sees the latch, or ends, before another may open it.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -323,7 +337,11 @@ impl Store {
 
     fn end_cleanly(&self) -> Result<()> {
         if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
-            self.flush_all()?;
+            match self.flush_all() {
+                // The log keeps what found no room, and opening will take longer.
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         // Whatever runs behind the store ends before the log does.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -337,9 +355,13 @@ impl Store {
         // The manifest repeats where the log ended, so that a log gone missing is noticed.
         let closed = log
             .close()
-            .and_then(|position| manifest.commit(vec![Change::LogDurable { position }]))
+            .and_then(|position| match manifest.commit(vec![Change::LogDurable { position }]) {
+                // The log's own clean end says it, too.
+                Err(Error::Full { .. }) => Ok(()),
+                committed => committed,
+            })
             .map_err(|error| self.fail(error));
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         closed?;
         self.raise_durable(reached);
         Ok(())

@@ -34,6 +34,7 @@ use crate::{
     ranges::RangeDeletes,
     read::ReadFrom,
     store::OpenStore,
+    table::TableOrigin,
     value::Value,
     version::Version,
 };
@@ -230,6 +231,11 @@ impl Tree {
         }
     }
 
+    /// Where a table of this keyspace belongs that is written for `level`.
+    pub(crate) fn origin(&self, level: usize, flushed: SeqNo) -> TableOrigin {
+        TableOrigin { keyspace: self.id, name: self.name.clone(), level: level as u8, flushed }
+    }
+
     /// The state of this moment, for the length of one call.
     pub(crate) fn state(&self) -> arc_swap::Guard<Arc<State>> {
         self.state.load()
@@ -271,6 +277,11 @@ impl Tree {
 
     pub(crate) fn is_dropped(&self) -> bool {
         self.dropped.load(Acquire)
+    }
+
+    /// Takes the mark back: dropping it found no room.
+    pub(crate) fn mark_there(&self) {
+        self.dropped.store(false, Release);
     }
 
     pub(crate) fn mark_dropped(&self) {

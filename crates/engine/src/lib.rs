@@ -38,6 +38,7 @@
 #![warn(missing_docs)]
 
 mod invariant;
+mod planted;
 mod sync;
 
 mod error;
@@ -69,24 +70,31 @@ mod admission;
 mod compaction;
 mod flush;
 mod outputs;
+mod room;
 
 mod background;
+mod check;
 mod db;
 mod environment;
+mod inspect;
 mod recovery;
 mod stats;
 mod store;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share};
+pub use check::{CheckReport, Finding, Severity, check};
 pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
+pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{Compression, Durability, KeyspaceOptions, Options};
+#[doc(hidden)]
+pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

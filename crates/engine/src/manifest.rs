@@ -11,9 +11,12 @@
 //!    that the log calls durable and that is not there, is damage; a bad frame at the end is not.
 //! 4. A manifest that was read is never appended to: opening writes a new one.
 //! 5. `CURRENT` is replaced by a rename of a synced file, and the directory is synced.
+//! 6. What found no room is cut off again before anything is written behind it: `Full` leaves the
+//!    manifest as it was.
 
 mod catalog;
 mod edit;
+pub(crate) mod salvage;
 
 pub(crate) use catalog::Catalog;
 pub(crate) use edit::{Change, Edit};
@@ -29,6 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     error::{Error, Result},
     log::{FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash},
+    planted::{Bug, planted},
 };
 
 /// The file that names the manifest.
@@ -77,7 +81,8 @@ impl Manifest {
         let path = dir.join(manifest_name(number));
         // What a crash left of an earlier try under this number was never current.
         remove_if_there(vfs.as_ref(), &path)?;
-        let file = vfs.open(&path, Open::Create).map_err(Error::io("create", &path))?;
+        let created = vfs.open(&path, Open::Create).map_err(Error::io("create", &path));
+        let file = created.map_err(|error| error.or_full(dir))?;
         let mut manifest = Manifest {
             vfs: Arc::clone(vfs),
             dir: dir.into(),
@@ -90,9 +95,18 @@ impl Manifest {
             catalog,
             broken: false,
         };
-        manifest.begin()?;
-        vfs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        manifest.make_current()?;
+        manifest
+            .begin()
+            .and_then(|()| vfs.sync_dir(dir).map_err(Error::io("sync", dir)))
+            .and_then(|()| manifest.make_current())
+            .map_err(|error| error.or_full(dir))
+            .inspect_err(|error| {
+                // Before the rename of `CURRENT` nobody knows of it.
+                if matches!(error, Error::Full { .. }) {
+                    vfs.remove_file(&path).ok();
+                    vfs.remove_file(&dir.join(CURRENT_NEXT)).ok();
+                }
+            })?;
         Ok(manifest)
     }
 
@@ -121,9 +135,16 @@ impl Manifest {
         let file = vfs.open(&next, Open::Create).map_err(Error::io("create", &next))?;
         let text = current_text(self.number, self.store);
         file.write_at(text.as_bytes(), 0).map_err(Error::io("write", &next))?;
-        file.sync().map_err(Error::io("sync", &next))?;
+        if !planted(Bug::CurrentUnsynced) {
+            file.sync().map_err(Error::io("sync", &next))?;
+        }
         vfs.rename(&next, &dir.join(CURRENT)).map_err(Error::io("rename", &next))?;
         vfs.sync_dir(dir).map_err(Error::io("sync", dir))
+    }
+
+    /// The number in the file's name.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Number of the last durable edit.
@@ -131,7 +152,8 @@ impl Manifest {
         self.catalog.edit
     }
 
-    /// Makes `changes` happen durably, together. After a failure nothing more can be committed.
+    /// Makes `changes` happen durably, together. `Full` means that nothing was done; after any other
+    /// failure nothing more can be committed.
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Result<()> {
         if self.broken {
             let cause = "an edit of the manifest failed".into();
@@ -139,14 +161,21 @@ impl Manifest {
         }
         let edit = Edit { number: self.catalog.edit + 1, changes };
         self.broken = true;
-        self.append(&edit)?;
+        if let Err(error) = self.append(&edit) {
+            self.broken = !matches!(error, Error::Full { .. });
+            return Err(error);
+        }
         let applied = self.catalog.apply(&edit);
         assert!(applied.is_ok(), "an edit of our own contradicts the catalog: {applied:?}");
         self.broken = false;
         if self.end <= REWRITE_BYTES_LEAST.max(4 * self.snapshot_bytes) {
             return Ok(());
         }
-        self.rewrite()
+        match self.rewrite() {
+            // The file is longer than it need be, and the next edit tries again.
+            Err(Error::Full { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Writes one edit, syncs it, and marks it durable.
@@ -154,9 +183,15 @@ impl Manifest {
         let payload = edit.encode();
         self.append_frame(FrameKind::Edit, edit.number, &payload)?;
         let path = self.path();
-        self.file.sync().map_err(Error::io("sync", path))?;
+        if !planted(Bug::EditUnsynced) {
+            self.file.sync().map_err(Error::io("sync", path))?;
+        }
         self.durable = self.end;
-        self.append_frame(FrameKind::Durable, edit.number, &[])
+        match self.append_frame(FrameKind::Durable, edit.number, &[]) {
+            // The edit is there; the next frame says so.
+            Err(Error::Full { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     fn append_frame(&mut self, kind: FrameKind, number: u64, payload: &[u8]) -> Result<()> {
@@ -171,7 +206,17 @@ impl Manifest {
         let mut bytes = Vec::with_capacity(payload.len() + 64);
         frame.push(&mut bytes, place(self.store, self.number), self.end, &[payload]);
         let path = self.path();
-        self.file.write_at(&bytes, self.end).map_err(Error::io("write", path))?;
+        if let Err(error) = self.file.write_at(&bytes, self.end).map_err(Error::io("write", &path))
+        {
+            let error = error.or_full(&self.dir);
+            if planted(Bug::TornEditKept) {
+                self.end += bytes.len() as u64;
+            } else if matches!(error, Error::Full { .. }) {
+                // What arrived of it must not stand before the next edit.
+                self.file.set_len(self.end).map_err(Error::io("shorten", path))?;
+            }
+            return Err(error);
+        }
         self.end += bytes.len() as u64;
         Ok(())
     }
@@ -186,7 +231,8 @@ impl Manifest {
             self.store,
             self.number + 1,
             self.catalog.clone(),
-        )?;
+        )
+        .inspect_err(|error| self.broken = !matches!(error, Error::Full { .. }))?;
         *self = next;
         self.vfs.remove_file(&old).map_err(Error::io("remove", old))
     }
@@ -211,10 +257,14 @@ pub(crate) struct Current {
 
 /// Reads `CURRENT`.
 pub(crate) fn read_current(vfs: &dyn Vfs, dir: &Path) -> Result<Current> {
-    let path = dir.join(CURRENT);
-    let bytes = read_whole(vfs, &path, 4096)?;
+    read_current_at(vfs, &dir.join(CURRENT))
+}
+
+/// Reads a file like `CURRENT`, wherever it is.
+pub(crate) fn read_current_at(vfs: &dyn Vfs, path: &Path) -> Result<Current> {
+    let bytes = read_whole(vfs, path, 4096)?;
     let text = String::from_utf8_lossy(&bytes);
-    let corrupt = |what: &str| Error::corrupt(&path, 0, what);
+    let corrupt = |what: &str| Error::corrupt(path, 0, what);
     let mut lines = text.lines();
     let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name));
     let format = field("olivine store, format ").and_then(|format| format.parse::<u32>().ok());
@@ -232,7 +282,7 @@ pub(crate) fn read_current(vfs: &dyn Vfs, dir: &Path) -> Result<Current> {
         {
             return Err(corrupt("its format does not match its checksum"));
         }
-        return Err(Error::Format { path, found: format, newest: FORMAT });
+        return Err(Error::Format { path: path.into(), found: format, newest: FORMAT });
     }
     let store = field("store ").and_then(parse_hex);
     let store = store.ok_or_else(|| corrupt("it names no store"))?;

@@ -3,7 +3,7 @@
 //! 1. Files that were never to be named are removed when `Outputs` is dropped, also after an error:
 //!    a full disk gets its room back.
 //! 2. They may be handed over in several portions, each when none is being written.
-//! 3. Once an edit that names them is on its way, nobody removes them but opening, which knows.
+//! 3. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,8 +12,11 @@ use crate::{
     error::{Error, Result},
     metadata::MetadataKeeper,
     options::Compression,
+    planted::{Bug, planted},
     store::Store,
-    table::{Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableWriter},
+    table::{
+        Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableOrigin, TableWriter,
+    },
     version::{LiveTable, Trash},
 };
 
@@ -21,6 +24,7 @@ use crate::{
 pub(crate) struct Outputs<'a> {
     store: &'a Store,
     warmth: Warmth,
+    origin: TableOrigin,
     /// Every file that was created.
     paths: Vec<PathBuf>,
     /// What the cache knows the table by that is being written.
@@ -44,8 +48,9 @@ pub(crate) enum Warmth {
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(store: &'a Store, warmth: Warmth) -> Outputs<'a> {
-        Outputs { store, warmth, paths: Vec::new(), cache_id: 0, tables: Vec::new() }
+    /// Tables of `origin`.
+    pub(crate) fn new(store: &'a Store, warmth: Warmth, origin: TableOrigin) -> Outputs<'a> {
+        Outputs { store, warmth, origin, paths: Vec::new(), cache_id: 0, tables: Vec::new() }
     }
 
     /// Whether the table that begins now is put into the cache.
@@ -69,7 +74,9 @@ impl<'a> Outputs<'a> {
             },
         };
         let vfs = store.environment.vfs();
-        let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options)?;
+        let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
+        let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
+        writer.belongs_to(self.origin.clone());
         // Only what was created here may be removed here.
         self.paths.push(path);
         self.cache_id = store.cache().new_id();
@@ -84,13 +91,18 @@ impl<'a> Outputs<'a> {
 
     /// Ends a table: its contents are durable.
     pub(crate) fn end(&mut self, writer: TableWriter) -> Result<()> {
-        self.tables.push(Output { info: writer.finish()?, cache_id: self.cache_id });
+        let info = writer.finish().map_err(|error| {
+            // The file is given up whole, so even a sync without room is no riddle.
+            let dir = &self.store.dir;
+            if error.is_disk_full() { Error::Full { path: dir.clone() } } else { error }
+        })?;
+        self.tables.push(Output { info, cache_id: self.cache_id });
         Ok(())
     }
 
     /// Makes the names of the tables durable.
     pub(crate) fn sync_names(&self) -> Result<()> {
-        if self.paths.is_empty() {
+        if self.paths.is_empty() || planted(Bug::TableNameUnsynced) {
             return Ok(());
         }
         let dir = &self.store.dir;
@@ -117,15 +129,19 @@ impl<'a> Outputs<'a> {
         self.tables.iter().map(live).collect()
     }
 
-    /// Leaves the files to whoever names them.
-    pub(crate) fn keep(mut self) {
-        self.hand_over();
+    /// Leaves the files to the edit that names them, unless it found no room: then they go.
+    pub(crate) fn settle(mut self, committed: Result<()>) -> Result<()> {
+        self.hand_over(committed)
     }
 
-    /// Leaves the files that are ended to whoever names them; more may follow.
-    pub(crate) fn hand_over(&mut self) {
-        self.paths.clear();
-        self.tables.clear();
+    /// Leaves the files that are ended to the edit that names them, unless it found no room; more may
+    /// follow.
+    pub(crate) fn hand_over(&mut self, committed: Result<()>) -> Result<()> {
+        if !matches!(committed, Err(Error::Full { .. })) {
+            self.paths.clear();
+            self.tables.clear();
+        }
+        committed
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     keyspace::{State, Tree},
     manifest::Change,
     outputs::Outputs,
+    planted::{Bug, planted},
     store::Store,
     version::{LiveTable, Version},
 };
@@ -43,7 +44,8 @@ impl Store {
         let tables = outputs.live();
         let read: u64 = given_up.iter().map(GivenUp::bytes).sum();
         let written: u64 = tables.iter().map(|table| table.info.bytes).sum();
-        let done = self.replace(tree, target, &given_up, &tables, || outputs.hand_over());
+        let named = |committed: Result<()>| outputs.hand_over(committed);
+        let done = self.replace(tree, target, &given_up, &tables, named);
         if !done.map_err(Stop::Unwritten)? {
             return Ok(false);
         }
@@ -69,7 +71,7 @@ impl Store {
         let whole = |(level, file): &(usize, Arc<LiveTable>)| GivenUp::whole(*level, file);
         let given_up: Vec<_> = job.inputs.iter().map(whole).collect();
         let tables: Vec<_> = job.inputs.iter().map(|(_, file)| Arc::clone(file)).collect();
-        self.replace(tree, job.target, &given_up, &tables, || {})?;
+        self.replace(tree, job.target, &given_up, &tables, |committed| committed)?;
         self.counters.tables_moved.fetch_add(tables.len() as u64, Relaxed);
         Ok(())
     }
@@ -82,7 +84,7 @@ impl Store {
         target: usize,
         given_up: &[GivenUp],
         tables: &[Arc<LiveTable>],
-        hand_over: impl FnOnce(),
+        named: impl FnOnce(Result<()>) -> Result<()>,
     ) -> Result<bool> {
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
@@ -100,8 +102,13 @@ impl Store {
         for table in tables {
             changes.extend(Change::join(keyspace, target as u8, &table.info));
         }
-        hand_over();
-        manifest.commit(changes)?;
+        if planted(Bug::InputsRemovedEarly) {
+            let moved = |given: &&GivenUp| tables.iter().any(|t| t.info.id == given.file.info.id);
+            for given in given_up.iter().filter(|given| given.left.is_none() && !moved(given)) {
+                self.environment.vfs().remove_file(&given.file.path).ok();
+            }
+        }
+        named(manifest.commit(changes))?;
         let edit = manifest.last_edit();
         let removed: Vec<_> =
             given_up.iter().map(|given| (given.level, Arc::clone(&given.file))).collect();

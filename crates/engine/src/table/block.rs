@@ -247,6 +247,16 @@ impl<'a> View<'a> {
         self.shape.count
     }
 
+    /// Whether the next block begins with the last key of this one.
+    pub(super) fn continues(self) -> bool {
+        self.shape.flags & CONTINUES != 0
+    }
+
+    /// Whether the entries have tags, as those of data blocks do.
+    pub(super) fn is_tagged(self) -> bool {
+        self.shape.flags & TAGGED != 0
+    }
+
     fn offset(self, items: Items, at: usize) -> usize {
         if self.shape.flags & WIDE == 0 {
             usize::from(u16_at(self.bytes, items.offsets_at + 2 * at))

@@ -274,17 +274,7 @@ impl Table {
         match Footer::decode(&bytes, store, table, file_bytes) {
             Ok((footer, checksum)) if checksum == self.file.checksum => Ok(footer),
             Ok(_) => Err(source.corrupt(at, "the table is not the one that was written here")),
-            Err(Fault::Damage(what)) => Err(source.corrupt(at, what)),
-            Err(Fault::Format(found)) => {
-                Err(Error::Format { path: self.file.path.clone(), found, newest: FORMAT })
-            }
-            Err(Fault::Features(bits)) => Err(Error::Unusable {
-                path: self.file.path.clone(),
-                what: format!(
-                    "it uses features {bits:#x}, which this release does not know; \
-                     open it with the release that wrote it, or a newer one"
-                ),
-            }),
+            Err(fault) => Err(footer_error(source, &self.file.path, at, fault)),
         }
     }
 
@@ -361,6 +351,21 @@ impl Table {
     }
 }
 
+/// Why a footer at `at` was not accepted, as an error.
+pub(super) fn footer_error(source: &Source, path: &Path, at: u64, fault: Fault) -> Error {
+    match fault {
+        Fault::Damage(what) => source.corrupt(at, what),
+        Fault::Format(found) => Error::Format { path: path.into(), found, newest: FORMAT },
+        Fault::Features(bits) => Error::Unusable {
+            path: path.into(),
+            what: format!(
+                "it uses features {bits:#x}, which this release does not know; \
+                 open it with the release that wrote it, or a newer one"
+            ),
+        },
+    }
+}
+
 /// What a table's metadata takes beside its arrays: the structures, the open file.
 const META_BYTES: u64 = 1024;
 
@@ -387,7 +392,7 @@ fn read_range_deletes(source: &Source, footer: &Footer) -> Result<RangeDeletes> 
     list.ok_or_else(|| source.corrupt(at, "the list of deleted ranges does not decode"))
 }
 
-fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
+pub(super) fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
     let lines = footer.filter_lines as usize;
     let mut filter = Filter::with_lines(lines, footer.filter_probes as u32);
     let mut at = footer.filter_at;

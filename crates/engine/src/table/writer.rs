@@ -27,6 +27,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    planted::{Bug, planted},
     ranges::RangeDeletes,
 };
 
@@ -45,6 +46,17 @@ impl Default for TableOptions {
     fn default() -> TableOptions {
         TableOptions { block_bytes: 4096, filter_bits_per_key: 10, codec: Codec::Lz4 }
     }
+}
+
+/// Where a table belongs, written into it so that a lost manifest can be made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableOrigin {
+    pub(crate) keyspace: u32,
+    pub(crate) name: String,
+    /// The level it is written for; it may go further down later.
+    pub(crate) level: u8,
+    /// Every write to the keyspace up to here was in tables when this one was named.
+    pub(crate) flushed: SeqNo,
 }
 
 /// What there is to know of a table without opening it.
@@ -187,6 +199,7 @@ pub(crate) struct TableWriter {
     /// Entries of the block that were in the cache, less those that were not.
     heat: i32,
     range_deletes: RangeDeletes,
+    origin: Option<TableOrigin>,
 }
 
 impl TableWriter {
@@ -220,7 +233,13 @@ impl TableWriter {
             follows_heat: false,
             heat: 0,
             range_deletes: RangeDeletes::default(),
+            origin: None,
         })
+    }
+
+    /// Says where the table belongs.
+    pub(crate) fn belongs_to(&mut self, origin: TableOrigin) {
+        self.origin = Some(origin);
     }
 
     /// Puts every block that is written from here on into `cache` too, where the table will look for
@@ -346,8 +365,8 @@ impl TableWriter {
         self.write_filter()?;
         self.write_index()?;
         self.note_range_deletes();
-        self.write_properties()?;
         let last_is_excluded = self.widen();
+        self.write_properties(last_is_excluded)?;
         self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
@@ -396,6 +415,7 @@ impl TableWriter {
         let hashes = std::mem::take(&mut self.hashes);
         let mut filter = Filter::new(hashes.len() as u64, self.options.filter_bits_per_key);
         for hash in hashes {
+            let hash = if planted(Bug::FilterOnWrongKeys) { !hash } else { hash };
             filter.insert(hash);
         }
         self.footer.filter_lines = filter.lines() as u64;
@@ -446,24 +466,37 @@ impl TableWriter {
     }
 
     /// Writes what readers do not need but repair and inspection do, by name in order.
-    fn write_properties(&mut self) -> Result<()> {
+    fn write_properties(&mut self, last_is_excluded: bool) -> Result<()> {
         self.footer.properties_at = self.sink.position();
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
         let block_bytes = self.options.block_bytes.to_le_bytes();
         let range_deletes = self.range_deletes.encode();
-        let named: [(&str, &[u8]); 6] = [
+        let mut named: Vec<(&str, &[u8])> = vec![
             ("block_bytes", &block_bytes),
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
-            (RANGE_DELETES, &range_deletes),
             ("value_bytes", &numbers[1]),
         ];
+        if !self.range_deletes.is_empty() {
+            named.push((RANGE_DELETES, &range_deletes));
+        }
+        if last_is_excluded {
+            named.push(("last_is_excluded", &[1]));
+        }
+        let origin = self.origin.as_ref();
+        let words = origin.map(|origin| {
+            (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
+        });
+        if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
+            named.push(("flushed", flushed));
+            named.push(("keyspace", keyspace));
+            named.push(("keyspace_name", origin.name.as_bytes()));
+            named.push(("level", level));
+        }
+        named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
-            if name == RANGE_DELETES && value.is_empty() {
-                continue;
-            }
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }
         self.payload.clear();
@@ -550,7 +583,10 @@ impl Sink {
     fn write(&mut self) -> Result<()> {
         assert!(!self.failed, "a writer that failed is given up");
         self.failed = true;
-        self.file.write_at(&self.buffer, self.written).map_err(Error::io("write", &*self.path))?;
+        let written = self.file.write_at(&self.buffer, self.written);
+        if !planted(Bug::TableWriteUnchecked) {
+            written.map_err(Error::io("write", &*self.path))?;
+        }
         self.failed = false;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -567,6 +603,9 @@ impl Sink {
 
     fn sync(&mut self) -> Result<()> {
         self.write()?;
+        if planted(Bug::TableUnsynced) {
+            return Ok(());
+        }
         self.file.sync().map_err(Error::io("sync", &*self.path))
     }
 }

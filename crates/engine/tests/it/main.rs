@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs fails")]
 
 mod basics;
+mod check;
 mod data;
 mod golden;
 mod opening;
