@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX},
     keyspace::{Keyspace, Tree},
+    pointer::Pointer,
 };
 
 /// The most bytes a batch takes, keys, values and bookkeeping together. One value of the largest size
@@ -110,7 +111,13 @@ impl Batch {
         self.add(keyspace, Kind::Delete, key, &[])
     }
 
-    fn add(&mut self, keyspace: &Keyspace, kind: Kind, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        keyspace: &Keyspace,
+        kind: Kind,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
         check_sizes(key, value)?;
         let bytes = self.payload.len() + OPERATION_HEADER_BYTES + key.len() + value.len();
         if bytes > BATCH_BYTES_MAX {
@@ -227,6 +234,7 @@ impl<'a> Operations<'a> {
         let fits = match kind {
             Kind::RangeDelete => value_len <= KEY_BYTES_MAX,
             Kind::PutExpiring => EXPIRY_BYTES <= value_len,
+            Kind::Pointer => Pointer::decode(value).is_some(),
             Kind::Put | Kind::Delete | Kind::Merge => true,
         };
         fits.then_some(Operation { keyspace, kind, key, value })

@@ -26,18 +26,23 @@ mod tests;
 
 pub(crate) use crawl::{CRAWL_NOTED, Crawls};
 pub(crate) use fold::{Fold, FoldSink, Rules};
-pub(crate) use pick::{Urge, overload};
+pub(crate) use job::Job;
+pub(crate) use pick::{Urge, bring_down, overload, rewrite};
 
-use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+};
 
 use self::{
     crawl::CRAWL_LEAST,
-    job::{How, Inputs, Job},
+    job::{How, Inputs},
     pace::Pace,
-    pick::{NoSweep, Situation, level0_is_due, pick, sweep},
+    pick::{CONVERGE_SCORE, NoSweep, Situation, level0_is_due, pick, sweep},
     writing::{Surroundings, Writing},
 };
 use crate::{
+    apart::Relocation,
     background::Duty,
     error::{Error, Result},
     key::SeqNo,
@@ -45,6 +50,8 @@ use crate::{
     outputs::{Outputs, Warmth},
     store::Store,
     table::TableOrigin,
+    values::LiveValues,
+    version::Version,
 };
 
 /// How urgent it is to have deletions gone that walks meet: less than level 0, more than all else.
@@ -62,7 +69,11 @@ impl Store {
             return Ok(false);
         }
         for tree in self.trees() {
-            if self.drop_covered(&tree)? {
+            let dropped = self.drop_covered(&tree);
+            if dropped.is_err() {
+                self.room.compact.note(&dropped, self.environment.now());
+            }
+            if dropped? {
                 self.measure_pile();
                 return Ok(true);
             }
@@ -75,14 +86,19 @@ impl Store {
             let swept = self.pick_sweep(tree, &state, oldest).map(|job| (SWEEP_SCORE, job));
             let (score, job) =
                 picked.into_iter().chain(swept).max_by(|a, b| a.0.total_cmp(&b.0))?;
-            let around = Surroundings::of(&state.version, &job, &self.options);
-            Some((score, Task { tree: Arc::clone(tree), urge, job, around }))
+            Some((score, self.task(tree, &state.version, urge, job, BTreeSet::new())))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, task)) = due else {
-            self.room.compact.note(&Ok(()), self.environment.now());
-            return Ok(false);
-        };
+        // What pays less comes behind the space of values.
+        let idle = due.as_ref().is_none_or(|(score, _)| *score <= CONVERGE_SCORE);
+        if idle {
+            let collected = self.collect_one();
+            if due.is_none() || !matches!(collected, Ok(false)) {
+                self.room.compact.note(&collected, self.environment.now());
+                return collected;
+            }
+        }
+        let Some((_, task)) = due else { return Ok(false) };
         let run = self.run_task(task);
         self.room.compact.note(&run, self.environment.now());
         run?;
@@ -131,7 +147,21 @@ impl Store {
         self.snapshots.boundaries(|| self.visible()).first().copied().unwrap_or(0)
     }
 
-    fn run_task(&self, task: Task) -> Result<()> {
+    /// A job of a keyspace; values in the files `collected` are copied into new ones on the way.
+    pub(crate) fn task(
+        &self,
+        tree: &Arc<Tree>,
+        version: &Version,
+        urge: Urge,
+        job: Job,
+        collected: BTreeSet<u64>,
+    ) -> Task {
+        let around = Surroundings::of(version, &job, &self.options);
+        let values = Arc::clone(&version.values);
+        Task { tree: Arc::clone(tree), urge, job, around, values, collected }
+    }
+
+    pub(crate) fn run_task(&self, task: Task) -> Result<()> {
         match task.job.how {
             How::Move => self.move_tables(&task.tree, &task.job)?,
             How::Merge => match self.merge(task) {
@@ -166,28 +196,33 @@ impl Store {
 
     /// Merges the inputs of `job` into new tables of its target level, as far as it is not left off.
     fn merge(&self, task: Task) -> Result<(), Stop> {
-        let Task { tree, urge, job, around } = task;
+        let Task { tree, urge, job, around, values, collected } = task;
+        // What tables point to in value files is counted for whole tables: those are not cut.
+        let in_pieces = values.is_empty() && self.options.value_apart_bytes_min == 0;
         let (target, is_deep) = (job.target, job.is_deep);
         let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
         let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
         // From here on only what was not read yet keeps its table.
         drop(job);
+        let mut values = Relocation::new(self, values, collected);
         let mut outputs = Outputs::new(self, Warmth::AsBefore, self.origin_of(&tree, target));
         let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
         let ranges = fold.rules().kept_ranges(|piece| around.nothing_below(piece));
-        let mut writing = Writing::new(around, &mut outputs, ranges);
+        let mut writing = Writing::new(around, &mut outputs, &mut values, ranges);
         let mut read = 0u64;
         while merge.valid() {
             if writing.may_end() && fold.is_new(merge.key()) {
                 fold.end(&mut writing).map_err(Stop::Unwritten)?;
                 while let Some(end) = writing.end_before(merge.key()) {
                     writing.end(Some(&end)).map_err(Stop::Unwritten)?;
-                    let outputs = &mut *writing.outputs;
-                    let there = self.install(&tree, target, &mut merge, outputs, Some(&end))?;
-                    if !there || self.leaves_off(is_deep) {
-                        return Ok(());
+                    if in_pieces {
+                        let written = writing.written();
+                        let there = self.install(&tree, target, &mut merge, written, Some(&end))?;
+                        if !there || self.leaves_off(is_deep) {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -210,7 +245,9 @@ impl Store {
         fold.end(&mut writing).map_err(Stop::Unwritten)?;
         writing.end_all().map_err(Stop::Unwritten)?;
         assert!(fold.written() <= read, "versions are written or dropped, and never made");
-        self.install(&tree, target, &mut merge, &mut outputs, None)?;
+        values.outputs.end().map_err(Stop::Unwritten)?;
+        let written = (&mut outputs, &mut values.outputs);
+        self.install(&tree, target, &mut merge, written, None)?;
         Ok(())
     }
 
@@ -231,11 +268,14 @@ impl Store {
 }
 
 /// A job of a keyspace.
-struct Task {
+pub(crate) struct Task {
     tree: Arc<Tree>,
     urge: Urge,
     job: Job,
     around: Surroundings,
+    /// The value files that its inputs may point into, and those whose records are copied.
+    values: Arc<BTreeMap<u64, Arc<LiveValues>>>,
+    collected: BTreeSet<u64>,
 }
 
 /// Why a merge did not end.

@@ -1,7 +1,7 @@
 //! Breaks the engine on purpose, and says what it must hold all the same.
 //!
 //! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
-//! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`. The program `reliability`
+//! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`, `memory`. The program `reliability`
 //! runs the tiers; `reliability --help` shows how. `planted` runs them against bugs made on purpose.
 //!
 //! 1. Every failure names the seed that repeats it.
@@ -16,6 +16,7 @@ pub mod history;
 pub mod kill;
 pub mod live;
 pub mod lying;
+pub mod memory;
 pub mod oracle;
 pub mod planted;
 pub mod report;

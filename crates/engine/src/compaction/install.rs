@@ -18,6 +18,7 @@ use super::{
     pick::LAST,
 };
 use crate::{
+    apart::ValueOutputs,
     background::Duty,
     error::Result,
     keyspace::{State, Tree},
@@ -25,7 +26,8 @@ use crate::{
     outputs::Outputs,
     planted::{Bug, planted},
     store::Store,
-    version::{LiveTable, Version},
+    values::LiveValues,
+    version::LiveTable,
 };
 
 impl Store {
@@ -36,7 +38,7 @@ impl Store {
         tree: &Tree,
         target: usize,
         inputs: &mut Inputs,
-        outputs: &mut Outputs<'_>,
+        (outputs, values): (&mut Outputs<'_>, &mut ValueOutputs<'_>),
         next: Option<&[u8]>,
     ) -> Result<bool, Stop> {
         let given_up = inputs.given_up(next).map_err(Stop::Unread)?;
@@ -44,8 +46,9 @@ impl Store {
         let tables = outputs.live();
         let read: u64 = given_up.iter().map(GivenUp::bytes).sum();
         let written: u64 = tables.iter().map(|table| table.info.bytes).sum();
-        let named = |committed: Result<()>| outputs.hand_over(committed);
-        let done = self.replace(tree, target, &given_up, &tables, named);
+        let apart = (values.changes(tree.id).collect(), values.live());
+        let named = |committed: Result<()>| values.hand_over(outputs.hand_over(committed));
+        let done = self.replace(tree, target, &given_up, &tables, apart, named);
         if !done.map_err(Stop::Unwritten)? {
             return Ok(false);
         }
@@ -71,7 +74,9 @@ impl Store {
         let whole = |(level, file): &(usize, Arc<LiveTable>)| GivenUp::whole(*level, file);
         let given_up: Vec<_> = job.inputs.iter().map(whole).collect();
         let tables: Vec<_> = job.inputs.iter().map(|(_, file)| Arc::clone(file)).collect();
-        self.replace(tree, job.target, &given_up, &tables, |committed| committed)?;
+        self.replace(tree, job.target, &given_up, &tables, Apart::default(), |committed| {
+            committed
+        })?;
         self.counters.tables_moved.fetch_add(tables.len() as u64, Relaxed);
         Ok(())
     }
@@ -84,6 +89,7 @@ impl Store {
         target: usize,
         given_up: &[GivenUp],
         tables: &[Arc<LiveTable>],
+        (mut changes, values): Apart,
         named: impl FnOnce(Result<()>) -> Result<()>,
     ) -> Result<bool> {
         let mut manifest = self.lock_manifest();
@@ -91,7 +97,6 @@ impl Store {
             return Ok(false);
         }
         let keyspace = tree.id;
-        let mut changes = Vec::new();
         for GivenUp { level, file, left, .. } in given_up {
             let (level, table) = (*level as u8, file.info.id);
             match left {
@@ -117,13 +122,16 @@ impl Store {
         tree.change_state(|state| State {
             active: Arc::clone(&state.active),
             frozen: state.frozen.clone(),
-            version: Arc::new(Version::edited(&state.version, &removed, &added)),
+            version: Arc::new(state.version.edited(&removed, &added).with_values(&[], &values)),
         });
         drop(manifest);
         self.note_edit(edit);
         Ok(true)
     }
 }
+
+/// Value files that are named together with tables: the changes, and the files.
+type Apart = (Vec<Change>, Vec<Arc<LiveValues>>);
 
 impl GivenUp {
     /// Bytes of its file that are no longer visible.

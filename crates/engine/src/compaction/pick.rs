@@ -42,6 +42,8 @@ const LIKE_SHARE: f64 = 0.5;
 const TOMBSTONE_SHARE: f64 = 0.25;
 /// What level 0 scores beside its height: it goes before everything else.
 const LEVEL0_SCORE: f64 = 100.0;
+/// The score of what only pays when nobody writes.
+pub(super) const CONVERGE_SCORE: f64 = 0.0;
 /// Tables that a keyspace should have at least, and bytes below which one is too small for that.
 const TABLES_AIM: u64 = 32;
 const TABLE_BYTES_LEAST: u64 = 4 << 20;
@@ -93,12 +95,28 @@ pub(crate) fn pick(version: &Version, situation: Situation<'_>) -> Option<(f64, 
         return Some((1.0, job));
     }
     let patience = situation.urge.patience()?;
-    Some((0.0, runs.converge(situation.options, patience)?))
+    Some((CONVERGE_SCORE, runs.converge(situation.options, patience)?))
 }
 
 /// Whether level 0 should be merged.
 pub(crate) fn level0_is_due(version: &Version, options: &Options) -> bool {
     options.level0_tables_max <= version.levels[0].tables().len()
+}
+
+/// A job that merges a table with all that is older, into the last level; of level 0 all tables.
+pub(crate) fn bring_down(version: &Version, level: usize, table: &Arc<LiveTable>) -> Job {
+    let level0 = || version.levels[0].tables().iter().map(|file| (0, Arc::clone(file))).collect();
+    let chosen = if level == 0 { level0() } else { vec![(level, Arc::clone(table))] };
+    Job { how: How::Merge, ..Runs::of(version).job(chosen, LAST) }
+}
+
+/// A job that rewrites tables of a level where they are. Level 0 goes down instead.
+pub(crate) fn rewrite(version: &Version, level: usize, tables: Vec<Arc<LiveTable>>) -> Job {
+    if let (0, Some(table)) = (level, tables.first()) {
+        return bring_down(version, 0, table);
+    }
+    let inputs = tables.into_iter().map(|file| (level, file)).collect();
+    Job { inputs, target: level, how: How::Merge, is_deep: true }
 }
 
 /// How far the runs above the last level are towards a merge into it, where 1 is due.

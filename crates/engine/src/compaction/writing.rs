@@ -11,10 +11,12 @@ use super::{
     pick::{debt, table_bytes},
 };
 use crate::{
+    apart::{Relocation, ValueOutputs},
     error::Result,
     key::Stamp,
     options::Options,
     outputs::Outputs,
+    planted::{Bug, planted},
     ranges::{Piece, RangeDeletes},
     table::TableWriter,
     version::{Level, Version},
@@ -53,7 +55,8 @@ impl Surroundings {
 /// Where a merge writes to.
 pub(super) struct Writing<'a, 'b> {
     around: Surroundings,
-    pub(super) outputs: &'a mut Outputs<'b>,
+    outputs: &'a mut Outputs<'b>,
+    values: &'a mut Relocation<'b>,
     writer: Option<TableWriter>,
     is_warm: bool,
     /// The deletions of ranges to be listed, and the first key whose are not yet.
@@ -69,11 +72,13 @@ impl<'a, 'b> Writing<'a, 'b> {
     pub(super) fn new(
         around: Surroundings,
         outputs: &'a mut Outputs<'b>,
+        values: &'a mut Relocation<'b>,
         ranges: RangeDeletes,
     ) -> Writing<'a, 'b> {
         Writing {
             around,
             outputs,
+            values,
             writer: None,
             is_warm: false,
             ranges,
@@ -81,6 +86,11 @@ impl<'a, 'b> Writing<'a, 'b> {
             below_next: 0,
             untouched_next: 0,
         }
+    }
+
+    /// What is written and not named yet.
+    pub(super) fn written(&mut self) -> (&mut Outputs<'b>, &mut ValueOutputs<'b>) {
+        (self.outputs, &mut self.values.outputs)
     }
 
     /// Whether what is added from here on was in the cache.
@@ -162,13 +172,21 @@ impl FoldSink for Writing<'_, '_> {
             Some(writer) => writer,
             none => none.insert(self.outputs.begin()?),
         };
-        writer.add(key, stamp, value)?;
+        match self.values.placed(key, stamp, value)? {
+            Some((stamp, pointer)) => writer.add(key, stamp, &pointer)?,
+            None => writer.add(key, stamp, value)?,
+        }
         writer.heat(self.is_warm);
         Ok(())
     }
 
+    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {
+        self.values.read(pointer)
+    }
+
     fn nothing_below(&self, key: &[u8]) -> bool {
-        self.around.below.iter().all(|level| level.find(key).is_none())
+        planted(Bug::TombstoneDroppedEarly)
+            || self.around.below.iter().all(|level| level.find(key).is_none())
     }
 
     fn is_bottom(&self) -> bool {

@@ -246,6 +246,19 @@ impl Table {
         Ok(Meta { source, index, filter, range_deletes, _charged: charged })
     }
 
+    /// Stored bytes of the data blocks that may hold keys from `from` up to `to`, whole blocks counted.
+    pub(crate) fn bytes_between(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<u64> {
+        let meta = self.meta(ReadHow::DISK)?;
+        let Some(last) = meta.index.len().checked_sub(1) else { return Ok(0) };
+        let first = from.map_or(0, |key| meta.index.find(key));
+        let to = to.map_or(last, |key| meta.index.find(key).min(last));
+        if to < first {
+            return Ok(0);
+        }
+        let (end, stored) = meta.index.place(to);
+        Ok(end + stored as u64 - meta.index.place(first).0)
+    }
+
     /// The deletions of ranges that the table lists.
     pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
         Ok(Arc::clone(&self.meta(how)?.range_deletes))
@@ -301,6 +314,9 @@ impl Table {
 }
 
 #[cfg(test)]
+use crate::pointer::ValueUses;
+
+#[cfg(test)]
 impl Table {
     pub(super) fn footer(&self) -> Result<Footer> {
         Ok(self.open()?.1)
@@ -317,11 +333,14 @@ impl Table {
             let at = view.lower_bound(name.as_bytes(), Stamp(u64::MAX));
             if at < view.count() { view.value(at).to_vec() } else { Vec::new() }
         };
+        let uses = property("values");
+        let uses: Vec<u64> = uses.as_chunks::<8>().0.iter().map(|word| u64_at(word, 0)).collect();
         Ok(super::TableInfo {
             id: footer.table,
             bytes: footer.file_bytes,
             entries: footer.entries,
             tombstones: footer.tombstones,
+            values: ValueUses::from_words(&uses).unwrap_or_default(),
             first_key: property("first_key"),
             last_key: property("last_key"),
             seqno_min: footer.seqno_min,

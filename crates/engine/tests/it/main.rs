@@ -8,4 +8,6 @@ mod golden;
 mod opening;
 mod scene;
 mod tickets;
+mod transactions;
+mod values;
 mod waiting;

@@ -7,7 +7,7 @@
 use olivine_testkit::{
     Op, crash, faults,
     full::{self, Answer},
-    kill, planted,
+    kill, memory, planted,
     rot::{self, Mutation},
 };
 use olivine_vfs::{Open, RealVfs, Vfs};
@@ -40,6 +40,9 @@ usage: reliability <tier> [options]
   kill     a writing process is killed (on the real disk)
              --kills N      in each mode (40)         --threads N  that write (4)
              --millis N     longest life (600)        --dir DIR    where the stores lie
+  memory   writes, reads and scans over ten times the budget stay within budget + 64 MiB resident
+             --seconds N    of work (3600)            --mib N      the budget (64)
+             --dir DIR      where the store lies
   planted  bugs made on purpose, each of which its tier must find (built with --features planted)
              --effort N     how long each is looked for (4)
              --only BUG     this one alone
@@ -67,13 +70,15 @@ fn main() -> ExitCode {
         "full" => full_tier(words),
         "rot" => rot_tier(words),
         "kill" => kill_tier(words),
+        "memory" => memory_tier(words),
+        "memory-child" => memory::run_child(&words).map(|()| true),
         "planted" => planted_tier(words),
         "kill-child" => {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
-        _ => {
-            Err(format!("{tier:?} is no tier; they are crash, faults, full, rot, kill and planted"))
-        }
+        _ => Err(format!(
+            "{tier:?} is no tier; they are crash, faults, full, rot, kill, memory, planted"
+        )),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -273,6 +278,29 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     }
     given.end()?;
     let summary = kill::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn memory_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let mut dir = std::env::temp_dir().join(format!("olivine-memory-{}", std::process::id()));
+    let (mut seed, mut seconds, mut mib) = (0, 3600, 64u64);
+    if given.flag("--slice") {
+        seconds = 180;
+    }
+    given.number("--seed", &mut seed)?;
+    given.number("--seconds", &mut seconds)?;
+    given.number("--mib", &mut mib)?;
+    // Taken for the sake of `all`: the threads are what they are here.
+    given.number("--threads", &mut 0)?;
+    if let Some(given) = given.text("--dir")? {
+        dir = PathBuf::from(given);
+    }
+    given.end()?;
+    let plan = memory::Plan { seed, seconds, budget_bytes: mib << 20, dir, program };
+    let summary = memory::run(&plan)?;
     println!("{summary}");
     Ok(summary.passed())
 }
