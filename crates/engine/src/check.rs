@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! CURRENT ─▶ manifest ─▶ tables it names: length, footer, every block, order across levels ─▶ log
+//!                    ─▶ value files it names: every record, and every pointer to one
 //!                    ─▶ files that nobody names
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! 4. What a crash leaves behind, and opening clears away, is noted and is no damage.
 
 mod report;
+mod values;
 mod walk;
 
 pub use report::{CheckReport, Finding, Severity};
@@ -30,16 +32,21 @@ use std::{
 use olivine_vfs::{EntryKind, Guard, Lock, Vfs};
 
 use crate::{
-    batch::Operations,
+    apart::live_values,
+    batch::{Operation, Operations},
     db::Db,
     environment::Environment,
     error::{Error, Result},
+    key::{Kind, SeqNo},
     log::{self, LogDir, Name, Proof, Record},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Current, manifest_name},
+    pointer::Pointer,
     store::{Store, table_name},
     table::{Examiner, TableInfo},
+    values::{ValuesInfo, ValuesWalk, values_name},
     version::LEVELS,
 };
+use values::{ValueFiles, check_values};
 use walk::{Walk, walk};
 
 /// What a store is locked by.
@@ -64,7 +71,7 @@ pub fn check(
 ) -> Result<CheckReport> {
     let (vfs, dir) = (environment.vfs(), path.as_ref());
     let sizes = survey(vfs.as_ref(), dir)?;
-    let mut checking = Checking::new(vfs, dir, progress);
+    let mut checking = Checking::new(environment, dir, progress);
     checking.report.bytes = sizes.values().filter_map(|size| *size).sum();
     let _guard = checking.lock()?;
     checking.store(&sizes)?;
@@ -83,7 +90,7 @@ impl Store {
     fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
         self.latch.check()?;
         let vfs = self.environment.vfs();
-        let mut checking = Checking::new(vfs, &self.dir, progress);
+        let mut checking = Checking::new(&self.environment, &self.dir, progress);
         {
             let manifest = self.lock_manifest();
             let current = Current { store: self.id, manifest: manifest.number() };
@@ -103,13 +110,15 @@ impl Store {
             self.trees().iter().map(|tree| Arc::clone(&tree.state().version)).collect();
         let tables = versions.iter().flat_map(|version| version.tables());
         checking.total = tables.map(|file| file.info.bytes).sum();
+        let files = versions.iter().flat_map(|version| version.values.values());
+        checking.total += files.map(|file| file.info.bytes).sum::<u64>();
         checking.report.keyspaces = versions.len() as u64;
         for version in &versions {
             let levels = version
                 .levels
                 .each_ref()
                 .map(|level| level.tables().iter().map(|file| file.info.clone()).collect());
-            checking.keyspace(self.id, levels);
+            checking.keyspace(self.id, levels, &version.values);
         }
         Ok(checking.report)
     }
@@ -153,6 +162,7 @@ pub(crate) fn numbered(name: &str, prefix: &str) -> Option<u64> {
 
 /// A check under way.
 struct Checking<'a> {
+    environment: &'a Environment,
     vfs: &'a Arc<dyn Vfs>,
     dir: &'a Path,
     report: CheckReport,
@@ -162,8 +172,17 @@ struct Checking<'a> {
 }
 
 impl<'a> Checking<'a> {
-    fn new(vfs: &'a Arc<dyn Vfs>, dir: &'a Path, progress: Progress<'a>) -> Checking<'a> {
-        Checking { vfs, dir, report: CheckReport::default(), progress, done: 0, total: 0 }
+    fn new(environment: &'a Environment, dir: &'a Path, progress: Progress<'a>) -> Checking<'a> {
+        let vfs = environment.vfs();
+        Checking {
+            environment,
+            vfs,
+            dir,
+            report: CheckReport::default(),
+            progress,
+            done: 0,
+            total: 0,
+        }
     }
 
     /// Takes the lock, so that nobody opens the store meanwhile.
@@ -208,6 +227,7 @@ impl<'a> Checking<'a> {
         let catalog = read.catalog;
         self.report.keyspaces = catalog.keyspaces.len() as u64;
         self.total = catalog.tables().map(|(.., table)| table.bytes).sum();
+        self.total += catalog.values().map(|values| values.bytes).sum::<u64>();
         let log = log_bytes(sizes, catalog.log_start);
         self.total += log;
         for record in catalog.keyspaces.values() {
@@ -217,7 +237,11 @@ impl<'a> Checking<'a> {
                     levels[usize::from(*level)].push(table.clone());
                 }
             }
-            self.keyspace(current.store, levels);
+            let live = |info| {
+                live_values(self.environment, current.store, self.dir, info, &Arc::default())
+            };
+            let files = record.values.values().map(|info| (info.file, live(info))).collect();
+            self.keyspace(current.store, levels, &Arc::new(files));
         }
         self.log(&catalog, current);
         self.done += log;
@@ -249,7 +273,12 @@ impl<'a> Checking<'a> {
     }
 
     /// Checks the tables of one keyspace, each and against each other.
-    fn keyspace(&mut self, store: u64, levels: [Vec<TableInfo>; LEVELS]) {
+    fn keyspace(&mut self, store: u64, levels: [Vec<TableInfo>; LEVELS], files: &ValueFiles) {
+        for file in files.values() {
+            check_values(self.vfs.as_ref(), self.dir, store, &file.info, &mut self.report);
+            self.done += file.info.bytes;
+            self.tick();
+        }
         let mut walks = Vec::new();
         for (level, tables) in levels.into_iter().enumerate() {
             let runs = runs_of(level, tables);
@@ -259,7 +288,8 @@ impl<'a> Checking<'a> {
                 self.report.damage(self.dir, &Error::corrupt(path, 0, what), SALVAGE);
             }
             for run in runs {
-                walks.push(Walk::new(Arc::clone(self.vfs), self.dir, store, level, run));
+                let vfs = Arc::clone(self.vfs);
+                walks.push(Walk::new(vfs, self.dir, store, level, run, files));
             }
         }
         let (progress, total) = (&mut self.progress, self.total);
@@ -284,9 +314,10 @@ impl<'a> Checking<'a> {
                 .and_then(|mut examiner| examiner.describe(table));
             match info {
                 Ok(info) => {
+                    let files = self.files_beside(store, &info, sizes);
                     let mut levels: [Vec<TableInfo>; LEVELS] = Default::default();
                     levels[0].push(info);
-                    self.keyspace(store, levels);
+                    self.keyspace(store, levels, &files);
                 }
                 Err(error) => {
                     self.report.damage(self.dir, &error, SALVAGE);
@@ -295,6 +326,24 @@ impl<'a> Checking<'a> {
                 }
             }
         }
+    }
+
+    /// The value files that a table points into, as they are.
+    fn files_beside(
+        &self,
+        store: u64,
+        table: &TableInfo,
+        sizes: &BTreeMap<String, Option<u64>>,
+    ) -> ValueFiles {
+        let there = |file: u64| {
+            let bytes = (*sizes.get(&values_name(file))?)?;
+            let path = self.dir.join(values_name(file));
+            let walk = ValuesWalk::open(self.vfs.as_ref(), &path, store, file).ok()?;
+            let (records, checksum) = walk.footer().unwrap_or_default();
+            let info = ValuesInfo { file, bytes, records, checksum };
+            Some((file, live_values(self.environment, store, self.dir, &info, &Arc::default())))
+        };
+        Arc::new(table.values.files.iter().filter_map(|used| there(used.file)).collect())
     }
 
     /// Reads the log as opening would, without keeping anything of it.
@@ -373,6 +422,11 @@ impl<'a> Checking<'a> {
                     let what = format!("no manifest names this table of {size} bytes");
                     self.report.orphan(path, what, LEFT);
                 }
+            } else if let Some(number) = numbered(name, "values-") {
+                if catalog.values().all(|values| values.file != number) {
+                    let what = format!("no manifest names this value file of {size} bytes");
+                    self.report.orphan(path, what, LEFT);
+                }
             } else if let Some(number) = numbered(name, "manifest-") {
                 if number != current.manifest {
                     self.report.orphan(path, "CURRENT names another manifest".into(), LEFT);
@@ -400,19 +454,31 @@ fn log_bytes(sizes: &BTreeMap<String, Option<u64>>, oldest: u64) -> u64 {
     sizes.iter().filter_map(needed).sum()
 }
 
+/// Whether the file is there that a stream's operation points into, if it must be.
+fn has_file(catalog: &Catalog, operation: &Operation<'_>, seqno: SeqNo) -> bool {
+    let Some(record) = catalog.keyspaces.get(&operation.keyspace) else { return true };
+    let pointer = Pointer::decode(operation.value);
+    let is_there = pointer.is_some_and(|pointer| record.values.contains_key(&pointer.file));
+    seqno <= record.flushed || is_there
+}
+
 /// Refuses a record that opening would refuse.
 fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
     let corrupt = |what: &str| {
         let path = home.segment_path(record.start.segment());
         Error::corrupt(path, u64::from(record.start.offset()), what)
     };
-    let mut count = 0;
+    let (mut count, mut seqno) = (0, record.first_seq);
     for operation in Operations::new(record.payload) {
         let operation = operation.map_err(|()| corrupt("a batch does not decode"))?;
         count += 1;
         if catalog.next_keyspace <= operation.keyspace {
             return Err(corrupt("a batch writes to a keyspace that was never made"));
         }
+        if operation.kind == Kind::Pointer && !has_file(catalog, &operation, seqno) {
+            return Err(corrupt("a batch points into a value file that is not there"));
+        }
+        seqno += 1;
     }
     if count != u64::from(record.count) {
         return Err(corrupt("a batch holds another number of operations than it says"));

@@ -13,6 +13,7 @@
 mod file;
 mod format;
 mod reader;
+mod walk;
 mod writer;
 
 pub(crate) use file::{LiveValues, OpenValues};
@@ -20,4 +21,5 @@ pub(crate) use format::{
     CHUNK_BYTES as STREAM_CHUNK_BYTES, FILE_BYTES_LEAST, ValuesInfo, values_name,
 };
 pub use reader::ValueReader;
+pub(crate) use walk::{RecordFacts, ValuesWalk};
 pub(crate) use writer::ValuesWriter;

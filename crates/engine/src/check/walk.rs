@@ -9,10 +9,15 @@ use std::{cmp::Ordering, path::Path, path::PathBuf, sync::Arc, vec};
 
 use olivine_vfs::Vfs;
 
-use super::{SALVAGE, report::CheckReport};
+use super::{
+    SALVAGE,
+    report::CheckReport,
+    values::{ValueFiles, Wrong, check_pointer},
+};
 use crate::{
     error::Error,
     key::{Kind, SeqNo, Stamp},
+    pointer::UseCount,
     store::table_name,
     table::{Entries, Examiner, Layout, Piece, TableInfo, mixed},
 };
@@ -85,6 +90,7 @@ pub(super) struct Walk {
     store: u64,
     level: usize,
     tables: vec::IntoIter<TableInfo>,
+    files: ValueFiles,
     open: Option<OpenTable>,
 }
 
@@ -94,6 +100,7 @@ struct OpenTable {
     path: PathBuf,
     examiner: Examiner,
     layout: Layout,
+    files: ValueFiles,
     /// The piece that is next.
     next: usize,
     block: Option<Entries>,
@@ -122,6 +129,10 @@ struct Counted {
     seqnos: Option<(SeqNo, SeqNo)>,
     first_key: Option<Vec<u8>>,
     checksum: u64,
+    uses: UseCount,
+    /// Whether an entry of the key hides those that follow it.
+    is_hidden: bool,
+    told_pointer: bool,
     /// Whether something was said of the order, or of the filter, already: once is enough.
     told_order: bool,
     told_filter: bool,
@@ -134,8 +145,10 @@ impl Walk {
         store: u64,
         level: usize,
         tables: Vec<TableInfo>,
+        files: &ValueFiles,
     ) -> Walk {
-        Walk { vfs, dir: dir.into(), store, level, tables: tables.into_iter(), open: None }
+        let (dir, tables, files) = (dir.into(), tables.into_iter(), Arc::clone(files));
+        Walk { vfs, dir, store, level, tables, files, open: None }
     }
 
     /// Goes to the next entry, through blocks and tables.
@@ -154,7 +167,9 @@ impl Walk {
             report.table_bytes += info.bytes;
             match Examiner::open(self.vfs.as_ref(), &path, self.store, info.id) {
                 Ok(examiner) => {
-                    self.open = Some(OpenTable::new(info, path, examiner, self.level, report));
+                    let files = Arc::clone(&self.files);
+                    let open = OpenTable::new(info, path, examiner, self.level, files, report);
+                    self.open = Some(open);
                 }
                 Err(error) => report.damage(&path, &error, SALVAGE),
             }
@@ -168,6 +183,7 @@ impl OpenTable {
         path: PathBuf,
         mut examiner: Examiner,
         level: usize,
+        files: ValueFiles,
         report: &mut CheckReport,
     ) -> OpenTable {
         let mut torn = false;
@@ -193,6 +209,7 @@ impl OpenTable {
             path,
             examiner,
             layout,
+            files,
             next: 0,
             block: None,
             at: 0,
@@ -298,6 +315,11 @@ impl OpenTable {
             (self.key, self.stamp, self.stands) = (key, stamp, true);
             return;
         };
+        if kind == Kind::Pointer {
+            self.count_pointer(order == Ordering::Equal, report);
+        }
+        self.counted.is_hidden =
+            order == Ordering::Equal && self.counted.is_hidden || kind != Kind::Merge;
         report.entries += 1;
         report.tombstones += u64::from(kind == Kind::Delete);
         let counted = &mut self.counted;
@@ -308,6 +330,28 @@ impl OpenTable {
         counted.seqnos = Some((least.min(seqno), most.max(seqno)));
         counted.first_key.get_or_insert_with(|| key.clone());
         (self.key, self.stamp, self.stands) = (key, stamp, true);
+    }
+
+    /// Counts what the entry before `at` points to, and looks whether it is there.
+    fn count_pointer(&mut self, same: bool, report: &mut CheckReport) {
+        let Some(block) = &self.block else { return };
+        let wrong = match check_pointer(&self.files, block.value(self.at - 1)) {
+            Ok(pointer) => {
+                return self.counted.uses.add(&pointer, same && self.counted.is_hidden);
+            }
+            Err(wrong) => wrong,
+        };
+        // The file's own damage was told with it; more than one of a table adds little.
+        self.counted.torn = true;
+        if std::mem::replace(&mut self.counted.told_pointer, true) {
+            return;
+        }
+        let error = match wrong {
+            Wrong::NoPointer => self.corrupt("a pointer does not decode"),
+            Wrong::NoFile => self.corrupt("an entry points into a value file that is not there"),
+            Wrong::Record(error) => error,
+        };
+        report.damage(&self.path, &error, SALVAGE);
     }
 
     /// Compares what was counted with what footer and manifest say.
@@ -349,6 +393,10 @@ impl OpenTable {
                 ranges.count()
             ));
         }
+        if counted.uses.uses() != info.values {
+            wrong
+                .push("the manifest says something else of the values its entries point to".into());
+        }
         let ends = (info.last_key.as_slice(), info.last_is_excluded);
         if first != info.first_key || (last, last_is_excluded) != ends {
             wrong.push("the manifest says that other keys are the first and the last one".into());
@@ -385,7 +433,8 @@ mod tests {
 
     fn walked(vfs: &Arc<dyn Vfs>, levels: &[(usize, &TableInfo)]) -> CheckReport {
         let walk_of = |(level, table): &(usize, &TableInfo)| {
-            Walk::new(Arc::clone(vfs), Path::new("/"), 1, *level, vec![(*table).clone()])
+            let tables = vec![(*table).clone()];
+            Walk::new(Arc::clone(vfs), Path::new("/"), 1, *level, tables, &ValueFiles::default())
         };
         let mut report = CheckReport::default();
         walk(levels.iter().map(walk_of).collect(), &mut report, &mut |_| {});

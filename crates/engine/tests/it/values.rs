@@ -8,7 +8,8 @@ use std::{
 };
 
 use olivine_engine::{
-    Db, Environment, Error, Keyspace, Options, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX,
+    Db, Depth, Environment, Error, Fact, FileKind, Keyspace, Options, Severity, VALUE_BYTES_MAX,
+    VALUE_STREAM_BYTES_MAX, check, inspect,
 };
 use olivine_vfs::{MemoryVfs, Open, Random, Vfs};
 
@@ -435,4 +436,46 @@ fn values_stay_in_tables_when_separation_is_off() {
     keyspace.put_stream(b"m", 2 << 20, std::io::repeat(2)).unwrap();
     assert_eq!(files(&*vfs, "values-").len(), 1);
     assert_eq!(keyspace.get(b"m").unwrap().unwrap().len(), 2 << 20);
+}
+
+/// A check verifies every byte of value files and every pointer into them.
+#[test]
+fn a_check_finds_what_is_wrong_with_value_files() {
+    let vfs = Arc::new(MemoryVfs::new());
+    let environment = stepped(&vfs);
+    let (db, keyspace) = open(&environment);
+    for number in 0..40 {
+        keyspace.put(&key(number), &Random::new(number).bytes(300)).unwrap();
+    }
+    db.settle().unwrap();
+    keyspace.put_stream(b"film", 3000, std::io::repeat(1)).unwrap();
+    assert_eq!(db.check(&mut |_, _| {}).unwrap().damages, 0);
+    drop(keyspace);
+    db.close().unwrap();
+    let checked = || check(&environment, STORE, &mut |done, total| assert!(done <= total));
+    let sound = checked().unwrap();
+    assert_eq!((sound.damages, sound.findings.len()), (0, 0), "{:?}", sound.findings);
+    let there = files(&*vfs, "values-").len() as u64;
+    assert_eq!((sound.value_files, sound.value_records), (there, 41));
+    let path = Path::new(STORE).join(files(&*vfs, "values-").remove(0));
+    let file = vfs.open(&path, Open::Write).unwrap();
+    let len = file.len().unwrap();
+    for at in (0..len).step_by(97).chain([len - 1, len - 40, len - 80]) {
+        let mut byte = [0];
+        file.read_at(&mut byte, at).unwrap();
+        file.write_at(&[byte[0] ^ 4], at).unwrap();
+        let report = checked().unwrap();
+        assert!(0 < report.damages, "byte {at}");
+        assert_eq!(report.findings[0].path, path, "byte {at}");
+        let mut told = 0;
+        let mut visit = |fact: Fact| told += u64::from(fact.damage.is_some());
+        let kind = inspect(&environment, &path, Depth::default(), &mut visit).unwrap();
+        assert_eq!(kind, FileKind::Values);
+        assert!(0 < told, "byte {at}");
+        file.write_at(&byte, at).unwrap();
+    }
+    vfs.open(&Path::new(STORE).join("values-000000000999"), Open::Create).unwrap();
+    let report = checked().unwrap();
+    assert_eq!((report.damages, report.findings.len()), (0, 1));
+    assert_eq!(report.findings[0].severity, Severity::Orphan);
 }
