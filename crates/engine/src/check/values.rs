@@ -10,7 +10,7 @@ use olivine_vfs::Vfs;
 use super::{SALVAGE, report::CheckReport};
 use crate::{
     error::Error,
-    pointer::Pointer,
+    pointer::{Pointer, UseCount},
     values::{LiveValues, ValuesInfo, ValuesWalk, values_name},
 };
 
@@ -52,6 +52,16 @@ pub(super) fn check_values(
     for error in damages {
         report.damage(dir, &error, SALVAGE);
     }
+}
+
+/// What was seen of the pointers of a table.
+#[derive(Default)]
+pub(super) struct Pointers {
+    pub(super) uses: UseCount,
+    /// Whether an entry of the key hides those that follow it.
+    pub(super) is_hidden: bool,
+    /// Whether something was said of them already: once is enough.
+    pub(super) told: bool,
 }
 
 /// Says what is wrong with a pointer of the table at `path`.

@@ -12,12 +12,11 @@ use olivine_vfs::Vfs;
 use super::{
     SALVAGE,
     report::CheckReport,
-    values::{ValueFiles, Wrong, check_pointer},
+    values::{Pointers, ValueFiles, Wrong, check_pointer},
 };
 use crate::{
     error::Error,
     key::{Kind, SeqNo, Stamp},
-    pointer::UseCount,
     store::table_name,
     table::{Entries, Examiner, Layout, Piece, TableInfo, mixed},
 };
@@ -129,10 +128,7 @@ struct Counted {
     seqnos: Option<(SeqNo, SeqNo)>,
     first_key: Option<Vec<u8>>,
     checksum: u64,
-    uses: UseCount,
-    /// Whether an entry of the key hides those that follow it.
-    is_hidden: bool,
-    told_pointer: bool,
+    pointers: Pointers,
     /// Whether something was said of the order, or of the filter, already: once is enough.
     told_order: bool,
     told_filter: bool,
@@ -318,8 +314,8 @@ impl OpenTable {
         if kind == Kind::Pointer {
             self.count_pointer(order == Ordering::Equal, report);
         }
-        self.counted.is_hidden =
-            order == Ordering::Equal && self.counted.is_hidden || kind != Kind::Merge;
+        let is_hidden = &mut self.counted.pointers.is_hidden;
+        *is_hidden = order == Ordering::Equal && *is_hidden || kind != Kind::Merge;
         report.entries += 1;
         report.tombstones += u64::from(kind == Kind::Delete);
         let counted = &mut self.counted;
@@ -337,13 +333,14 @@ impl OpenTable {
         let Some(block) = &self.block else { return };
         let wrong = match check_pointer(&self.files, block.value(self.at - 1)) {
             Ok(pointer) => {
-                return self.counted.uses.add(&pointer, same && self.counted.is_hidden);
+                let pointers = &mut self.counted.pointers;
+                return pointers.uses.add(&pointer, same && pointers.is_hidden);
             }
             Err(wrong) => wrong,
         };
         // The file's own damage was told with it; more than one of a table adds little.
         self.counted.torn = true;
-        if std::mem::replace(&mut self.counted.told_pointer, true) {
+        if std::mem::replace(&mut self.counted.pointers.told, true) {
             return;
         }
         let error = match wrong {
@@ -393,7 +390,7 @@ impl OpenTable {
                 ranges.count()
             ));
         }
-        if counted.uses.uses() != info.values {
+        if counted.pointers.uses.uses() != info.values {
             wrong
                 .push("the manifest says something else of the values its entries point to".into());
         }
