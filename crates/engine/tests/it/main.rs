@@ -7,6 +7,7 @@ mod data;
 mod golden;
 mod opening;
 mod scene;
+mod streaming;
 mod tickets;
 mod transactions;
 mod values;
