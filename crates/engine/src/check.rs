@@ -5,7 +5,6 @@
 //!
 //! ```text
 //! CURRENT ─▶ manifest ─▶ tables it names: length, footer, every block, order across levels ─▶ log
-//!                    ─▶ value files it names: every record, and every pointer to one
 //!                    ─▶ files that nobody names
 //! ```
 //!
@@ -16,38 +15,35 @@
 //! 4. What a crash leaves behind, and opening clears away, is noted and is no damage.
 
 mod report;
-mod values;
 mod walk;
 
 pub use report::{CheckReport, Finding, Severity};
-pub(crate) use walk::runs_of;
 
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
 use olivine_vfs::{EntryKind, Guard, Lock, Vfs};
 
 use crate::{
-    apart::live_values,
-    batch::{Operation, Operations},
+    batch::Operations,
     db::Db,
     environment::Environment,
     error::{Error, Result},
-    key::{Kind, SeqNo},
+    key::Kind,
     log::{self, LogDir, Name, Proof, Record},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Current, manifest_name},
     pointer::Pointer,
     store::{Store, table_name},
     table::{Examiner, TableInfo},
-    values::{ValuesInfo, ValuesWalk, values_name},
+    values::{self, ValuesExaminer, ValuesInfo, values_name},
     version::LEVELS,
 };
-use values::{ValueFiles, check_values};
-use walk::{Walk, walk};
+use walk::{Walk, runs_of, walk};
 
 /// What a store is locked by.
 pub(crate) const LOCK: &str = "LOCK";
@@ -71,11 +67,43 @@ pub fn check(
 ) -> Result<CheckReport> {
     let (vfs, dir) = (environment.vfs(), path.as_ref());
     let sizes = survey(vfs.as_ref(), dir)?;
-    let mut checking = Checking::new(environment, dir, progress);
+    let mut checking = Checking::new(vfs, dir, progress);
     checking.report.bytes = sizes.values().filter_map(|size| *size).sum();
     let _guard = checking.lock()?;
     checking.store(&sizes)?;
     Ok(checking.report)
+}
+
+/// Checks a store whose lock the caller has.
+pub(crate) fn examine(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    sizes: &BTreeMap<String, Option<u64>>,
+    progress: Progress<'_>,
+) -> Result<CheckReport> {
+    let mut checking = Checking::new(vfs, dir, progress);
+    checking.store(sizes)?;
+    Ok(checking.report)
+}
+
+/// Whether a table reads whole, and is what the manifest says.
+pub(crate) fn is_sound_table(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    store: u64,
+    level: usize,
+    info: &TableInfo,
+    values: &Rc<ValuesExaminer>,
+) -> bool {
+    let mut report = CheckReport::default();
+    let walks = vec![Walk::new(vfs, dir, store, level, vec![info.clone()], values)];
+    walk(walks, &mut report, &mut |_| {});
+    report.is_sound()
+}
+
+/// Bytes that are read to check a table, and the values that it points to.
+fn work_of(table: &TableInfo) -> u64 {
+    table.bytes + table.values.bytes()
 }
 
 impl Db {
@@ -90,7 +118,7 @@ impl Store {
     fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
         self.latch.check()?;
         let vfs = self.environment.vfs();
-        let mut checking = Checking::new(&self.environment, &self.dir, progress);
+        let mut checking = Checking::new(vfs, &self.dir, progress);
         {
             let manifest = self.lock_manifest();
             let current = Current { store: self.id, manifest: manifest.number() };
@@ -109,16 +137,15 @@ impl Store {
         let versions: Vec<_> =
             self.trees().iter().map(|tree| Arc::clone(&tree.state().version)).collect();
         let tables = versions.iter().flat_map(|version| version.tables());
-        checking.total = tables.map(|file| file.info.bytes).sum();
-        let files = versions.iter().flat_map(|version| version.values.values());
-        checking.total += files.map(|file| file.info.bytes).sum::<u64>();
+        checking.total = tables.map(|file| work_of(&file.info)).sum();
         checking.report.keyspaces = versions.len() as u64;
         for version in &versions {
             let levels = version
                 .levels
                 .each_ref()
                 .map(|level| level.tables().iter().map(|file| file.info.clone()).collect());
-            checking.keyspace(self.id, levels, &version.values);
+            let values: Vec<_> = version.values.values().map(|file| file.info.clone()).collect();
+            checking.keyspace(self.id, levels, &values);
         }
         Ok(checking.report)
     }
@@ -142,7 +169,8 @@ pub(crate) fn survey(vfs: &dyn Vfs, dir: &Path) -> Result<BTreeMap<String, Optio
     });
     let sizes: BTreeMap<_, _> = names.collect();
     let ours = |name: &String| {
-        name == CURRENT || numbered(name, "manifest-").is_some() || is_table_or_log(name)
+        let numbered = |prefix| numbered(name, prefix).is_some();
+        name == CURRENT || numbered("manifest-") || numbered("values-") || is_table_or_log(name)
     };
     if !sizes.keys().any(ours) {
         return Err(unusable("it holds no store; name the directory of one"));
@@ -162,7 +190,6 @@ pub(crate) fn numbered(name: &str, prefix: &str) -> Option<u64> {
 
 /// A check under way.
 struct Checking<'a> {
-    environment: &'a Environment,
     vfs: &'a Arc<dyn Vfs>,
     dir: &'a Path,
     report: CheckReport,
@@ -172,17 +199,8 @@ struct Checking<'a> {
 }
 
 impl<'a> Checking<'a> {
-    fn new(environment: &'a Environment, dir: &'a Path, progress: Progress<'a>) -> Checking<'a> {
-        let vfs = environment.vfs();
-        Checking {
-            environment,
-            vfs,
-            dir,
-            report: CheckReport::default(),
-            progress,
-            done: 0,
-            total: 0,
-        }
+    fn new(vfs: &'a Arc<dyn Vfs>, dir: &'a Path, progress: Progress<'a>) -> Checking<'a> {
+        Checking { vfs, dir, report: CheckReport::default(), progress, done: 0, total: 0 }
     }
 
     /// Takes the lock, so that nobody opens the store meanwhile.
@@ -226,8 +244,7 @@ impl<'a> Checking<'a> {
         }
         let catalog = read.catalog;
         self.report.keyspaces = catalog.keyspaces.len() as u64;
-        self.total = catalog.tables().map(|(.., table)| table.bytes).sum();
-        self.total += catalog.values().map(|values| values.bytes).sum::<u64>();
+        self.total = catalog.tables().map(|(.., table)| work_of(table)).sum();
         let log = log_bytes(sizes, catalog.log_start);
         self.total += log;
         for record in catalog.keyspaces.values() {
@@ -237,11 +254,12 @@ impl<'a> Checking<'a> {
                     levels[usize::from(*level)].push(table.clone());
                 }
             }
-            let live = |info| {
-                live_values(self.environment, current.store, self.dir, info, &Arc::default())
-            };
-            let files = record.values.values().map(|info| (info.file, live(info))).collect();
-            self.keyspace(current.store, levels, &Arc::new(files));
+            let values: Vec<ValuesInfo> = record.values.values().cloned().collect();
+            for info in &values {
+                let name = values_name(info.file);
+                self.has_length(&name, "value file", info.bytes, sizes);
+            }
+            self.keyspace(current.store, levels, &values);
         }
         self.log(&catalog, current);
         self.done += log;
@@ -254,31 +272,40 @@ impl<'a> Checking<'a> {
         (self.progress)(self.done, self.total);
     }
 
-    /// Whether the file of a table that the manifest names is there, as long as it must be.
+    /// Whether the file of a table that the manifest names is there to be looked at.
     fn is_there(&mut self, table: &TableInfo, sizes: &BTreeMap<String, Option<u64>>) -> bool {
         let name = table_name(table.id);
-        let path = self.dir.join(&name);
-        let wrong = match sizes.get(&name) {
-            Some(Some(bytes)) if *bytes == table.bytes => return true,
-            Some(Some(bytes)) => {
-                let what = format!("the table is {bytes} bytes long and should be {}", table.bytes);
-                Error::corrupt(path, table.bytes.min(*bytes), what)
-            }
-            Some(None) => Error::corrupt(path, 0, "there is no file where the table should be"),
-            None => Error::corrupt(path, 0, "the table is missing"),
-        };
-        self.report.damage(self.dir, &wrong, SALVAGE);
+        self.has_length(&name, "table", table.bytes, sizes);
         // One of another length is looked at nevertheless: it may be readable in part.
         matches!(sizes.get(&name), Some(Some(_)))
     }
 
+    /// Tells when a file that the manifest names is not there, or not as long as it must be.
+    fn has_length(
+        &mut self,
+        name: &str,
+        what: &str,
+        expected: u64,
+        sizes: &BTreeMap<String, Option<u64>>,
+    ) {
+        let path = self.dir.join(name);
+        let wrong = match sizes.get(name) {
+            Some(Some(bytes)) if *bytes == expected => return,
+            Some(Some(bytes)) => {
+                let what = format!("the {what} is {bytes} bytes long and should be {expected}");
+                Error::corrupt(path, expected.min(*bytes), what)
+            }
+            Some(None) => {
+                Error::corrupt(path, 0, format!("there is no file where the {what} should be"))
+            }
+            None => Error::corrupt(path, 0, format!("the {what} is missing")),
+        };
+        self.report.damage(self.dir, &wrong, SALVAGE);
+    }
+
     /// Checks the tables of one keyspace, each and against each other.
-    fn keyspace(&mut self, store: u64, levels: [Vec<TableInfo>; LEVELS], files: &ValueFiles) {
-        for file in files.values() {
-            check_values(self.vfs.as_ref(), self.dir, store, &file.info, &mut self.report);
-            self.done += file.info.bytes;
-            self.tick();
-        }
+    fn keyspace(&mut self, store: u64, levels: [Vec<TableInfo>; LEVELS], values: &[ValuesInfo]) {
+        let values = Rc::new(ValuesExaminer::new(self.vfs, self.dir, store, values));
         let mut walks = Vec::new();
         for (level, tables) in levels.into_iter().enumerate() {
             let runs = runs_of(level, tables);
@@ -288,8 +315,7 @@ impl<'a> Checking<'a> {
                 self.report.damage(self.dir, &Error::corrupt(path, 0, what), SALVAGE);
             }
             for run in runs {
-                let vfs = Arc::clone(self.vfs);
-                walks.push(Walk::new(vfs, self.dir, store, level, run, files));
+                walks.push(Walk::new(self.vfs, self.dir, store, level, run, &values));
             }
         }
         let (progress, total) = (&mut self.progress, self.total);
@@ -314,10 +340,17 @@ impl<'a> Checking<'a> {
                 .and_then(|mut examiner| examiner.describe(table));
             match info {
                 Ok(info) => {
-                    let files = self.files_beside(store, &info, sizes);
                     let mut levels: [Vec<TableInfo>; LEVELS] = Default::default();
                     levels[0].push(info);
-                    self.keyspace(store, levels, &files);
+                    let values: Vec<ValuesInfo> = sizes
+                        .keys()
+                        .filter_map(|name| Some((name, numbered(name, "values-")?)))
+                        .filter_map(|(name, number)| {
+                            let path = self.dir.join(name);
+                            values::describe(self.vfs.as_ref(), &path, store, number).ok()
+                        })
+                        .collect();
+                    self.keyspace(store, levels, &values);
                 }
                 Err(error) => {
                     self.report.damage(self.dir, &error, SALVAGE);
@@ -326,24 +359,6 @@ impl<'a> Checking<'a> {
                 }
             }
         }
-    }
-
-    /// The value files that a table points into, as they are.
-    fn files_beside(
-        &self,
-        store: u64,
-        table: &TableInfo,
-        sizes: &BTreeMap<String, Option<u64>>,
-    ) -> ValueFiles {
-        let there = |file: u64| {
-            let bytes = (*sizes.get(&values_name(file))?)?;
-            let path = self.dir.join(values_name(file));
-            let walk = ValuesWalk::open(self.vfs.as_ref(), &path, store, file).ok()?;
-            let (records, checksum) = walk.footer().unwrap_or_default();
-            let info = ValuesInfo { file, bytes, records, checksum };
-            Some((file, live_values(self.environment, store, self.dir, &info, &Arc::default())))
-        };
-        Arc::new(table.values.files.iter().filter_map(|used| there(used.file)).collect())
     }
 
     /// Reads the log as opening would, without keeping anything of it.
@@ -454,31 +469,27 @@ fn log_bytes(sizes: &BTreeMap<String, Option<u64>>, oldest: u64) -> u64 {
     sizes.iter().filter_map(needed).sum()
 }
 
-/// Whether the file is there that a stream's operation points into, if it must be.
-fn has_file(catalog: &Catalog, operation: &Operation<'_>, seqno: SeqNo) -> bool {
-    let Some(record) = catalog.keyspaces.get(&operation.keyspace) else { return true };
-    let pointer = Pointer::decode(operation.value);
-    let is_there = pointer.is_some_and(|pointer| record.values.contains_key(&pointer.file));
-    seqno <= record.flushed || is_there
-}
-
 /// Refuses a record that opening would refuse.
-fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
+pub(crate) fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
     let corrupt = |what: &str| {
         let path = home.segment_path(record.start.segment());
         Error::corrupt(path, u64::from(record.start.offset()), what)
     };
-    let (mut count, mut seqno) = (0, record.first_seq);
+    let mut count = 0;
     for operation in Operations::new(record.payload) {
         let operation = operation.map_err(|()| corrupt("a batch does not decode"))?;
         count += 1;
         if catalog.next_keyspace <= operation.keyspace {
             return Err(corrupt("a batch writes to a keyspace that was never made"));
         }
-        if operation.kind == Kind::Pointer && !has_file(catalog, &operation, seqno) {
+        if operation.kind == Kind::Pointer
+            && let Some(known) = catalog.keyspaces.get(&operation.keyspace)
+            && known.flushed < record.first_seq + count - 1
+            && Pointer::decode(operation.value)
+                .is_none_or(|pointer| !known.values.contains_key(&pointer.file))
+        {
             return Err(corrupt("a batch points into a value file that is not there"));
         }
-        seqno += 1;
     }
     if count != u64::from(record.count) {
         return Err(corrupt("a batch holds another number of operations than it says"));

@@ -59,12 +59,6 @@ pub struct CheckReport {
     pub tombstones: u64,
     /// Bytes of the tables looked at.
     pub table_bytes: u64,
-    /// Value files looked at.
-    pub value_files: u64,
-    /// Bytes of them.
-    pub value_bytes: u64,
-    /// Records of values in them that verified, but perhaps for what they hold.
-    pub value_records: u64,
     /// Segments of the log that count.
     pub log_segments: u64,
     /// Records in them.

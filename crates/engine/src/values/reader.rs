@@ -122,15 +122,6 @@ impl LiveValues {
         Tail::decode(&tail, self.seed(), pointer).map_err(corrupt)
     }
 
-    /// Whether there is a record where `pointer` leads, and the one that was meant; its value is not
-    /// looked at.
-    pub(crate) fn check_pointer(self: &Arc<Self>, pointer: &Pointer) -> Result<()> {
-        let file = self.file()?;
-        self.check_place(pointer)?;
-        let tail = self.read_tail(&*file, pointer).or_else(|_| self.read_tail(&*file, pointer));
-        tail.map(drop)
-    }
-
     /// A reader of the value that `pointer` names.
     pub(crate) fn stream(self: &Arc<Self>, pointer: &Pointer) -> Result<ValueReader> {
         let file = self.file()?;

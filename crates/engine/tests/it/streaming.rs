@@ -84,7 +84,7 @@ fn stream(name: &str, bytes: u64) {
     db.settle().unwrap();
     let mut reader = keyspace.get_stream(b"film").unwrap().unwrap();
     assert_eq!(reader.len(), bytes);
-    let (mut expected, mut found) = ([0; 64 << 10], [0; 64 << 10]);
+    let (mut expected, mut found) = ([0; 8 << 10], [0; 8 << 10]);
     let mut noise = Noise { at: 0 };
     let mut left = bytes;
     while 0 < left {
