@@ -77,6 +77,8 @@ mod collect;
 mod compaction;
 mod flush;
 mod gaps;
+mod health;
+mod histogram;
 mod outputs;
 mod room;
 
@@ -100,6 +102,8 @@ pub use describe::{KeyspaceDescription, LevelDescription, StoreDescription, desc
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
 pub use explain::{Explanation, Look, Met, Place};
+pub use health::{Event, Health, OldestSnapshot, Stall};
+pub use histogram::Histogram;
 pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};

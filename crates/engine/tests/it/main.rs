@@ -5,6 +5,7 @@ mod basics;
 mod check;
 mod data;
 mod golden;
+mod health;
 mod opening;
 mod repair;
 mod scene;
