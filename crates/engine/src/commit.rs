@@ -25,6 +25,7 @@ use crate::{
     background::Duty,
     batch::{Batch, Operations, check_sizes, encode_operation},
     error::{Error, Result},
+    footprint::{Footprint, Watch},
     key::{Kind, SeqNo},
     keyspace::{LoggedMemtable, State, Tree},
     log::LogWriter,
@@ -41,6 +42,8 @@ pub(crate) struct Committing {
     pub(crate) next_seqno: SeqNo,
     /// The segment in which the log's bound was last looked at.
     pub(crate) bounded_at: u64,
+    /// What is written while a transaction looks whether it may commit.
+    pub(crate) watch: Watch,
 }
 
 impl Committing {
@@ -106,6 +109,11 @@ impl Store {
     ) -> Result<SeqNo> {
         self.admit(payload.len())?;
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
+        self.make_durable(last, durability)
+    }
+
+    /// Waits until the write of `last` is as durable as it should be, or sees to it.
+    fn make_durable(&self, last: SeqNo, durability: Durability) -> Result<SeqNo> {
         match durability {
             Durability::Os => {}
             Durability::Sync if planted(Bug::AckBeforeSync) => {}
@@ -131,13 +139,50 @@ impl Store {
     ) -> Result<SeqNo> {
         let payload_hash = xxh3_64(payload);
         let mut committing = self.lock_commit();
+        self.append_locked(&mut committing, payload, payload_hash, count, trees, hand_over)
+    }
+
+    /// Writes a batch unless something that was `read` has been written to after `since`.
+    pub(crate) fn write_if(
+        &self,
+        batch: &Batch,
+        read: &[Footprint],
+        since: SeqNo,
+        durability: Durability,
+    ) -> Result<SeqNo> {
+        self.admit(batch.bytes())?;
+        let payload_hash = xxh3_64(batch.payload());
+        self.lock_commit().watch.begin();
+        let looked = read.iter().try_for_each(|footprint| footprint.check(since));
+        let mut committing = self.lock_commit();
+        let last = looked.and_then(|()| committing.watch.check(read, since)).and_then(|()| {
+            let (payload, count) = (batch.payload(), batch.len() as u64);
+            let hand_over = durability != Durability::Sync;
+            let committing = &mut committing;
+            self.append_locked(committing, payload, payload_hash, count, batch.trees(), hand_over)
+        });
+        committing.watch.end();
+        drop(committing);
+        self.make_durable(last?, durability)
+    }
+
+    fn append_locked(
+        &self,
+        committing: &mut Committing,
+        payload: &[u8],
+        payload_hash: u64,
+        count: u64,
+        trees: &[Arc<Tree>],
+        hand_over: bool,
+    ) -> Result<SeqNo> {
         self.latch.check()?;
         for tree in trees {
             tree.check_there()?;
         }
         let first = committing.next_seqno;
         let segment =
-            self.log_record(&mut committing, first, count, payload, payload_hash, hand_over)?;
+            self.log_record(committing, first, count, payload, payload_hash, hand_over)?;
+        committing.watch.note(first, payload);
         let mut seqno = first;
         for operation in Operations::new(payload) {
             let operation = operation.expect("a payload is what `encode_operation` made");
@@ -149,6 +194,9 @@ impl Store {
                     .expect("a batch lists its keyspaces"),
             };
             tree.state().active.apply(segment, &operation, seqno);
+            if !matches!(operation.kind, Kind::Delete | Kind::RangeDelete) {
+                tree.gaps.cut(operation.key);
+            }
             seqno += 1;
         }
         let last = first + count - 1;
@@ -161,7 +209,7 @@ impl Store {
         }
         if committing.bounded_at != segment {
             committing.bounded_at = segment;
-            self.bound_log(&committing);
+            self.bound_log(committing);
         }
         Ok(last)
     }

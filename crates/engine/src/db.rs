@@ -41,6 +41,11 @@ impl Db {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
     }
 
+    /// The store that `keyspace` belongs to.
+    pub(crate) fn of(keyspace: &Keyspace) -> Db {
+        Db { store: Arc::clone(keyspace.store()) }
+    }
+
     pub(crate) fn store(&self) -> &Arc<OpenStore> {
         &self.store
     }
@@ -283,6 +288,7 @@ impl Store {
             state.version.tables().for_each(|file| file.mark_obsolete());
             State { active: fresh, frozen: Vec::new(), version: Arc::new(Version::default()) }
         });
+        tree.gaps.forget();
         drop(manifest);
         self.measure_pile();
         self.environment.signal(Duty::Prepare);

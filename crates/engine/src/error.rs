@@ -73,6 +73,13 @@ pub enum Error {
         /// The failure that did it.
         cause: String,
     },
+    /// Somebody has written since to what the transaction had read. Nothing was done; run it again.
+    Conflict {
+        /// The keyspace.
+        keyspace: String,
+        /// The key, with bytes that are not text escaped.
+        key: String,
+    },
     /// The values merged into a key cannot be folded. They stay as they are; put or delete the key.
     Merge {
         /// The key, with bytes that are not text escaped.
@@ -132,6 +139,10 @@ impl fmt::Display for Error {
             Error::Poisoned { cause } => write!(
                 f,
                 "the store takes no more writes because one failed ({cause}); reopen it to recover"
+            ),
+            Error::Conflict { keyspace, key } => write!(
+                f,
+                "\"{key}\" in keyspace {keyspace:?} was written since the transaction read it; run it again"
             ),
             Error::Merge { key, what } => write!(
                 f,

@@ -3,7 +3,8 @@
 //! 1. A walk shows one moment: what was visible when it was opened, or what its snapshot shows.
 //! 2. Every key shows once, with its newest version of that moment; deleted keys do not show.
 //! 3. A walk keeps the memtables and tables of its moment alive until it is dropped.
-//! 4. After an error the cursor stands nowhere; seeking again is allowed.
+//! 4. A walk that passes many deleted keys in a row notes it in `gaps`, and no walk passes them again.
+//! 5. After an error the cursor stands nowhere; seeking again is allowed.
 
 mod merge;
 mod source;
@@ -19,12 +20,13 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    gaps::{GAP_KEYS_MIN, Walked},
     key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
-    table::{ReadHow, TableCursor},
+    table::{ReadHow, TableCursor, TableInfo},
 };
 
 /// The keys that a walk may show.
@@ -57,6 +59,41 @@ impl Bounds {
         Bounds { lower: Bound::Included(prefix.to_vec()), upper }
     }
 
+    /// The key that all within are at least, if there is one.
+    pub(crate) fn lower(&self) -> Option<&[u8]> {
+        match &self.lower {
+            Bound::Unbounded => None,
+            Bound::Included(lower) | Bound::Excluded(lower) => Some(lower),
+        }
+    }
+
+    /// The key that all within are at most, if there is one.
+    pub(crate) fn upper(&self) -> Option<&[u8]> {
+        match &self.upper {
+            Bound::Unbounded => None,
+            Bound::Included(upper) | Bound::Excluded(upper) => Some(upper),
+        }
+    }
+
+    /// Whether the table may hold keys within.
+    pub(crate) fn meets_table(&self, info: &TableInfo) -> bool {
+        !self.is_above(&info.first_key) && self.lower().is_none_or(|lower| !info.ends_before(lower))
+    }
+
+    /// Whether the table holds only keys within.
+    pub(crate) fn holds_table(&self, info: &TableInfo) -> bool {
+        self.contains(&info.first_key) && self.contains(&info.last_key)
+    }
+
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        !self.is_below(key) && !self.is_above(key)
+    }
+
+    /// Whether keys from `start` up to `end`, which is excluded, may lie within.
+    pub(crate) fn meets(&self, start: &[u8], end: &[u8]) -> bool {
+        !self.is_above(start) && self.lower().is_none_or(|lower| lower < end)
+    }
+
     fn is_below(&self, key: &[u8]) -> bool {
         match &self.lower {
             Bound::Unbounded => false,
@@ -65,7 +102,7 @@ impl Bounds {
         }
     }
 
-    fn is_above(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_above(&self, key: &[u8]) -> bool {
         match &self.upper {
             Bound::Unbounded => false,
             Bound::Included(upper) => upper.as_slice() < key,
@@ -117,6 +154,15 @@ impl View {
         Ok((self.now.max(self.tree.expiry_mark()) < expiry).then_some(value))
     }
 
+    /// Says that a walk is about to start at `low` which may find a gap, if nothing was published since
+    /// this view was opened. Never waits: a gap is worth finding only when it is not in the way.
+    fn begin_gap(&self, low: &[u8]) -> Option<Walked> {
+        let committing = self.store.commit.try_lock().ok()?;
+        // Without a log to write to, entries come from elsewhere, and nothing cuts.
+        let ours = committing.log.is_some() && Arc::ptr_eq(&*self.tree.state(), &self.state);
+        if ours { Walked::begin(&self.tree, low, self.seqno) } else { None }
+    }
+
     fn merge(&self) -> Merge {
         let memtables = self.state.memtables().filter(|memtable| !memtable.table.is_empty());
         let mut sources: Vec<Source> =
@@ -158,8 +204,30 @@ pub struct Cursor {
     key: Vec<u8>,
     /// The value stood on when walking backward, or when it was folded; otherwise it is the merge's.
     value: Vec<u8>,
+    /// The first of the deleted keys that were passed in a row.
+    deleted_from: Vec<u8>,
     /// Bytes before the merge's value that are no part of it.
     value_from: usize,
+}
+
+/// Deleted keys that a walk passes in a row.
+#[derive(Default)]
+struct Stretch {
+    keys: u32,
+    /// Whether the key before was written after the walk's moment. The older version that comes next is
+    /// of the same key then, and a stretch that began there would end there again.
+    is_written: bool,
+    walked: Option<Walked>,
+}
+
+impl Stretch {
+    /// Something other than a deleted key stands at `key`.
+    fn end(&mut self, key: &[u8]) {
+        self.keys = 0;
+        if let Some(walked) = self.walked.take() {
+            walked.end(key);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +251,7 @@ impl Cursor {
             place: Place::Nowhere,
             key: Vec::new(),
             value: Vec::new(),
+            deleted_from: Vec::new(),
             value_from: 0,
         }
     }
@@ -302,20 +371,73 @@ impl Cursor {
     /// Walks on, from wherever the merge stands, to an entry that shows.
     fn settle_forward(&mut self) -> Result<()> {
         let bound = Stamp::upper_bound(self.view.seqno);
+        let mut stretch = Stretch::default();
         while self.merge.valid() {
             if bound < self.merge.stamp() {
+                stretch.end(self.merge.key());
+                stretch.is_written = true;
                 self.merge.skip_newer(bound)?;
                 continue;
             }
             if self.bounds.is_above(self.merge.key()) {
+                stretch.end(self.merge.key());
                 return Ok(());
             }
             if !self.bounds.is_below(self.merge.key()) && self.show_forward()? {
+                stretch.end(self.key());
                 return Ok(());
+            }
+            if !self.is_deleted()? {
+                stretch.end(self.merge.key());
+            } else if self.jump_gap(&mut stretch)? {
+                continue;
             }
             self.skip_versions()?;
         }
+        // The key behind the last one.
+        self.key.push(0);
+        stretch.end(&self.key);
         Ok(())
+    }
+
+    /// Whether the version that the merge stands on, the newest of its key in this view, says that the key
+    /// is gone for good: not only for a while, as before an expiry that another reader's clock has not
+    /// reached, and not only for these bounds.
+    fn is_deleted(&self) -> Result<bool> {
+        let is_delete = matches!(self.kind()?, Kind::Delete | Kind::RangeDelete);
+        let covered = || self.merge.stamp().seqno() < self.view.covering(self.merge.key());
+        Ok(is_delete || covered())
+    }
+
+    /// Notes that the merge stands on a deleted key, and moves it if that can be told from what walks
+    /// have noted before, or if the stretch is long enough to be noted: then it is walked again.
+    fn jump_gap(&mut self, stretch: &mut Stretch) -> Result<bool> {
+        if std::mem::take(&mut stretch.is_written) {
+            return Ok(false);
+        }
+        stretch.keys += 1;
+        if stretch.keys == 1 && stretch.walked.is_none() {
+            self.deleted_from.clear();
+            self.deleted_from.extend_from_slice(self.merge.key());
+        }
+        if stretch.keys % GAP_KEYS_MIN == 1
+            && let Some(high) = self.view.tree.gaps.behind(self.merge.key(), self.view.seqno)
+        {
+            self.merge.seek_all(Direction::Forward, |source| source.seek(&high))?;
+            return Ok(true);
+        }
+        // Should a writer be in the way, twice as many keys later is soon enough.
+        let (whole, rest) = (stretch.keys / GAP_KEYS_MIN, stretch.keys % GAP_KEYS_MIN);
+        if stretch.walked.is_some() || rest != 0 || !whole.is_power_of_two() {
+            return Ok(false);
+        }
+        stretch.walked = self.view.begin_gap(&self.deleted_from);
+        if stretch.walked.is_some() {
+            // What was inserted since the merge was there is seen now.
+            let low = &self.deleted_from;
+            self.merge.seek_all(Direction::Forward, |source| source.seek(low))?;
+        }
+        Ok(stretch.walked.is_some())
     }
 
     /// Shows the version that the merge stands on, the newest of its key in this view, if it is a value.

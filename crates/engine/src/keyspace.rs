@@ -26,6 +26,7 @@ use crate::{
     compaction::Rules,
     environment::Environment,
     error::{Error, Result},
+    gaps::Gaps,
     iter::{Bounds, Cursor, Iter, View},
     key::{Kind, SeqNo, Stamp},
     memtable::Memtable,
@@ -209,6 +210,7 @@ pub(crate) struct Tree {
     dropped: AtomicBool,
     /// Where the last compaction out of each level ended.
     pub(crate) compacted_to: Mutex<[Vec<u8>; crate::version::LEVELS]>,
+    pub(crate) gaps: Gaps,
 }
 
 impl Tree {
@@ -228,6 +230,7 @@ impl Tree {
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
             compacted_to: Mutex::default(),
+            gaps: Gaps::default(),
         }
     }
 
@@ -428,6 +431,23 @@ impl Keyspace {
     /// A cursor over the entries whose keys lie within `bounds`, as of now.
     pub fn cursor_within<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Cursor> {
         Ok(Cursor::open(self.view()?, Bounds::of(bounds)))
+    }
+
+    /// About how many bytes of tables hold the keys within `bounds`: to a block at each end, with
+    /// versions and deletions that are on their way out, without what is still in memory.
+    pub fn size_of_range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<u64> {
+        self.tree.check_there()?;
+        let bounds = Bounds::of(bounds);
+        let version = Arc::clone(&self.tree.state().version);
+        let mut bytes = 0;
+        for file in version.tables().filter(|file| bounds.meets_table(&file.info)) {
+            bytes += if bounds.holds_table(&file.info) {
+                file.info.bytes
+            } else {
+                file.table.bytes_between(bounds.lower(), bounds.upper())?
+            };
+        }
+        Ok(bytes)
     }
 
     fn view(&self) -> Result<View> {

@@ -61,14 +61,17 @@ mod version;
 
 mod batch;
 mod commit;
+mod footprint;
 mod iter;
 mod latch;
 mod read;
 mod snapshot;
+mod transaction;
 
 mod admission;
 mod compaction;
 mod flush;
+mod gaps;
 mod outputs;
 mod room;
 
@@ -98,6 +101,7 @@ pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
+pub use transaction::{Expected, Transaction, TransactionIter};
 pub use value::Value;
 
 #[cfg(doctest)]

@@ -28,6 +28,7 @@ use crate::{
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
+    footprint::Watch,
     key::{SEQNO_MAX, SeqNo},
     keyspace::{LoggedMemtable, State, Tree, TreeRules},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
@@ -356,7 +357,12 @@ impl Opening {
         Arc::new(Store::new(Parts {
             memtable_bytes_max: self.memtable_bytes_max(),
             id,
-            committing: Committing { log: Some(log), next_seqno: last_seqno + 1, bounded_at },
+            committing: Committing {
+                log: Some(log),
+                next_seqno: last_seqno + 1,
+                bounded_at,
+                watch: Watch::default(),
+            },
             log_pool,
             last_seqno,
             next_table: manifest.catalog.next_table.max(1),

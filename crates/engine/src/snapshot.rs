@@ -114,6 +114,11 @@ impl Snapshot {
         Ok(Cursor::open(self.view(keyspace)?, Bounds::all()))
     }
 
+    /// Walks the entries of then within `bounds`.
+    pub(crate) fn walk(&self, keyspace: &Keyspace, bounds: Bounds) -> Result<Iter> {
+        Ok(Iter::open(self.view(keyspace)?, bounds))
+    }
+
     fn view(&self, keyspace: &Keyspace) -> Result<View> {
         View::open(&self.store, keyspace.tree(), Some(self.seqno), keyspace.now())
     }

@@ -8,4 +8,5 @@ mod golden;
 mod opening;
 mod scene;
 mod tickets;
+mod transactions;
 mod waiting;
