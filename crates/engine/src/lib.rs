@@ -79,6 +79,8 @@ mod background;
 mod check;
 mod db;
 mod environment;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 mod recovery;
 mod stats;
