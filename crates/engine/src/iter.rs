@@ -4,7 +4,8 @@
 //! 2. Every key shows once, with its newest version of that moment; deleted keys do not show.
 //! 3. A walk keeps the memtables and tables of its moment alive until it is dropped.
 //! 4. A walk that passes many deleted keys in a row notes it in `gaps`, and no walk passes them again.
-//! 5. After an error the cursor stands nowhere; seeking again is allowed.
+//! 5. A value that stands apart is read when it is asked for, so a walk over keys touches no value file.
+//! 6. After an error the cursor stands nowhere; seeking again is allowed.
 
 mod merge;
 mod source;
@@ -15,7 +16,7 @@ pub(crate) use source::{LevelCursor, Source};
 use std::{
     fmt,
     ops::{Bound, RangeBounds},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
@@ -23,10 +24,13 @@ use crate::{
     gaps::{GAP_KEYS_MIN, Walked},
     key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
+    pointer::Pointer,
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
     table::{ReadHow, TableCursor, TableInfo},
+    value::Value,
+    values::{LiveValues, ValueReader},
 };
 
 /// The keys that a walk may show.
@@ -154,6 +158,19 @@ impl View {
         Ok((self.now.max(self.tree.expiry_mark()) < expiry).then_some(value))
     }
 
+    /// Where the value lies that an entry points to.
+    fn pointed(&self, pointer: &[u8]) -> Result<(Arc<LiveValues>, Pointer)> {
+        let no_pointer = || Error::corrupt(&self.store.dir, 0, "a pointer does not decode");
+        let pointer = Pointer::decode(pointer).ok_or_else(no_pointer)?;
+        Ok((self.store.values_of(&self.state, &pointer)?, pointer))
+    }
+
+    /// The value that an entry points to.
+    fn value_apart(&self, pointer: &[u8]) -> Result<Vec<u8>> {
+        let (file, pointer) = self.pointed(pointer)?;
+        file.read(&pointer)
+    }
+
     /// Says that a walk is about to start at `low` which may find a gap, if nothing was published since
     /// this view was opened. Never waits: a gap is worth finding only when it is not in the way.
     fn begin_gap(&self, low: &[u8]) -> Option<Walked> {
@@ -204,6 +221,10 @@ pub struct Cursor {
     key: Vec<u8>,
     /// The value stood on when walking backward, or when it was folded; otherwise it is the merge's.
     value: Vec<u8>,
+    /// Whether that value is a pointer.
+    is_apart: bool,
+    /// What it points to, once somebody asked.
+    apart: OnceLock<Vec<u8>>,
     /// The first of the deleted keys that were passed in a row.
     deleted_from: Vec<u8>,
     /// Bytes before the merge's value that are no part of it.
@@ -251,6 +272,8 @@ impl Cursor {
             place: Place::Nowhere,
             key: Vec::new(),
             value: Vec::new(),
+            is_apart: false,
+            apart: OnceLock::new(),
             deleted_from: Vec::new(),
             value_from: 0,
         }
@@ -270,8 +293,41 @@ impl Cursor {
         }
     }
 
-    /// The value it stands on; empty when it stands nowhere.
-    pub fn value(&self) -> &[u8] {
+    /// The value it stands on; empty when it stands nowhere. One that is kept apart from the tables is
+    /// read now, and kept until the cursor moves.
+    #[inline]
+    pub fn value(&self) -> Result<&[u8]> {
+        if self.valid() && self.is_apart { self.value_apart() } else { Ok(self.stored()) }
+    }
+
+    /// A reader of the value it stands on, whatever its length.
+    pub fn value_stream(&self) -> Result<ValueReader> {
+        if !self.valid() || !self.is_apart {
+            return Ok(ValueReader::of(Value::copied(self.stored())));
+        }
+        let (file, pointer) = self.view.pointed(self.stored())?;
+        file.stream(&pointer)
+    }
+
+    #[cold]
+    fn value_apart(&self) -> Result<&[u8]> {
+        if let Some(value) = self.apart.get() {
+            return Ok(value);
+        }
+        let value = self.view.value_apart(self.stored())?;
+        Ok(self.apart.get_or_init(|| value))
+    }
+
+    /// Notes what kind of value the cursor stands on.
+    fn note_kind(&mut self, kind: Kind) {
+        if self.is_apart {
+            self.apart.take();
+        }
+        self.is_apart = kind == Kind::Pointer;
+    }
+
+    /// The value as the entry has it.
+    fn stored(&self) -> &[u8] {
         match self.place {
             Place::Nowhere => &[],
             Place::Forward => &self.merge.value()[self.value_from..],
@@ -450,8 +506,9 @@ impl Cursor {
                 return Ok(false);
             }
         }
+        self.note_kind(kind);
         match kind {
-            Kind::Put => self.value_from = 0,
+            Kind::Put | Kind::Pointer => self.value_from = 0,
             Kind::PutExpiring => {
                 if self.view.unexpired(self.merge.value())?.is_none() {
                     return Ok(false);
@@ -483,6 +540,7 @@ impl Cursor {
             match self.kind()? {
                 Kind::Merge => operands.push(value.to_vec()),
                 Kind::Put => base = Some(value.to_vec()),
+                Kind::Pointer => base = Some(self.view.value_apart(value)?),
                 Kind::PutExpiring => base = self.view.unexpired(value)?.map(<[u8]>::to_vec),
                 Kind::Delete | Kind::RangeDelete => {}
             }
@@ -539,7 +597,11 @@ impl Cursor {
                 self.merge.step()?;
             }
             if !operands.is_empty() {
-                let base = shows.then(|| std::mem::take(&mut self.value));
+                let mut base = shows.then(|| std::mem::take(&mut self.value));
+                if let (Some(value), true) = (&mut base, self.is_apart) {
+                    *value = self.view.value_apart(value)?;
+                }
+                self.note_kind(Kind::Merge);
                 self.set_folded(base, &operands)?;
                 shows = true;
             }
@@ -554,12 +616,16 @@ impl Cursor {
     /// Takes the version that the merge stands on, newer than those taken before. `value` and what is
     /// returned say what the key came to up to it, but for the operands since.
     fn take_backward(&mut self, showed: bool, operands: &mut Vec<Vec<u8>>) -> Result<bool> {
-        let value = match self.kind()? {
+        let kind = self.kind()?;
+        if kind != Kind::Merge {
+            self.note_kind(kind);
+        }
+        let value = match kind {
             Kind::Merge => {
                 operands.push(self.merge.value().to_vec());
                 return Ok(showed);
             }
-            Kind::Put => Some(self.merge.value()),
+            Kind::Put | Kind::Pointer => Some(self.merge.value()),
             Kind::PutExpiring => self.view.unexpired(self.merge.value())?,
             Kind::Delete | Kind::RangeDelete => None,
         };
@@ -611,7 +677,7 @@ impl Iter {
             return Ok(None);
         }
         self.front_key = Some(self.front.key().to_vec());
-        Ok(Some((self.front.key().to_vec(), self.front.value().to_vec())))
+        Ok(Some((self.front.key().to_vec(), self.front.value()?.to_vec())))
     }
 
     fn step_back(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
@@ -629,7 +695,7 @@ impl Iter {
             return Ok(None);
         }
         self.back_key = Some(back.key().to_vec());
-        Ok(Some((back.key().to_vec(), back.value().to_vec())))
+        Ok(Some((back.key().to_vec(), back.value()?.to_vec())))
     }
 
     /// Turns the end of a walk, or an error, into the end of this iterator.

@@ -31,7 +31,7 @@ pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::TableCursor;
 pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
 pub(crate) use filter::key_hash;
-pub(crate) use format::Codec;
+pub(crate) use format::{Codec, FileSeed, mix, u64_at};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
 pub(crate) use writer::{TableInfo, TableOptions, TableOrigin, TableWriter};

@@ -9,4 +9,5 @@ mod opening;
 mod scene;
 mod tickets;
 mod transactions;
+mod values;
 mod waiting;
