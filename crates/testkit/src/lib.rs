@@ -2,7 +2,7 @@
 //!
 //! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
 //! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`, `memory`,
-//! `fuzz`. The program `reliability`
+//! `schedules`, `fuzz`. The program `reliability`
 //! runs the tiers; `reliability --help` shows how. `planted` runs them against bugs made on purpose.
 //!
 //! 1. Every failure names the seed that repeats it.
@@ -23,6 +23,7 @@ pub mod oracle;
 pub mod planted;
 pub mod report;
 pub mod rot;
+pub mod schedules;
 pub mod script;
 pub mod settings;
 pub mod shrink;
