@@ -28,8 +28,8 @@ pub type FailingVfs = Layer<Failing>;
 pub enum Fault {
     /// The device failed: EIO.
     Eio,
-    /// The disk is full: ENOSPC. From then on, this means every call that needs space: creating files
-    /// and directories, writing and syncing.
+    /// The disk is full: ENOSPC. From then on, this means every call that needs space: creating files,
+    /// directories and links, writing and syncing.
     Enospc,
     /// So many bytes of a write arrive, then ENOSPC. On any other kind of call: EIO.
     ShortWrite {
@@ -132,7 +132,7 @@ impl State {
 }
 
 fn needs_space(kind: Kind) -> bool {
-    matches!(kind, Kind::Create | Kind::CreateDir | Kind::Write | Kind::Sync)
+    matches!(kind, Kind::Create | Kind::CreateDir | Kind::HardLink | Kind::Write | Kind::Sync)
 }
 
 impl Around for Failing {
@@ -208,6 +208,7 @@ mod tests {
                     Kind::List => disk.list(Path::new("/")).map(drop),
                     Kind::CreateDir => disk.create_dir(Path::new("/sub")),
                     Kind::Rename => disk.rename(path(), path()),
+                    Kind::HardLink => disk.hard_link(path(), Path::new("/linked")),
                     Kind::RemoveFile => disk.remove_file(path()),
                     Kind::RemoveDir => disk.remove_dir(Path::new("/sub")),
                     Kind::SyncDir => disk.sync_dir(Path::new("/")),
