@@ -66,13 +66,20 @@ impl Db {
     /// Removes a keyspace and everything in it, durably. Its memory and its files are given back as
     /// soon as the reads on it that are under way have ended.
     pub fn drop_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
-        if !Arc::ptr_eq(keyspace.store(), &self.store) {
-            return Err(Error::Invalid {
-                field: "keyspace",
-                what: "belongs to another store".into(),
-            });
-        }
+        self.check_own(keyspace)?;
         self.store.drop_tree(keyspace.tree())
+    }
+
+    /// Refuses keyspaces of other stores.
+    pub(crate) fn check_own(&self, keyspace: &Keyspace) -> Result<()> {
+        if Arc::ptr_eq(keyspace.store(), &self.store) {
+            return Ok(());
+        }
+        Err(Error::Invalid { field: "keyspace", what: "belongs to another store".into() })
+    }
+
+    pub(crate) fn store(&self) -> &Arc<OpenStore> {
+        &self.store
     }
 
     /// Writes a batch with the store's durability. Returns its last sequence number.

@@ -55,7 +55,7 @@ impl Bounds {
         Bounds { lower: Bound::Included(prefix.to_vec()), upper }
     }
 
-    fn is_below(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_below(&self, key: &[u8]) -> bool {
         match &self.lower {
             Bound::Unbounded => false,
             Bound::Included(lower) => key < lower.as_slice(),
@@ -63,7 +63,15 @@ impl Bounds {
         }
     }
 
-    fn is_above(&self, key: &[u8]) -> bool {
+    /// A key before which none lies within the bounds, if there is one.
+    pub(crate) fn start(&self) -> Option<&[u8]> {
+        match &self.lower {
+            Bound::Unbounded => None,
+            Bound::Included(lower) | Bound::Excluded(lower) => Some(lower),
+        }
+    }
+
+    pub(crate) fn is_above(&self, key: &[u8]) -> bool {
         match &self.upper {
             Bound::Unbounded => false,
             Bound::Included(upper) => upper.as_slice() < key,

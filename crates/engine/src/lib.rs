@@ -66,9 +66,11 @@ mod snapshot;
 mod admission;
 mod compaction;
 mod flush;
+mod ingest;
 mod outputs;
 
 mod background;
+mod copies;
 mod db;
 mod environment;
 mod recovery;
@@ -77,9 +79,11 @@ mod store;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share};
+pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, Pruned, Verified};
 pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
+pub use ingest::Ingest;
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};

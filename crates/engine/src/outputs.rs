@@ -9,6 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     environment::Environment,
     error::{Error, Result},
+    key::SeqNo,
     metadata::MetadataKeeper,
     options::Compression,
     store::Store,
@@ -40,6 +41,8 @@ pub(crate) enum Warmth {
     Warm,
     /// They do where there is room: then all that is read is in memory, and should stay there.
     WhereRoom,
+    /// They do not: much is written at once, and who knows what of it will be read.
+    Cold,
 }
 
 impl<'a> Outputs<'a> {
@@ -51,7 +54,11 @@ impl<'a> Outputs<'a> {
     fn is_warm(&self) -> bool {
         let cache = self.store.cache();
         let bytes = self.store.options.table_bytes_max;
-        self.warmth == Warmth::Warm || cache.stats().bytes + 2 * bytes <= cache.capacity()
+        match self.warmth {
+            Warmth::Warm => true,
+            Warmth::WhereRoom => cache.stats().bytes + 2 * bytes <= cache.capacity(),
+            Warmth::Cold => false,
+        }
     }
 
     /// Begins a table.
@@ -59,14 +66,7 @@ impl<'a> Outputs<'a> {
         let store = self.store;
         let id = store.draw_table_id();
         let path = store.table_path(id);
-        let options = TableOptions {
-            block_bytes: store.options.block_bytes,
-            filter_bits_per_key: store.options.filter_bits_per_key,
-            codec: match store.options.compression {
-                Compression::None => Codec::Raw,
-                Compression::Lz4 => Codec::Lz4,
-            },
-        };
+        let options = store.table_options();
         let vfs = store.environment.vfs();
         let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options)?;
         // Only what was created here may be removed here.
@@ -98,17 +98,35 @@ impl<'a> Outputs<'a> {
         self.tables.iter().map(|table| table.info.bytes).sum()
     }
 
+    /// What was written.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = &TableInfo> {
+        self.tables.iter().map(|table| &table.info)
+    }
+
+    /// Gives the sequence number to tables that were to be numbered later.
+    pub(crate) fn number(&mut self, seqno: SeqNo) {
+        for table in &mut self.tables {
+            (table.info.seqno_min, table.info.seqno_max) = (seqno, seqno);
+        }
+    }
+
     /// The tables as readers will use them, with index and filter in memory.
     pub(crate) fn live(&self) -> Vec<Arc<LiveTable>> {
+        let tables = self.live_cold();
+        for live in &tables {
+            live.table.warm();
+        }
+        tables
+    }
+
+    /// The same without a look at the disk: the first reader loads index and filter.
+    pub(crate) fn live_cold(&self) -> Vec<Arc<LiveTable>> {
         let store = self.store;
         let live = |output: &Output| {
             let Output { info, cache_id } = output;
             let path = store.table_path(info.id);
             let id = Some(*cache_id);
-            let live =
-                live_table(&store.environment, store.id, path, info.clone(), id, &store.trash);
-            live.table.warm();
-            live
+            live_table(&store.environment, store.id, path, info.clone(), id, &store.trash)
         };
         self.tables.iter().map(live).collect()
     }
@@ -134,6 +152,20 @@ impl Drop for Outputs<'_> {
     }
 }
 
+impl Store {
+    /// How this store lays out its tables.
+    pub(crate) fn table_options(&self) -> TableOptions {
+        TableOptions {
+            block_bytes: self.options.block_bytes,
+            filter_bits_per_key: self.options.filter_bits_per_key,
+            codec: match self.options.compression {
+                Compression::None => Codec::Raw,
+                Compression::Lz4 => Codec::Lz4,
+            },
+        }
+    }
+}
+
 /// A table as readers use it.
 pub(crate) fn live_table(
     environment: &Environment,
@@ -149,6 +181,7 @@ pub(crate) fn live_table(
         table: info.id,
         bytes: info.bytes,
         checksum: info.checksum,
+        seqno: info.seqno_max,
         cache_id,
     };
     let metadata = environment.metadata();

@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// The file whose lock says that a process has the store open.
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 /// What opening a store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -208,10 +208,12 @@ impl Opening {
         guard: Box<dyn Guard>,
         report: RecoveryReport,
     ) -> Result<Arc<Store>> {
-        let log = LogWriter::create(self.log_dir(id), self.log_options(), 1)?;
+        // A copy of a store begins where its origin was.
+        let next_seqno = manifest.catalog.next_seqno.max(1);
+        let log = LogWriter::create(self.log_dir(id), self.log_options(), next_seqno)?;
         manifest.commit(vec![Change::LogStart { segment: log.current_segment() }])?;
         let trees = Trees::of(&self, id, &manifest.catalog, &Arc::default());
-        Ok(self.finish(id, manifest, log, trees, 0, Arc::default(), guard, report))
+        Ok(self.finish(id, manifest, log, trees, next_seqno - 1, Arc::default(), guard, report))
     }
 
     /// Opens the store that `current` names.
@@ -424,6 +426,9 @@ impl Trees {
 
     /// Puts the operations of a record where they belong, unless tables have them.
     fn replay(&mut self, home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
+        if record.payload.is_empty() && record.count == 1 {
+            return Ok(()); // taken for tables that were written apart from the log
+        }
         let segment = record.start.segment();
         let corrupt = |what: &str| {
             let path = home.segment_path(segment);

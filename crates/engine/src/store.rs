@@ -72,6 +72,8 @@ pub(crate) struct Store {
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
     pub(crate) preparing: Mutex<()>,
+    /// How many ask writers to wait, so that they can get a word in.
+    pub(crate) holds: AtomicU64,
     /// Why there is no more compaction.
     pub(crate) compaction_halted: OnceLock<Error>,
     pub(crate) trash: Arc<Trash>,
@@ -120,6 +122,7 @@ impl Store {
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
             preparing: Mutex::new(()),
+            holds: AtomicU64::new(0),
             compaction_halted: OnceLock::new(),
             trash: parts.trash,
             guard: Mutex::new(Some(parts.guard)),

@@ -31,6 +31,8 @@ pub enum Fault {
     /// The disk is full: ENOSPC. From then on, this means every call that needs space: creating files,
     /// directories and links, writing and syncing.
     Enospc,
+    /// The disk does not do that: EPERM, as for a link where there are none.
+    Refused,
     /// So many bytes of a write arrive, then ENOSPC. On any other kind of call: EIO.
     ShortWrite {
         /// How many bytes arrive, at most all of them.
@@ -141,6 +143,7 @@ impl Around for Failing {
         match (fault, call.kind, &self.crashing, call.file) {
             (None, _, _, _) => Ok(()),
             (Some(Fault::Enospc), _, _, _) => Err(Errno::NOSPC.into()),
+            (Some(Fault::Refused), _, _, _) => Err(Errno::PERM.into()),
             (Some(Fault::ShortWrite { kept }), Kind::Write, _, Some(file)) => {
                 file.write_at(&call.data[..kept.min(call.data.len())], call.offset)?;
                 Err(Errno::NOSPC.into())

@@ -42,6 +42,12 @@ pub(super) const LINES_PER_BLOCK: usize = 4096;
 /// lz4 turns one byte into at most so many.
 const LZ4_RATIO_MAX: usize = 255;
 
+/// A feature: the manifest gives every entry its sequence number, whatever the blocks say.
+pub(super) const NUMBERED_LATER: u64 = 32;
+
+/// The features that this release reads.
+const FEATURES_KNOWN: u64 = NUMBERED_LATER;
+
 /// How the bytes of a block are stored. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -183,7 +189,7 @@ pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str
 pub(super) struct Footer {
     pub(super) store: u64,
     pub(super) table: u64,
-    /// Bits that a reader must know to read this table; none yet.
+    /// Bits that a reader must know to read this table.
     pub(super) features: u64,
     pub(super) file_bytes: u64,
     pub(super) entries: u64,
@@ -268,8 +274,8 @@ impl Footer {
         if footer.checksum(bytes) != checksum {
             return Err(Fault::Damage("the checksum of the footer does not match"));
         }
-        if footer.features != 0 {
-            return Err(Fault::Features(footer.features));
+        if footer.features & !FEATURES_KNOWN != 0 {
+            return Err(Fault::Features(footer.features & !FEATURES_KNOWN));
         }
         if !footer.is_consistent() {
             return Err(Fault::Damage("the footer contradicts itself"));

@@ -16,14 +16,14 @@ use std::{
 };
 
 use arc_swap::{ArcSwapOption, Guard};
-use olivine_vfs::{Open, Vfs};
+use olivine_vfs::{File, Open, Vfs};
 
 use super::{
     block::{Block, Lookup, Slice},
     filter::Filter,
     format::{
-        FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES, LINES_PER_BLOCK, TRAILER_BYTES,
-        u32_at, u64_at,
+        FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES, LINES_PER_BLOCK, NUMBERED_LATER,
+        TRAILER_BYTES, u32_at, u64_at,
     },
     index::{Index, IndexBuilder},
     source::{Source, Window},
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     cache::BlockCache,
     error::{Error, Result},
-    key::Stamp,
+    key::{SeqNo, Stamp},
 };
 
 /// What a reader may do, and what it is after.
@@ -80,6 +80,8 @@ pub(crate) struct TableFile {
     pub(crate) bytes: u64,
     /// `TableInfo::checksum`.
     pub(crate) checksum: u64,
+    /// `TableInfo::seqno_max`: the number of every entry, if the table was to be numbered later.
+    pub(crate) seqno: SeqNo,
     /// What its blocks are known by in the cache; a new number when there is none yet.
     pub(crate) cache_id: Option<u64>,
 }
@@ -106,7 +108,36 @@ pub(super) struct Meta {
     pub(super) source: Source,
     pub(super) index: Index,
     filter: Filter,
+    pub(super) numbered: Numbered,
     _charged: Charged,
+}
+
+/// Where the entries of a table have their sequence numbers from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbered {
+    /// From their stamps.
+    Here,
+    /// They all have this one, from the manifest.
+    Later(SeqNo),
+}
+
+impl Numbered {
+    /// The stamp of an entry whose block says `stamp`.
+    pub(super) fn stamp(self, stamp: Stamp) -> Stamp {
+        match self {
+            Numbered::Here => stamp,
+            Numbered::Later(seqno) => Stamp(seqno << 8 | stamp.0 & 0xff),
+        }
+    }
+
+    /// The bound on stamps in blocks for a reader of what is at most `newest`; `None` when it may see
+    /// no entry.
+    pub(super) fn bound(self, newest: Stamp) -> Option<Stamp> {
+        match self {
+            Numbered::Here => Some(newest),
+            Numbered::Later(seqno) => (seqno <= newest.seqno()).then_some(Stamp(u64::MAX)),
+        }
+    }
 }
 
 impl Table {
@@ -166,12 +197,13 @@ impl Table {
         if !meta.filter.may_contain(hash) {
             return Ok(None);
         }
+        let Some(newest) = meta.numbered.bound(newest) else { return Ok(None) };
         for number in meta.index.find(key)..meta.index.len() {
             let block = self.block(meta, number, how)?;
             let view = block.view();
             match view.get(key, hash, newest) {
                 Lookup::Found(at) => {
-                    return Ok(Some((view.stamp(at), block.value(view, at))));
+                    return Ok(Some((meta.numbered.stamp(view.stamp(at)), block.value(view, at))));
                 }
                 Lookup::Absent => return Ok(None),
                 Lookup::Continues => {}
@@ -232,12 +264,21 @@ impl Table {
         let filter = read_filter(&source, &footer, &mut window)?;
         let index = read_index(&source, &footer, &mut window)?;
         charged.shrink(META_BYTES + filter_bytes + index.bytes());
-        Ok(Meta { source, index, filter, _charged: charged })
+        let numbered = match footer.features & NUMBERED_LATER {
+            0 => Numbered::Here,
+            _ => Numbered::Later(self.file.seqno),
+        };
+        Ok(Meta { source, index, filter, numbered, _charged: charged })
+    }
+
+    /// The file, opened anew.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        let path = &self.file.path;
+        self.vfs.open(path, Open::Read).map_err(Error::io("open", path))
     }
 
     fn open(&self) -> Result<(Source, Footer)> {
-        let path = &self.file.path;
-        let file = self.vfs.open(path, Open::Read).map_err(Error::io("open", path))?;
+        let file = self.file()?;
         let seed = FileSeed::new(self.file.store, self.file.table);
         let source = Source::new(file, Arc::clone(&self.path), seed);
         let bytes = source.len()?;

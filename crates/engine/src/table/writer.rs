@@ -18,8 +18,8 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, Sealer,
-        TRAILER_BYTES, header, mix,
+        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK,
+        NUMBERED_LATER, Sealer, TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -129,6 +129,17 @@ impl TableWriter {
     /// it under `cache_id`: its readers begin warm.
     pub(crate) fn warm(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
         self.warmed = Some((cache, cache_id));
+    }
+
+    /// The sequence number of all entries is not known yet: whoever names the table in the manifest
+    /// gives it there. What the entries are stamped with only tells about how old they are.
+    pub(crate) fn number_later(&mut self) {
+        self.footer.features |= NUMBERED_LATER;
+    }
+
+    /// The key added last; empty when there is none.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.last_key
     }
 
     /// Whether nothing was added yet; such a table cannot be finished.

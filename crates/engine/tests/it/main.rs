@@ -1,8 +1,11 @@
 //! The engine as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs fails")]
 
+mod backup;
 mod basics;
+mod checkpoint;
 mod golden;
+mod ingest;
 mod opening;
 mod scene;
 mod tickets;

@@ -14,6 +14,7 @@ pub(super) fn name(injected: &Injected) -> String {
         Fault::Eio => "eio".to_owned(),
         Fault::Enospc => "enospc".to_owned(),
         Fault::ShortWrite { kept } => format!("short{kept}"),
+        Fault::Refused => "refused".to_owned(),
         Fault::SyncLost => "lost".to_owned(),
     };
     if injected.lasting { format!("{name}+") } else { name }
@@ -37,6 +38,7 @@ impl Injected {
         let fault = match (fault, fault.strip_prefix("short")) {
             ("eio", _) => Fault::Eio,
             ("enospc", _) => Fault::Enospc,
+            ("refused", _) => Fault::Refused,
             ("lost", _) => Fault::SyncLost,
             (_, Some(kept)) => {
                 let kept = kept.parse().map_err(|_| format!("{kept:?} is no length"))?;
