@@ -11,6 +11,7 @@ use crate::{
     batch::Batch,
     environment::Environment,
     error::{Error, Result},
+    follow,
     key::SeqNo,
     keyspace::{Keyspace, State, Tree},
     manifest::Change,
@@ -38,6 +39,29 @@ impl Db {
     /// Opens the store in the directory `path`, making it if there is none.
     pub fn open(environment: &Environment, path: impl AsRef<Path>, options: Options) -> Result<Db> {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
+    }
+
+    /// Opens the store in the directory `path` to be read only, beside the process that may have it open
+    /// for writing. Nothing is written, locked or removed. It shows the store as it was at opening;
+    /// `refresh` goes on to what is there by then.
+    pub fn open_read_only(
+        environment: &Environment,
+        path: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Db> {
+        Ok(Db { store: follow::open(environment, path.as_ref(), options)? })
+    }
+
+    /// Lets a store that is only read show what its writer has written meanwhile, and returns the last
+    /// write of that. Iterators and snapshots stay at their moment. In a store open for writing
+    /// everything shows at once, and this does nothing.
+    pub fn refresh(&self) -> Result<SeqNo> {
+        self.store.refresh()
+    }
+
+    /// Whether the store was opened to be read only.
+    pub fn is_read_only(&self) -> bool {
+        self.store.follower.is_some()
     }
 
     /// The keyspace of this name, made durably if there is none.
@@ -270,7 +294,7 @@ impl Store {
     /// Ends the store cleanly if it may still write, and gives up the lock.
     pub(crate) fn shut_down(&self) -> Result<()> {
         let outcome = match self.latch.check() {
-            Err(Error::Closed) => return Ok(()),
+            Err(Error::Closed | Error::ReadOnly { .. }) => return Ok(()),
             Err(error) => Err(error),
             Ok(()) => self.end_cleanly(),
         };

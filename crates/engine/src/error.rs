@@ -72,6 +72,11 @@ pub enum Error {
         /// The failure that did it.
         cause: String,
     },
+    /// The store was opened to be read only; nothing was done.
+    ReadOnly {
+        /// The store's directory.
+        path: PathBuf,
+    },
     /// The store was closed; its handles answer this.
     Closed,
     /// The keyspace was dropped; its handles answer this.
@@ -124,6 +129,11 @@ impl fmt::Display for Error {
             Error::Poisoned { cause } => write!(
                 f,
                 "the store takes no more writes because one failed ({cause}); reopen it to recover"
+            ),
+            Error::ReadOnly { path } => write!(
+                f,
+                "the store in {} was opened to be read only; write where it is open for writing",
+                Quoted(path)
             ),
             Error::Closed => write!(f, "the store was closed"),
             Error::Dropped { keyspace } => write!(f, "keyspace {keyspace:?} was dropped"),

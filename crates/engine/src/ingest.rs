@@ -2,7 +2,7 @@
 //!
 //! Tables are written while entries come; at the end one edit of the manifest names them all, under
 //! one sequence number that is taken then. The log gets a record without operations for that number,
-//! so that its order has no gap. The entries in the blocks cannot know the number: such tables are
+//! so that its order has no gap, and who follows it knows which edit to wait for. The entries in the blocks cannot know the number: such tables are
 //! *numbered later*, by the manifest.
 //!
 //! It must survive a power cut at any call, a full disk, and writers to the same keys meanwhile.
@@ -28,7 +28,7 @@ use crate::{
     error::{Error, Result},
     key::{Kind, SeqNo, Stamp},
     keyspace::{Keyspace, State, Tree},
-    log::Position,
+    log::{Position, Record},
     manifest::Change,
     outputs::{Outputs, Warmth},
     store::Store,
@@ -162,7 +162,7 @@ impl Store {
                 continue;
             }
             let seqno = committing.next_seqno;
-            let durable = self.log_number(&mut committing)?;
+            let durable = self.log_number(&mut committing, manifest.last_edit() + 1)?;
             outputs.number(seqno);
             let tables = outputs.live_cold();
             outputs.keep();
@@ -198,10 +198,11 @@ impl Store {
         unreachable!("held writers end, and then nothing overlaps")
     }
 
-    /// Takes a sequence number: a record without operations, durable with all before it.
-    fn log_number(&self, committing: &mut Committing) -> Result<Position> {
-        let seqno = committing.next_seqno;
-        self.log_record(committing, seqno, 1, &[], xxh3_64(&[]), true)?;
+    /// Takes a sequence number for the tables that `edit` will name: a record without operations, durable
+    /// with all before it.
+    fn log_number(&self, committing: &mut Committing, edit: u64) -> Result<Position> {
+        let (seqno, payload) = (committing.next_seqno, edit.to_le_bytes());
+        self.log_record(committing, seqno, 1, &payload, xxh3_64(&payload), true)?;
         committing.next_seqno = seqno + 1;
         let synced = committing.log()?.begin_sync().and_then(|job| job.run());
         let position = synced.map_err(|error| self.fail(error))?;
@@ -226,6 +227,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The edit that names the tables for which a record took a number, if it did that: no operation is
+/// as short.
+pub(crate) fn naming_edit(record: &Record<'_>) -> Option<u64> {
+    let payload = <[u8; 8]>::try_from(record.payload).ok()?;
+    (record.count == 1).then(|| u64::from_le_bytes(payload))
 }
 
 /// Whether a memtable of `state` holds a key within the range of one of the tables.

@@ -94,7 +94,7 @@ impl View {
         tree.check_there()?;
         // The state before the watermark: see `read.rs`.
         let state = Arc::clone(&tree.state());
-        let seqno = seqno.unwrap_or_else(|| store.visible());
+        let seqno = seqno.unwrap_or_else(|| state.seen(store.visible()));
         Ok(View { store: Arc::clone(store), state, seqno })
     }
 

@@ -40,7 +40,10 @@ impl Latch {
     pub(crate) fn shut(&self, dir: &Path, error: Error) -> (Error, bool) {
         let reason = match error {
             error if error.is_disk_full() => Error::Full { path: dir.into() },
-            error @ (Error::Full { .. } | Error::Poisoned { .. } | Error::Closed) => error,
+            error @ (Error::Full { .. }
+            | Error::Poisoned { .. }
+            | Error::ReadOnly { .. }
+            | Error::Closed) => error,
             error => Error::Poisoned { cause: full_text(&error) },
         };
         let told = self.reason.get_or_init(|| reason).clone();

@@ -73,6 +73,7 @@ mod background;
 mod copies;
 mod db;
 mod environment;
+mod follow;
 mod recovery;
 mod stats;
 mod store;

@@ -42,18 +42,22 @@ impl Store {
         key: &[u8],
         from: ReadFrom,
     ) -> Result<(Option<Value>, SeqNo)> {
-        tree.check_there()?;
-        let state = tree.state();
-        let seqno = self.visible();
-        Ok((get_in(&state, key, seqno, from)?, seqno))
+        self.following(|| {
+            tree.check_there()?;
+            let state = tree.state();
+            let seqno = state.seen(self.visible());
+            Ok((get_in(&state, key, seqno, from)?, seqno))
+        })
     }
 
     /// The newest values of `keys`, all at one watermark.
     pub(crate) fn multi_get(&self, tree: &Tree, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
-        tree.check_there()?;
-        let state = tree.state();
-        let seqno = self.visible();
-        keys.iter().map(|key| get_in(&state, key, seqno, ReadFrom::Disk)).collect()
+        self.following(|| {
+            tree.check_there()?;
+            let state = tree.state();
+            let seqno = state.seen(self.visible());
+            keys.iter().map(|key| get_in(&state, key, seqno, ReadFrom::Disk)).collect()
+        })
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
+    ingest::naming_edit,
     key::{SEQNO_MAX, SeqNo, Stamp},
     keyspace::{LoggedMemtable, State, Tree},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
@@ -357,7 +358,8 @@ impl Opening {
             trees: trees.by_id,
             manifest,
             trash,
-            guard,
+            guard: Some(guard),
+            follower: None,
             report,
             environment: self.environment,
             dir: self.dir,
@@ -381,17 +383,37 @@ fn is_numbered(name: &str, prefix: &str) -> bool {
 }
 
 /// The keyspaces being brought back.
-struct Trees {
-    by_id: BTreeMap<u32, Arc<Tree>>,
+pub(crate) struct Trees {
+    pub(crate) by_id: BTreeMap<u32, Arc<Tree>>,
     environment: Environment,
+    /// Memory that a memtable is going to take.
+    memtable_bytes_hint: u64,
+    /// Memory at which one is frozen.
     memtable_bytes_max: u64,
 }
 
 impl Trees {
+    /// Keyspaces without tables, whose memtables take whatever the log holds.
+    pub(crate) fn of_log(environment: &Environment, hint: u64, catalog: &Catalog) -> Trees {
+        let mut trees = Trees {
+            by_id: BTreeMap::new(),
+            environment: environment.clone(),
+            memtable_bytes_hint: hint,
+            memtable_bytes_max: u64::MAX,
+        };
+        for (id, record) in &catalog.keyspaces {
+            let version = Arc::new(Version::default());
+            let state = State { active: trees.memtable(), frozen: Vec::new(), version };
+            trees.by_id.insert(*id, Arc::new(Tree::new(*id, record.name.clone(), state)));
+        }
+        trees
+    }
+
     fn of(opening: &Opening, id: u64, catalog: &Catalog, trash: &Arc<Trash>) -> Trees {
         let mut trees = Trees {
             by_id: BTreeMap::new(),
             environment: opening.environment.clone(),
+            memtable_bytes_hint: opening.memtable_bytes_max(),
             memtable_bytes_max: opening.memtable_bytes_max(),
         };
         for (keyspace, record) in &catalog.keyspaces {
@@ -421,13 +443,18 @@ impl Trees {
     }
 
     fn memtable(&self) -> Arc<LoggedMemtable> {
-        Arc::new(LoggedMemtable::new(&self.environment, self.memtable_bytes_max))
+        Arc::new(LoggedMemtable::new(&self.environment, self.memtable_bytes_hint))
     }
 
     /// Puts the operations of a record where they belong, unless tables have them.
-    fn replay(&mut self, home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
-        if record.payload.is_empty() && record.count == 1 {
-            return Ok(()); // taken for tables that were written apart from the log
+    pub(crate) fn replay(
+        &mut self,
+        home: &LogDir,
+        catalog: &Catalog,
+        record: Record<'_>,
+    ) -> Result<()> {
+        if naming_edit(&record).is_some() {
+            return Ok(()); // its number was taken for tables that were written past the log
         }
         let segment = record.start.segment();
         let corrupt = |what: &str| {

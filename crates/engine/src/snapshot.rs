@@ -17,7 +17,7 @@ use crate::{
     error::Result,
     iter::{Bounds, Cursor, Iter, View},
     key::SeqNo,
-    keyspace::Keyspace,
+    keyspace::{Keyspace, Tree},
     read::{ReadFrom, get_at},
     store::OpenStore,
     value::Value,
@@ -68,12 +68,24 @@ impl Snapshots {
 pub struct Snapshot {
     store: Arc<OpenStore>,
     seqno: SeqNo,
+    /// Of a store that is only read: the states of then, since its writer does not know of us.
+    pinned: BTreeMap<u32, Arc<Tree>>,
 }
 
 impl Snapshot {
     pub(crate) fn take(store: &Arc<OpenStore>) -> Snapshot {
-        let seqno = store.snapshots.take(|| store.visible());
-        Snapshot { store: Arc::clone(store), seqno }
+        let pinned = store.pin_states();
+        let seqno = store.snapshots.take(|| match &pinned {
+            Some((seqno, _)) => *seqno,
+            None => store.visible(),
+        });
+        let pinned = pinned.map(|(_, trees)| trees).unwrap_or_default();
+        Snapshot { store: Arc::clone(store), seqno, pinned }
+    }
+
+    /// Where to look for what `keyspace` held then.
+    fn tree<'a>(&'a self, keyspace: &'a Keyspace) -> &'a Arc<Tree> {
+        self.pinned.get(&keyspace.tree().id).unwrap_or(keyspace.tree())
     }
 
     /// The last write that this view shows.
@@ -83,12 +95,12 @@ impl Snapshot {
 
     /// The value `key` had then.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
-        get_at(keyspace.tree(), key, self.seqno, ReadFrom::Disk)
+        get_at(self.tree(keyspace), key, self.seqno, ReadFrom::Disk)
     }
 
     /// Walks all entries of then.
     pub fn iter(&self, keyspace: &Keyspace) -> Result<Iter> {
-        Iter::open(&self.store, keyspace.tree(), Some(self.seqno), Bounds::all())
+        Iter::open(&self.store, self.tree(keyspace), Some(self.seqno), Bounds::all())
     }
 
     /// Walks the entries of then whose keys lie within `bounds`.
@@ -97,18 +109,18 @@ impl Snapshot {
         keyspace: &Keyspace,
         bounds: impl RangeBounds<K>,
     ) -> Result<Iter> {
-        Iter::open(&self.store, keyspace.tree(), Some(self.seqno), Bounds::of(bounds))
+        Iter::open(&self.store, self.tree(keyspace), Some(self.seqno), Bounds::of(bounds))
     }
 
     /// Walks the entries of then whose keys begin with `prefix`.
     pub fn prefix(&self, keyspace: &Keyspace, prefix: &[u8]) -> Result<Iter> {
         let bounds = Bounds::of_prefix(prefix);
-        Iter::open(&self.store, keyspace.tree(), Some(self.seqno), bounds)
+        Iter::open(&self.store, self.tree(keyspace), Some(self.seqno), bounds)
     }
 
     /// A cursor over all entries of then.
     pub fn cursor(&self, keyspace: &Keyspace) -> Result<Cursor> {
-        let view = View::open(&self.store, keyspace.tree(), Some(self.seqno))?;
+        let view = View::open(&self.store, self.tree(keyspace), Some(self.seqno))?;
         Ok(Cursor::open(view, Bounds::all()))
     }
 }

@@ -36,6 +36,7 @@ use crate::{
     commit::{Committing, Group, Listener},
     environment::Environment,
     error::{Error, Result},
+    follow::Follower,
     key::SeqNo,
     keyspace::Tree,
     latch::Latch,
@@ -78,6 +79,8 @@ pub(crate) struct Store {
     pub(crate) compaction_halted: OnceLock<Error>,
     pub(crate) trash: Arc<Trash>,
     pub(crate) guard: Mutex<Option<Box<dyn Guard>>>,
+    /// How a store that is only read follows its writer.
+    pub(crate) follower: Option<Follower>,
     pub(crate) counters: Counters,
     pub(crate) report: RecoveryReport,
 }
@@ -96,7 +99,9 @@ pub(crate) struct Parts {
     pub(crate) trees: BTreeMap<u32, Arc<Tree>>,
     pub(crate) manifest: Manifest,
     pub(crate) trash: Arc<Trash>,
-    pub(crate) guard: Box<dyn Guard>,
+    /// None if the store is only read.
+    pub(crate) guard: Option<Box<dyn Guard>>,
+    pub(crate) follower: Option<Follower>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -125,7 +130,8 @@ impl Store {
             holds: AtomicU64::new(0),
             compaction_halted: OnceLock::new(),
             trash: parts.trash,
-            guard: Mutex::new(Some(parts.guard)),
+            guard: Mutex::new(parts.guard),
+            follower: parts.follower,
             counters: Counters::default(),
             report: parts.report,
         }

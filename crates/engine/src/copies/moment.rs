@@ -38,7 +38,7 @@ impl Store {
         // Neither a version nor a memtable changes under both.
         let manifest = self.lock_manifest();
         let committing = self.lock_commit();
-        if committing.log.is_none() {
+        if committing.log.is_none() && self.follower.is_none() {
             return Err(Error::Closed);
         }
         let seqno = committing.next_seqno - 1;

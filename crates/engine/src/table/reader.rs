@@ -10,7 +10,7 @@ use std::{
     fmt::Debug,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -95,6 +95,8 @@ pub(crate) struct Table {
     cache: Arc<BlockCache>,
     /// This table's name in the cache.
     cache_id: u64,
+    /// The file, if it may be gone when it is needed.
+    pinned: OnceLock<Arc<dyn File>>,
     charge: Arc<dyn MetaCharge>,
     meta: ArcSwapOption<Meta>,
     /// Whether the metadata was used since it was last asked.
@@ -155,6 +157,7 @@ impl Table {
             path,
             cache,
             cache_id,
+            pinned: OnceLock::new(),
             charge,
             meta: ArcSwapOption::empty(),
             touched: AtomicBool::new(false),
@@ -271,8 +274,18 @@ impl Table {
         Ok(Meta { source, index, filter, numbered, _charged: charged })
     }
 
-    /// The file, opened anew.
+    /// Opens the file and keeps it open as long as the table lives, whatever becomes of its name.
+    pub(crate) fn pin(&self) -> Result<()> {
+        let file = self.file()?;
+        self.pinned.get_or_init(|| file);
+        Ok(())
+    }
+
+    /// The file.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        if let Some(file) = self.pinned.get() {
+            return Ok(Arc::clone(file));
+        }
         let path = &self.file.path;
         self.vfs.open(path, Open::Read).map_err(Error::io("open", path))
     }

@@ -4,6 +4,7 @@
 mod backup;
 mod basics;
 mod checkpoint;
+mod follow;
 mod golden;
 mod ingest;
 mod opening;
