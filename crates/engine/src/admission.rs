@@ -82,7 +82,7 @@ impl Store {
                 return true;
             }
             let _committing = self.lock_commit();
-            for tree in trees.iter().filter(|tree| 16 << 10 < tree.state().active.table.bytes()) {
+            for tree in trees.iter().filter(|tree| 16 << 10 < tree.state().active.bytes()) {
                 self.freeze(tree);
             }
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::{
     error::{Error, Result},
-    key::{KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX},
+    key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX},
     keyspace::{Keyspace, Tree},
 };
 
@@ -37,9 +37,72 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds: `key` has `value`.
+    /// Adds: `key` has `value`. In a keyspace with a TTL it expires that long after the time of the
+    /// handle, which must have one then (`Keyspace::at`).
     pub fn put(&mut self, keyspace: &Keyspace, key: &[u8], value: &[u8]) -> Result<()> {
-        self.add(keyspace, Kind::Put, key, value)
+        let Some(ttl) = keyspace.options().ttl else {
+            return self.add(keyspace, Kind::Put, key, value);
+        };
+        if keyspace.now() == 0 {
+            return Err(Error::Invalid {
+                field: "now",
+                what: "is not known, and the keyspace has a TTL; put through `Keyspace::at`".into(),
+            });
+        }
+        self.put_with_expiry(keyspace, key, value, keyspace.now().saturating_add(ttl))
+    }
+
+    /// Adds: `key` has `value` until the time `expiry`.
+    pub fn put_with_expiry(
+        &mut self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        value: &[u8],
+        expiry: u64,
+    ) -> Result<()> {
+        check_sizes(key, value)?;
+        if VALUE_BYTES_MAX - EXPIRY_BYTES < value.len() {
+            return Err(Error::Invalid {
+                field: "value",
+                what: format!(
+                    "may have at most {} bytes when it expires",
+                    VALUE_BYTES_MAX - EXPIRY_BYTES
+                ),
+            });
+        }
+        let value = [expiry.to_le_bytes().as_slice(), value].concat();
+        self.add(keyspace, Kind::PutExpiring, key, &value)
+    }
+
+    /// Adds: the keyspace's operator merges `operand` into the value of `key`.
+    pub fn merge(&mut self, keyspace: &Keyspace, key: &[u8], operand: &[u8]) -> Result<()> {
+        let Some(operator) = &keyspace.tree().rules.operator else {
+            return Err(Error::Invalid {
+                field: "keyspace",
+                what: format!(
+                    "{:?} has no merge operator; make it with `KeyspaceOptions::merge`",
+                    keyspace.name()
+                ),
+            });
+        };
+        operator.check(operand).map_err(|what| Error::Invalid { field: "operand", what })?;
+        self.add(keyspace, Kind::Merge, key, operand)
+    }
+
+    /// Adds: every key from `start` up to `end`, which stays, is gone.
+    pub fn delete_range(&mut self, keyspace: &Keyspace, start: &[u8], end: &[u8]) -> Result<()> {
+        check_sizes(start, &[])?;
+        check_sizes(end, &[])?;
+        if end < start {
+            return Err(Error::Invalid {
+                field: "end",
+                what: "of the range lies before its start".into(),
+            });
+        }
+        if start == end {
+            return Ok(());
+        }
+        self.add(keyspace, Kind::RangeDelete, start, end)
     }
 
     /// Adds: `key` is gone.
@@ -160,7 +223,13 @@ impl<'a> Operations<'a> {
         let (value, rest) = rest.split_at_checked(value_len)?;
         self.rest = rest;
         let keyspace = u32::from_le_bytes([k0, k1, k2, k3]);
-        Some(Operation { keyspace, kind: Kind::decode(kind)?, key, value })
+        let kind = Kind::decode(kind)?;
+        let fits = match kind {
+            Kind::RangeDelete => value_len <= KEY_BYTES_MAX,
+            Kind::PutExpiring => EXPIRY_BYTES <= value_len,
+            Kind::Put | Kind::Delete | Kind::Merge => true,
+        };
+        fits.then_some(Operation { keyspace, kind, key, value })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     background::Duty,
     batch::{Batch, Operations, check_sizes, encode_operation},
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp},
+    key::{Kind, SeqNo},
     keyspace::{LoggedMemtable, State, Tree},
     log::LogWriter,
     options::Durability,
@@ -146,8 +146,7 @@ impl Store {
                     .find(|tree| tree.id == operation.keyspace)
                     .expect("a batch lists its keyspaces"),
             };
-            let stamp = Stamp::new(seqno, operation.kind);
-            tree.state().active.insert(segment, operation.key, stamp, operation.value);
+            tree.state().active.apply(segment, &operation, seqno);
             seqno += 1;
         }
         let last = first + count - 1;
@@ -195,16 +194,17 @@ impl Store {
     /// Freezes the active memtable of `tree` when it has grown enough. Under the commit lock.
     fn freeze_if_full(&self, tree: &Tree) {
         let state = tree.state();
-        let active = &state.active.table;
+        let active = &state.active;
         let entries_max = self.options.memtable_entries_max.unwrap_or(u64::MAX);
-        if self.memtable_bytes_max <= active.bytes() || entries_max <= active.len() {
+        let full = self.memtable_bytes_max <= active.bytes() || entries_max <= active.table.len();
+        if full || active.has_many_ranges() {
             self.freeze(tree);
         }
     }
 
     /// Puts a new memtable in front of the active one. Under the commit lock.
     pub(crate) fn freeze(&self, tree: &Tree) {
-        if tree.state().active.table.is_empty() {
+        if tree.state().active.is_empty() {
             return;
         }
         let fresh = Arc::new(self.fresh_memtable());

@@ -4,16 +4,17 @@
 //! too many tables, another level when it holds too many bytes; each level holds ten times what the
 //! one above does.
 //!
-//! 1. A version of a key that some reader may ask for is never dropped (`keep.rs`).
+//! 1. A version of a key that some reader may ask for is never dropped (`fold.rs`).
 //! 2. All versions of one key within a level stand in one table.
 //! 3. Outputs and directory are durable before the manifest names them, and that before the inputs go.
 //! 4. A table that cannot be read stops compaction and nothing else: no key is dropped for it.
-//! 5. The number of entries read is the number written plus the number dropped for a reason.
+//! 5. The number of entries read is what the inputs are said to hold.
 
-mod keep;
+mod covered;
+mod fold;
 mod pick;
 
-pub(crate) use keep::VersionKeeper;
+pub(crate) use fold::{Fold, FoldSink, Rules};
 pub(crate) use pick::{Job, pick};
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
@@ -22,12 +23,13 @@ use crate::{
     background::Duty,
     error::{Error, Result},
     iter::{Direction, LevelCursor, Merge, Source},
-    key::{Kind, Stamp},
+    key::Stamp,
     keyspace::{State, Tree},
     manifest::Change,
     outputs::{Outputs, Warmth},
+    ranges::RangeDeletes,
     store::Store,
-    table::{ReadHow, TableCursor, TableWriter},
+    table::{ReadHow, TableCursor, TableOrigin, TableWriter},
     version::{Level, LiveTable, Version},
 };
 
@@ -38,6 +40,12 @@ impl Store {
         self.latch.check()?;
         if self.halted().is_some() {
             return Ok(false);
+        }
+        for tree in self.trees() {
+            if self.drop_covered(&tree)? {
+                self.measure_pile();
+                return Ok(true);
+            }
         }
         let urgent = |tree: &Arc<Tree>| {
             let state = tree.state();
@@ -53,11 +61,11 @@ impl Store {
     }
 
     fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::WhereRoom);
+        let mut outputs = Outputs::new(self, Warmth::WhereRoom, self.origin_below(tree, job));
         if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
         } else {
-            match self.merge(version, job, &mut outputs) {
+            match self.merge(tree, version, job, &mut outputs) {
                 Ok(()) => {}
                 Err(Stop::Unread(error)) => {
                     self.halt(error);
@@ -74,6 +82,13 @@ impl Store {
         }
         self.counters.compactions.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Where the tables that `job` writes belong.
+    fn origin_below(&self, tree: &Tree, job: &Job) -> TableOrigin {
+        let keyspaces = &self.lock_manifest().catalog.keyspaces;
+        let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
+        tree.origin(job.level + 1, flushed)
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and
@@ -130,15 +145,22 @@ impl Store {
     /// Merges the inputs of `job` into new tables of the level below.
     fn merge(
         &self,
+        tree: &Tree,
         version: &Arc<Version>,
         job: &Job,
         outputs: &mut Outputs<'_>,
     ) -> Result<(), Stop> {
         let mut merge = Merge::new(sources_of(job));
         merge.seek_all(Direction::Forward, Source::seek_first).map_err(Stop::Unread)?;
-        let mut writing = Writing::new(self, version, job, outputs);
-        let mut keeper = VersionKeeper::new(self.snapshots.boundaries(|| self.visible()));
-        let (mut read, mut written, mut dropped) = (0u64, 0u64, 0u64);
+        let boundaries = self.snapshots.boundaries(|| self.visible());
+        let ranges = ranges_of(job).map_err(Stop::Unread)?;
+        let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
+        let ranges = fold.rules().kept_ranges(|piece| {
+            let below = &version.levels[job.level + 2..];
+            below.iter().all(|level| level.overlapping(&piece.start, &piece.end).is_empty())
+        });
+        let mut writing = Writing::new(self, version, job, outputs, ranges);
+        let mut read = 0u64;
         while merge.valid() {
             read += 1;
             let stamp = merge.stamp();
@@ -146,23 +168,13 @@ impl Store {
                 let what = format!("entry of unknown kind {:#x}", stamp.0);
                 return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
             };
-            let kept = keeper.keeps(merge.key(), stamp);
-            let is_final = keeper.is_final(stamp);
-            let is_void = kind == Kind::Delete && is_final && writing.nothing_below(merge.key());
-            if kept && !is_void {
-                let bottom = writing.is_bottom && is_final;
-                let stamp = if bottom { Stamp::new(0, kind) } else { stamp };
-                writing
-                    .add(merge.key(), keeper.is_first(), stamp, merge.value())
-                    .map_err(Stop::Unwritten)?;
-                written += 1;
-            } else {
-                dropped += 1;
-            }
+            fold.push(merge.key(), stamp, kind, merge.value(), &mut writing)
+                .map_err(Stop::Unwritten)?;
             merge.step().map_err(Stop::Unread)?;
         }
-        writing.end().map_err(Stop::Unwritten)?;
-        assert!(read == written + dropped, "every entry read is written or dropped");
+        fold.end(&mut writing).map_err(Stop::Unwritten)?;
+        writing.end_all().map_err(Stop::Unwritten)?;
+        assert!(fold.written() <= read, "versions are written or dropped, and never made");
         let expected: u64 = job.inputs().map(|(_, file)| file.info.entries).sum();
         if read != expected {
             let what = format!("the merged tables hold {expected} entries, and {read} were read");
@@ -181,6 +193,14 @@ enum Stop {
     Unread(Error),
     /// An output could not be written.
     Unwritten(Error),
+}
+
+/// The ranges that the inputs of a job say are deleted.
+fn ranges_of(job: &Job) -> Result<RangeDeletes> {
+    let listing = job.inputs().filter(|(_, file)| file.info.range_deletes != 0);
+    let lists: Vec<_> =
+        listing.map(|(_, file)| file.table.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
+    Ok(RangeDeletes::united(lists.iter().map(AsRef::as_ref)))
 }
 
 /// The runs that a job merges.
@@ -212,6 +232,9 @@ struct Writing<'a, 'b> {
     job: &'a Job,
     outputs: &'a mut Outputs<'b>,
     writer: Option<TableWriter>,
+    /// The deletions of ranges to be listed, and the first key whose are not yet.
+    ranges: RangeDeletes,
+    ranges_from: Option<Vec<u8>>,
     /// Nothing stands below the level written, anywhere.
     is_bottom: bool,
     /// The table of the level below next that the merge has not passed.
@@ -224,27 +247,20 @@ impl<'a, 'b> Writing<'a, 'b> {
         version: &'a Version,
         job: &'a Job,
         outputs: &'a mut Outputs<'b>,
+        ranges: RangeDeletes,
     ) -> Writing<'a, 'b> {
         let is_bottom = version.deepest() <= job.level + 1;
-        Writing { store, version, job, outputs, writer: None, is_bottom, below_next: 0 }
-    }
-
-    /// Whether no level below the one written can hold `key`.
-    fn nothing_below(&self, key: &[u8]) -> bool {
-        let below = &self.version.levels[self.job.level + 2..];
-        self.is_bottom || below.iter().all(|level| level.find(key).is_none())
-    }
-
-    /// Adds an entry; a new table may begin only with the first version of a key.
-    fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
-        if is_first && self.cuts_before(key) {
-            self.end()?;
+        Writing {
+            store,
+            version,
+            job,
+            outputs,
+            writer: None,
+            ranges,
+            ranges_from: None,
+            is_bottom,
+            below_next: 0,
         }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(self.outputs.begin()?),
-        };
-        writer.add(key, stamp, value)
     }
 
     /// Whether a new table should begin with `key`: this one is full, or it is well filled and the
@@ -262,11 +278,45 @@ impl<'a, 'b> Writing<'a, 'b> {
         full <= bytes || (passes && full / 2 <= bytes)
     }
 
-    /// Ends the table being written.
-    fn end(&mut self) -> Result<()> {
-        match self.writer.take() {
-            Some(writer) => self.outputs.end(writer),
-            None => Ok(()),
+    /// Ends the table being written; the next one begins with `next`. It lists the deletions of
+    /// ranges up to there.
+    fn end(&mut self, next: Option<&[u8]>) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        if !self.ranges.is_empty() {
+            writer.set_range_deletes(self.ranges.clipped(self.ranges_from.as_deref(), next))?;
+            self.ranges_from = next.map(<[u8]>::to_vec);
         }
+        self.outputs.end(writer)
+    }
+
+    /// Ends the last table. Deletions of ranges get one even where no entry is left.
+    fn end_all(&mut self) -> Result<()> {
+        if self.writer.is_none() && !self.ranges.is_empty() {
+            self.writer = Some(self.outputs.begin()?);
+        }
+        self.end(None)
+    }
+}
+
+impl FoldSink for Writing<'_, '_> {
+    /// A new table may begin only with the first version of a key.
+    fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        if is_first && self.cuts_before(key) {
+            self.end(Some(key))?;
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.outputs.begin()?),
+        };
+        writer.add(key, stamp, value)
+    }
+
+    fn nothing_below(&self, key: &[u8]) -> bool {
+        let below = &self.version.levels[self.job.level + 2..];
+        self.is_bottom || below.iter().all(|level| level.find(key).is_none())
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.is_bottom
     }
 }

@@ -13,9 +13,9 @@ use crate::{
     error::{Error, Result},
     follow,
     key::SeqNo,
-    keyspace::{Keyspace, State, Tree},
+    keyspace::{Keyspace, State, Tree, TreeRules},
     manifest::Change,
-    options::{Durability, Options},
+    options::{Durability, KeyspaceOptions, Options},
     recovery::{self, RecoveryReport},
     snapshot::Snapshot,
     stats::Stats,
@@ -64,13 +64,35 @@ impl Db {
         self.store.follower.is_some()
     }
 
-    /// The keyspace of this name, made durably if there is none.
+    pub(crate) fn store(&self) -> &Arc<OpenStore> {
+        &self.store
+    }
+
+    /// The keyspace of this name, made durably with the default options if there is none.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         Store::check_name(name)?;
-        if let Some(tree) = self.store.find_tree(name) {
-            return Ok(Keyspace::new(Arc::clone(&self.store), tree));
+        let tree = match self.store.find_tree(name) {
+            Some(tree) => tree,
+            None => self.store.create_tree(name, &KeyspaceOptions::default())?,
+        };
+        Ok(Keyspace::new(Arc::clone(&self.store), tree))
+    }
+
+    /// The keyspace of this name, made durably with these options if there is none. One that was made
+    /// with others is refused.
+    pub fn keyspace_with(&self, name: &str, options: &KeyspaceOptions) -> Result<Keyspace> {
+        Store::check_name(name)?;
+        let tree = match self.store.find_tree(name) {
+            Some(tree) => tree,
+            None => self.store.create_tree(name, options)?,
+        };
+        let made_with = &tree.rules.options;
+        if made_with != options {
+            return Err(Error::Invalid {
+                field: "keyspace options",
+                what: format!("are {options:?}, and keyspace {name:?} was made with {made_with:?}"),
+            });
         }
-        let tree = self.store.create_tree(name)?;
         Ok(Keyspace::new(Arc::clone(&self.store), tree))
     }
 
@@ -100,10 +122,6 @@ impl Db {
             return Ok(());
         }
         Err(Error::Invalid { field: "keyspace", what: "belongs to another store".into() })
-    }
-
-    pub(crate) fn store(&self) -> &Arc<OpenStore> {
-        &self.store
     }
 
     /// Writes a batch with the store's durability. Returns its last sequence number.
@@ -224,8 +242,9 @@ impl Store {
         self.lock_trees().values().find(|tree| tree.name == name).cloned()
     }
 
-    fn create_tree(&self, name: &str) -> Result<Arc<Tree>> {
+    fn create_tree(&self, name: &str, options: &KeyspaceOptions) -> Result<Arc<Tree>> {
         self.latch.check()?;
+        let rules = TreeRules::resolve(options, &self.options)?;
         let mut manifest = self.lock_manifest();
         if let Some(tree) = self.find_tree(name) {
             return Ok(tree);
@@ -234,14 +253,31 @@ impl Store {
         self.sync()?;
         let id = manifest.catalog.next_keyspace;
         let proof = Change::LogDurable { position: self.log_durable()? };
-        let change = Change::CreateKeyspace { keyspace: id, name: name.into() };
-        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
+        let mut changes = vec![proof, Change::CreateKeyspace { keyspace: id, name: name.into() }];
+        if *options != KeyspaceOptions::default() {
+            changes.push(Change::SetOptions { keyspace: id, options: options.clone() });
+        }
+        manifest.commit(changes).map_err(|error| self.fail(error))?;
         self.note_edit(manifest.last_edit());
         let version = Arc::new(Version::default());
         let state = State { active: Arc::new(self.fresh_memtable()), frozen: Vec::new(), version };
-        let tree = Arc::new(Tree::new(id, name.into(), state));
+        let tree = Arc::new(Tree::new(id, name.into(), rules, 0, state));
         self.lock_trees().insert(id, Arc::clone(&tree));
         Ok(tree)
+    }
+
+    /// Raises the expiry mark of a keyspace durably, unless it is that high already.
+    pub(crate) fn advance_expiry_mark(&self, tree: &Tree, mark: u64) -> Result<u64> {
+        self.latch.check()?;
+        let mut manifest = self.lock_manifest();
+        tree.check_there()?;
+        if tree.expiry_mark() < mark {
+            let change = Change::ExpiryMark { keyspace: tree.id, mark };
+            manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
+            self.note_edit(manifest.last_edit());
+            tree.raise_expiry_mark(mark);
+        }
+        Ok(tree.expiry_mark())
     }
 
     fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {

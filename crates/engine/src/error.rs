@@ -77,6 +77,13 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
+    /// The values merged into a key cannot be folded. They stay as they are; put or delete the key.
+    Merge {
+        /// The key, with bytes that are not text escaped.
+        key: String,
+        /// What the operator says.
+        what: String,
+    },
     /// The store was closed; its handles answer this.
     Closed,
     /// The keyspace was dropped; its handles answer this.
@@ -134,6 +141,10 @@ impl fmt::Display for Error {
                 f,
                 "the store in {} was opened to be read only; write where it is open for writing",
                 Quoted(path)
+            ),
+            Error::Merge { key, what } => write!(
+                f,
+                "the values merged into \"{key}\" cannot be folded: {what}; put or delete the key"
             ),
             Error::Closed => write!(f, "the store was closed"),
             Error::Dropped { keyspace } => write!(f, "keyspace {keyspace:?} was dropped"),

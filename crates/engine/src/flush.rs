@@ -10,14 +10,35 @@ use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
     background::Duty,
-    compaction::VersionKeeper,
+    compaction::{Fold, FoldSink},
     error::Result,
+    key::Stamp,
     keyspace::{LoggedMemtable, State, Tree},
     log::Position,
     manifest::Change,
     outputs::{Outputs, Warmth},
     store::Store,
+    table::TableWriter,
 };
+
+/// The table that a memtable becomes; older ones may hold anything.
+struct Level0 {
+    writer: TableWriter,
+}
+
+impl FoldSink for Level0 {
+    fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        self.writer.add(key, stamp, value)
+    }
+
+    fn nothing_below(&self, _key: &[u8]) -> bool {
+        false
+    }
+
+    fn is_bottom(&self) -> bool {
+        false
+    }
+}
 
 impl Store {
     /// Flushes the frozen memtable that holds the oldest part of the log; false when there is none.
@@ -35,8 +56,8 @@ impl Store {
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::Warm);
-        self.write_memtable(memtable, &mut outputs)?;
+        let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
+        self.write_memtable(tree, memtable, &mut outputs)?;
         self.wait_durable(memtable.newest_seqno())?;
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
@@ -75,22 +96,30 @@ impl Store {
 
     /// Writes the table of a memtable and makes file and name durable. Writes none when nothing is
     /// in it.
-    fn write_memtable(&self, memtable: &LoggedMemtable, outputs: &mut Outputs<'_>) -> Result<()> {
-        let boundaries = self.snapshots.boundaries(|| self.visible());
-        let mut keeper = VersionKeeper::new(boundaries);
-        let mut cursor = memtable.table.cursor();
-        cursor.seek_first();
-        if !cursor.valid() {
+    fn write_memtable(
+        &self,
+        tree: &Tree,
+        memtable: &LoggedMemtable,
+        outputs: &mut Outputs<'_>,
+    ) -> Result<()> {
+        if memtable.is_empty() {
             return Ok(());
         }
-        let mut writer = outputs.begin()?;
+        let boundaries = self.snapshots.boundaries(|| self.visible());
+        let ranges = memtable.range_deletes().as_deref().cloned().unwrap_or_default();
+        let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
+        let mut writing = Level0 { writer: outputs.begin()? };
+        let mut cursor = memtable.table.cursor();
+        cursor.seek_first();
         while cursor.valid() {
-            if keeper.keeps(cursor.key(), cursor.stamp()) {
-                writer.add(cursor.key(), cursor.stamp(), cursor.value())?;
-            }
+            let stamp = cursor.stamp();
+            let kind = stamp.kind().expect("memtables hold stamps made from kinds");
+            fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing)?;
             cursor.next();
         }
-        outputs.end(writer)?;
+        fold.end(&mut writing)?;
+        writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false))?;
+        outputs.end(writing.writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()
     }

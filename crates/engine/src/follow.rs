@@ -73,8 +73,8 @@ struct Reading {
     records: u64,
 }
 
-/// A keyspace's number and name, and what it shows.
-type Named = (u32, String, State);
+/// A keyspace as the log alone makes it, and what it shows.
+type Shown = (Arc<Tree>, State);
 
 /// Opens the store in `dir` to be read only.
 pub(crate) fn open(
@@ -162,9 +162,8 @@ fn again<T>(environment: &Environment, mut read: impl FnMut() -> Result<T>) -> R
 impl Reading {
     /// Reads manifest and log as they are now.
     fn read(&mut self, environment: &Environment, options: &Options, home: &LogDir) -> Result<()> {
-        let read = self
-            .read_manifest(home)
-            .and_then(|()| self.read_log(environment, options.memtable_bytes_max, home));
+        let read =
+            self.read_manifest(home).and_then(|()| self.read_log(environment, options, home));
         if read.is_err() {
             // Whatever was read on may be half of something.
             self.forget_log();
@@ -201,11 +200,17 @@ impl Reading {
     }
 
     /// Reads the log on from where it was read to, or from where the tables end.
-    fn read_log(&mut self, environment: &Environment, hint: u64, home: &LogDir) -> Result<()> {
+    fn read_log(
+        &mut self,
+        environment: &Environment,
+        options: &Options,
+        home: &LogDir,
+    ) -> Result<()> {
         let catalog = &self.catalog;
-        let trees = self
-            .trees
-            .get_or_insert_with(|| Trees::of_log(environment, hint.min(8 << 20), catalog));
+        let trees = match &mut self.trees {
+            Some(trees) => trees,
+            none => none.insert(Trees::of_log(environment, options, catalog)?),
+        };
         let in_tables = flushed(catalog).map(|(_, seqno)| seqno).max().unwrap_or(0);
         let least = in_tables.max(catalog.next_seqno.saturating_sub(1));
         if catalog.log_start == 0 {
@@ -230,6 +235,12 @@ impl Reading {
         self.seen = if waits { last - 1 } else { last };
         Ok(())
     }
+}
+
+/// The keyspace `tree`, with a state that changes no more with its own.
+fn detached(tree: &Tree, state: State) -> Arc<Tree> {
+    let (name, rules) = (tree.name.clone(), tree.rules.clone());
+    Arc::new(Tree::new(tree.id, name, rules, tree.expiry_mark(), state))
 }
 
 /// Up to where each keyspace stands in tables.
@@ -266,15 +277,16 @@ impl Store {
         self.raise_durable(in_tables);
         let mut before = self.lock_trees().clone();
         let mut after = BTreeMap::new();
-        for (id, name, state) in states {
-            let tree = match before.remove(&id) {
+        for (made, state) in states {
+            let tree = match before.remove(&made.id) {
                 Some(tree) => {
                     tree.change_state(|_| state);
                     tree
                 }
-                None => Arc::new(Tree::new(id, name, state)),
+                None => detached(&made, state),
             };
-            after.insert(id, tree);
+            tree.raise_expiry_mark(reading.catalog.keyspaces[&made.id].expiry_mark);
+            after.insert(made.id, tree);
         }
         *self.lock_trees() = after;
         for dropped in before.values() {
@@ -284,7 +296,7 @@ impl Store {
     }
 
     /// The states that show what was read, and the manifest they are made for.
-    fn states_of(&self, reading: &Reading, pins_max: usize) -> Result<(Manifest, Vec<Named>)> {
+    fn states_of(&self, reading: &Reading, pins_max: usize) -> Result<(Manifest, Vec<Shown>)> {
         let (Some((current, _)), Some(trees)) = (reading.manifest, &reading.trees) else {
             unreachable!("it was just read");
         };
@@ -313,11 +325,12 @@ impl Store {
                 }
                 tables.push((usize::from(*level), table));
             }
-            let whole = Arc::clone(&trees.by_id[id].state().active);
+            let made = &trees.by_id[id];
+            let whole = Arc::clone(&made.state().active);
             let active = LoggedMemtable::view(&self.environment, &whole, reading.seen);
             let version = Arc::new(Version::new(tables));
             let state = State { active: Arc::new(active), frozen: Vec::new(), version };
-            states.push((*id, record.name.clone(), state));
+            states.push((Arc::clone(made), state));
         }
         Ok((manifest, states))
     }
@@ -331,10 +344,7 @@ impl Store {
     pub(crate) fn pin_states(&self) -> Option<(SeqNo, BTreeMap<u32, Arc<Tree>>)> {
         self.follower.as_ref()?;
         let _unchanging = self.lock_commit();
-        let pin = |tree: Arc<Tree>| {
-            let state = State::clone(&tree.state());
-            (tree.id, Arc::new(Tree::new(tree.id, tree.name.clone(), state)))
-        };
+        let pin = |tree: Arc<Tree>| (tree.id, detached(&tree, State::clone(&tree.state())));
         Some((self.visible(), self.trees().into_iter().map(pin).collect()))
     }
 

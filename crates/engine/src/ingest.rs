@@ -31,6 +31,7 @@ use crate::{
     log::{Position, Record},
     manifest::Change,
     outputs::{Outputs, Warmth},
+    ranges::Piece,
     store::Store,
     table::{TableInfo, TableWriter},
     version::{LEVELS, Version},
@@ -60,7 +61,7 @@ impl Keyspace {
         self.tree().check_there()?;
         Ok(Ingest {
             keyspace: self,
-            outputs: Outputs::new(store, Warmth::Cold),
+            outputs: Outputs::new(store, Warmth::Cold, self.tree().origin(0, 0)),
             writer: None,
             stamp: Stamp::new(store.visible(), Kind::Put),
             last_key: Vec::new(),
@@ -236,8 +237,14 @@ pub(crate) fn naming_edit(record: &Record<'_>) -> Option<u64> {
     (record.count == 1).then(|| u64::from_le_bytes(payload))
 }
 
-/// Whether a memtable of `state` holds a key within the range of one of the tables.
+/// Whether a memtable of `state` holds a key, or a deleted range, within the range of one of the tables.
 fn overlaps(state: &State, outputs: &Outputs<'_>) -> bool {
+    let ranges: Vec<_> =
+        state.memtables().filter_map(|memtable| memtable.range_deletes()).collect();
+    let mut pieces = ranges.iter().flat_map(|list| list.pieces());
+    if pieces.any(|piece| outputs.infos().any(|info| meets(piece, info))) {
+        return true;
+    }
     let mut cursors: Vec<_> = state.memtables().map(|memtable| memtable.table.cursor()).collect();
     outputs.infos().any(|info| {
         cursors.iter_mut().any(|cursor| {
@@ -245,6 +252,10 @@ fn overlaps(state: &State, outputs: &Outputs<'_>) -> bool {
             cursor.valid() && cursor.key() <= info.last_key.as_slice()
         })
     })
+}
+
+fn meets(piece: &Piece, info: &TableInfo) -> bool {
+    piece.start <= info.last_key && info.first_key < piece.end
 }
 
 /// The lowest level at which nothing on it or above overlaps the table; 0 when there is none.

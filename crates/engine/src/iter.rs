@@ -19,8 +19,10 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp, prefix_word},
+    key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
+    ranges::RangeDeletes,
+    read::fold,
     store::OpenStore,
     table::{ReadHow, TableCursor},
 };
@@ -63,6 +65,23 @@ impl Bounds {
         }
     }
 
+    /// The first key within the bounds and the first one behind; `None` where there is no bound, or its
+    /// key would be longer than a key can be.
+    pub(crate) fn clip(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let after = |key: &[u8]| (key.len() < KEY_BYTES_MAX).then(|| [key, &[0]].concat());
+        let from = match &self.lower {
+            Bound::Unbounded => None,
+            Bound::Included(lower) => Some(lower.clone()),
+            Bound::Excluded(lower) => after(lower),
+        };
+        let to = match &self.upper {
+            Bound::Unbounded => None,
+            Bound::Included(upper) => after(upper),
+            Bound::Excluded(upper) => Some(upper.clone()),
+        };
+        (from, to)
+    }
+
     /// A key before which none lies within the bounds, if there is one.
     pub(crate) fn start(&self) -> Option<&[u8]> {
         match &self.lower {
@@ -84,18 +103,43 @@ impl Bounds {
 #[derive(Clone)]
 pub(crate) struct View {
     store: Arc<OpenStore>,
+    tree: Arc<Tree>,
     state: Arc<State>,
     seqno: SeqNo,
+    now: u64,
+    /// The ranges deleted, in all places together; mostly there are none.
+    ranges: Option<Arc<RangeDeletes>>,
 }
 
 impl View {
-    /// The view of `seqno`, which a snapshot holds, or of this moment.
-    pub(crate) fn open(store: &Arc<OpenStore>, tree: &Tree, seqno: Option<SeqNo>) -> Result<View> {
+    /// The view of `seqno`, which a snapshot holds, or of this moment, at time `now`.
+    pub(crate) fn open(
+        store: &Arc<OpenStore>,
+        tree: &Arc<Tree>,
+        seqno: Option<SeqNo>,
+        now: u64,
+    ) -> Result<View> {
         tree.check_there()?;
         // The state before the watermark: see `read.rs`.
         let state = Arc::clone(&tree.state());
         let seqno = seqno.unwrap_or_else(|| state.seen(store.visible()));
-        Ok(View { store: Arc::clone(store), state, seqno })
+        let ranges = ranges_of(&state)?;
+        let (store, tree) = (Arc::clone(store), Arc::clone(tree));
+        Ok(View { store, tree, state, seqno, now, ranges })
+    }
+
+    /// The newest deletion of a range with `key` that this view sees; 0 for none.
+    fn covering(&self, key: &[u8]) -> SeqNo {
+        self.ranges.as_ref().map_or(0, |ranges| ranges.covering(key, self.seqno))
+    }
+
+    /// The value of an entry that expires, or `None` when it has.
+    fn unexpired<'a>(&self, value: &'a [u8]) -> Result<Option<&'a [u8]>> {
+        let Some((expiry, value)) = split_expiry(value) else {
+            let what = "an entry that expires has no time";
+            return Err(Error::corrupt(&self.store.dir, 0, what));
+        };
+        Ok((self.now.max(self.tree.expiry_mark()) < expiry).then_some(value))
     }
 
     fn merge(&self) -> Merge {
@@ -113,6 +157,22 @@ impl View {
     }
 }
 
+/// The ranges that some place of `state` says are deleted.
+fn ranges_of(state: &State) -> Result<Option<Arc<RangeDeletes>>> {
+    let mut lists: Vec<_> =
+        state.memtables().filter_map(|memtable| memtable.range_deletes()).collect();
+    if state.version.has_range_deletes {
+        for file in state.version.tables().filter(|file| file.info.range_deletes != 0) {
+            lists.push(file.table.range_deletes(ReadHow::DISK)?);
+        }
+    }
+    Ok(match lists.as_slice() {
+        [] => None,
+        [list] => Some(Arc::clone(list)),
+        lists => Some(Arc::new(RangeDeletes::united(lists.iter().map(AsRef::as_ref)))),
+    })
+}
+
 /// A place in an ordered walk, moved by hand. Stands nowhere until sought.
 pub struct Cursor {
     view: View,
@@ -121,8 +181,10 @@ pub struct Cursor {
     place: Place,
     /// The key stood on; kept so that its other versions can be told.
     key: Vec<u8>,
-    /// The value stood on when walking backward; forward it is the merge's.
+    /// The value stood on when walking backward, or when it was folded; otherwise it is the merge's.
     value: Vec<u8>,
+    /// Bytes before the merge's value that are no part of it.
+    value_from: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +192,8 @@ enum Place {
     Nowhere,
     /// The merge stands on the version shown.
     Forward,
+    /// The merge stands on the last version that was folded into the value, or behind it.
+    Folded,
     /// The merge has gone past the key shown, backward.
     Backward,
 }
@@ -137,7 +201,15 @@ enum Place {
 impl Cursor {
     pub(crate) fn open(view: View, bounds: Bounds) -> Cursor {
         let merge = view.merge();
-        Cursor { view, merge, bounds, place: Place::Nowhere, key: Vec::new(), value: Vec::new() }
+        Cursor {
+            view,
+            merge,
+            bounds,
+            place: Place::Nowhere,
+            key: Vec::new(),
+            value: Vec::new(),
+            value_from: 0,
+        }
     }
 
     /// Whether the cursor stands on an entry.
@@ -150,7 +222,7 @@ impl Cursor {
         match self.place {
             Place::Nowhere => &[],
             Place::Forward => self.merge.key(),
-            Place::Backward => &self.key,
+            Place::Folded | Place::Backward => &self.key,
         }
     }
 
@@ -158,8 +230,8 @@ impl Cursor {
     pub fn value(&self) -> &[u8] {
         match self.place {
             Place::Nowhere => &[],
-            Place::Forward => self.merge.value(),
-            Place::Backward => &self.value,
+            Place::Forward => &self.merge.value()[self.value_from..],
+            Place::Folded | Place::Backward => &self.value,
         }
     }
 
@@ -217,6 +289,13 @@ impl Cursor {
                 self.skip_versions()?;
                 self.settle_forward()
             }
+            Place::Folded => {
+                self.place = Place::Nowhere;
+                if self.merge.valid() && self.merge.key() == self.key.as_slice() {
+                    self.skip_versions()?;
+                }
+                self.settle_forward()
+            }
             Place::Backward => {
                 let key = std::mem::take(&mut self.key);
                 self.place = Place::Nowhere;
@@ -235,8 +314,8 @@ impl Cursor {
                 self.place = Place::Nowhere;
                 self.settle_backward()
             }
-            Place::Forward => {
-                let key = self.merge.key().to_vec();
+            Place::Forward | Place::Folded => {
+                let key = self.key().to_vec();
                 self.place = Place::Nowhere;
                 self.merge.seek_all(Direction::Backward, |source| source.seek_back(&key))?;
                 self.settle_backward()?;
@@ -256,12 +335,73 @@ impl Cursor {
             if self.bounds.is_above(self.merge.key()) {
                 return Ok(());
             }
-            if self.kind()? == Kind::Put && !self.bounds.is_below(self.merge.key()) {
-                self.place = Place::Forward;
+            if !self.bounds.is_below(self.merge.key()) && self.show_forward()? {
                 return Ok(());
             }
             self.skip_versions()?;
         }
+        Ok(())
+    }
+
+    /// Shows the version that the merge stands on, the newest of its key in this view, if it is a value.
+    fn show_forward(&mut self) -> Result<bool> {
+        let kind = self.kind()?;
+        let mut covered = 0;
+        if self.view.ranges.is_some() {
+            covered = self.view.covering(self.merge.key());
+            if self.merge.stamp().seqno() < covered {
+                return Ok(false);
+            }
+        }
+        match kind {
+            Kind::Put => self.value_from = 0,
+            Kind::PutExpiring => {
+                if self.view.unexpired(self.merge.value())?.is_none() {
+                    return Ok(false);
+                }
+                self.value_from = EXPIRY_BYTES;
+            }
+            Kind::Merge => {
+                self.fold_forward(covered)?;
+                self.place = Place::Folded;
+                return Ok(true);
+            }
+            Kind::Delete | Kind::RangeDelete => return Ok(false),
+        }
+        self.place = Place::Forward;
+        Ok(true)
+    }
+
+    /// Folds the operand that the merge stands on with what is before it, as far as `covered`.
+    fn fold_forward(&mut self, covered: SeqNo) -> Result<()> {
+        self.key.clear();
+        self.key.extend_from_slice(self.merge.key());
+        let mut operands: Vec<Vec<u8>> = Vec::new();
+        let mut base = None;
+        while self.merge.valid()
+            && self.merge.key() == self.key.as_slice()
+            && covered <= self.merge.stamp().seqno()
+        {
+            let value = self.merge.value();
+            match self.kind()? {
+                Kind::Merge => operands.push(value.to_vec()),
+                Kind::Put => base = Some(value.to_vec()),
+                Kind::PutExpiring => base = self.view.unexpired(value)?.map(<[u8]>::to_vec),
+                Kind::Delete | Kind::RangeDelete => {}
+            }
+            if self.kind()? != Kind::Merge {
+                break;
+            }
+            self.merge.step()?;
+        }
+        operands.reverse();
+        self.set_folded(base, &operands)
+    }
+
+    /// Makes the value what `operands`, oldest first, come to.
+    fn set_folded(&mut self, base: Option<Vec<u8>>, operands: &[Vec<u8>]) -> Result<()> {
+        let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
+        self.value = fold(&self.view.tree, &self.key, base.as_deref(), &operands)?;
         Ok(())
     }
 
@@ -291,16 +431,20 @@ impl Cursor {
             }
             self.key.clear();
             self.key.extend_from_slice(self.merge.key());
+            let covered = self.view.covering(&self.key);
             let mut shows = false;
+            let mut operands: Vec<Vec<u8>> = Vec::new();
             while self.merge.valid() && self.merge.key() == self.key.as_slice() {
-                if self.merge.stamp() <= bound {
-                    shows = self.kind()? == Kind::Put;
-                    if shows {
-                        self.value.clear();
-                        self.value.extend_from_slice(self.merge.value());
-                    }
+                let stamp = self.merge.stamp();
+                if stamp <= bound && covered <= stamp.seqno() {
+                    shows = self.take_backward(shows, &mut operands)?;
                 }
                 self.merge.step()?;
+            }
+            if !operands.is_empty() {
+                let base = shows.then(|| std::mem::take(&mut self.value));
+                self.set_folded(base, &operands)?;
+                shows = true;
             }
             if shows && !self.bounds.is_above(&self.key) {
                 self.place = Place::Backward;
@@ -308,6 +452,24 @@ impl Cursor {
             }
         }
         Ok(())
+    }
+
+    /// Takes the version that the merge stands on, newer than those taken before. `value` and what is
+    /// returned say what the key came to up to it, but for the operands since.
+    fn take_backward(&mut self, showed: bool, operands: &mut Vec<Vec<u8>>) -> Result<bool> {
+        let value = match self.kind()? {
+            Kind::Merge => {
+                operands.push(self.merge.value().to_vec());
+                return Ok(showed);
+            }
+            Kind::Put => Some(self.merge.value()),
+            Kind::PutExpiring => self.view.unexpired(self.merge.value())?,
+            Kind::Delete | Kind::RangeDelete => None,
+        };
+        operands.clear();
+        self.value.clear();
+        self.value.extend_from_slice(value.unwrap_or_default());
+        Ok(value.is_some())
     }
 
     fn kind(&self) -> Result<Kind> {
@@ -336,14 +498,9 @@ pub struct Iter {
 }
 
 impl Iter {
-    pub(crate) fn open(
-        store: &Arc<OpenStore>,
-        tree: &Tree,
-        seqno: Option<SeqNo>,
-        bounds: Bounds,
-    ) -> Result<Iter> {
-        let front = Cursor::open(View::open(store, tree, seqno)?, bounds);
-        Ok(Iter { front, back: None, front_key: None, back_key: None, done: false })
+    pub(crate) fn open(view: View, bounds: Bounds) -> Iter {
+        let front = Cursor::open(view, bounds);
+        Iter { front, back: None, front_key: None, back_key: None, done: false }
     }
 
     fn step_front(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {

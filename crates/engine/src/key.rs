@@ -24,7 +24,22 @@ pub(crate) enum Kind {
     Put = 1,
     /// The key is gone.
     Delete = 2,
-    // Reserved: 3 merge, 4 range delete, 5 put with expiry, 6 pointer to a value apart.
+    /// What the keyspace's operator makes of the value before and this one.
+    Merge = 3,
+    /// All keys from this one up to the value are gone. In batches only; tables have them in a list.
+    RangeDelete = 4,
+    /// The key has this value until a time, which stands before it in eight bytes.
+    PutExpiring = 5,
+    // Reserved: 6 pointer to a value apart.
+}
+
+/// Bytes of the time before the value of a `Kind::PutExpiring`, little endian.
+pub(crate) const EXPIRY_BYTES: usize = 8;
+
+/// Time and value of a `Kind::PutExpiring`; `None` when there is no room for a time.
+pub(crate) fn split_expiry(value: &[u8]) -> Option<(u64, &[u8])> {
+    let (time, value) = value.split_first_chunk::<EXPIRY_BYTES>()?;
+    Some((u64::from_le_bytes(*time), value))
 }
 
 impl Kind {
@@ -33,6 +48,9 @@ impl Kind {
         match byte {
             1 => Some(Kind::Put),
             2 => Some(Kind::Delete),
+            3 => Some(Kind::Merge),
+            4 => Some(Kind::RangeDelete),
+            5 => Some(Kind::PutExpiring),
             _ => None,
         }
     }
@@ -57,9 +75,14 @@ impl Stamp {
         self.0 >> 8
     }
 
-    /// The kind, or `None` when the word came from disk and names none.
+    /// The kind, or `None` when the word came from disk and names none that an entry may have.
     pub(crate) fn kind(self) -> Option<Kind> {
-        Kind::decode(self.0 as u8)
+        Kind::decode(self.0 as u8).filter(|kind| *kind != Kind::RangeDelete)
+    }
+
+    /// The newest stamp of the write before this one.
+    pub(crate) fn before(self) -> Option<Stamp> {
+        Some(Stamp::upper_bound(self.seqno().checked_sub(1)?))
     }
 }
 

@@ -12,29 +12,38 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::{
+    batch::{Batch, Operation},
     budget::{Reservation, Share},
     cache::BlockCache,
+    compaction::Rules,
     environment::Environment,
     error::{Error, Result},
     iter::{Bounds, Cursor, Iter, View},
     key::{Kind, SeqNo, Stamp},
     memtable::Memtable,
+    operator::{CompactionFilter, MergeOperator, find_filter, find_operator},
+    options::{KeyspaceOptions, Options},
+    ranges::RangeDeletes,
     read::ReadFrom,
     store::OpenStore,
+    table::TableOrigin,
     value::Value,
     version::Version,
 };
 
 /// The longest name of a keyspace, in bytes.
 pub const KEYSPACE_NAME_BYTES_MAX: usize = 255;
+
+/// Pieces of deleted ranges at which a memtable is flushed.
+const RANGES_MANY: usize = 1024;
 
 /// A memtable, and which part of the log it answers for.
 pub(crate) struct LoggedMemtable {
@@ -44,6 +53,9 @@ pub(crate) struct LoggedMemtable {
     newest_seqno: AtomicU64,
     charge: Mutex<Reservation>,
     charged_bytes: AtomicU64,
+    /// The ranges deleted; newer than anything older memtables and tables hold.
+    range_deletes: ArcSwapOption<RangeDeletes>,
+    range_bytes: AtomicU64,
     /// Lives in what memtables leave free.
     cache: Arc<BlockCache>,
     /// The last write that readers of this may see.
@@ -63,6 +75,8 @@ impl LoggedMemtable {
             table,
             oldest_segment: AtomicU64::new(u64::MAX),
             newest_seqno: AtomicU64::new(0),
+            range_deletes: ArcSwapOption::empty(),
+            range_bytes: AtomicU64::new(0),
             seen_up_to: SeqNo::MAX,
             whole: None,
         }
@@ -79,6 +93,8 @@ impl LoggedMemtable {
             cache: Arc::clone(environment.cache()),
             charged_bytes: AtomicU64::new(0),
             table: Arc::clone(&whole.table),
+            range_deletes: ArcSwapOption::new(whole.range_deletes()),
+            range_bytes: AtomicU64::new(whole.range_bytes.load(Relaxed)),
             oldest_segment: AtomicU64::new(whole.oldest_segment()),
             newest_seqno: AtomicU64::new(whole.newest_seqno()),
             seen_up_to: seqno,
@@ -86,19 +102,72 @@ impl LoggedMemtable {
         }
     }
 
+    /// Takes an operation of a batch whose record lies in `segment`. One caller at a time.
+    pub(crate) fn apply(&self, segment: u64, operation: &Operation<'_>, seqno: SeqNo) {
+        match operation.kind {
+            Kind::RangeDelete => {
+                self.delete_range(segment, operation.key, operation.value, seqno);
+            }
+            kind => {
+                self.insert(segment, operation.key, Stamp::new(seqno, kind), operation.value);
+            }
+        }
+    }
+
     /// Adds an entry whose record lies in `segment`. One caller at a time.
-    pub(crate) fn insert(&self, segment: u64, key: &[u8], stamp: Stamp, value: &[u8]) {
+    fn insert(&self, segment: u64, key: &[u8], stamp: Stamp, value: &[u8]) {
+        self.table.insert(key, stamp, value);
+        self.note(segment, stamp.seqno());
+    }
+
+    fn delete_range(&self, segment: u64, start: &[u8], end: &[u8], seqno: SeqNo) {
+        let known = self.range_deletes.load();
+        let nothing = RangeDeletes::default();
+        let list = known.as_deref().unwrap_or(&nothing).with(start, end, seqno);
+        self.range_bytes.store(list.bytes(), Relaxed);
+        self.range_deletes.store(Some(Arc::new(list)));
+        self.note(segment, seqno);
+    }
+
+    fn note(&self, segment: u64, seqno: SeqNo) {
         if self.oldest_segment.load(Relaxed) == u64::MAX {
             self.oldest_segment.store(segment, Release);
         }
-        self.table.insert(key, stamp, value);
-        self.newest_seqno.store(stamp.seqno(), Release);
-        let bytes = self.table.bytes();
+        self.newest_seqno.store(seqno, Release);
+        let bytes = self.bytes();
         if bytes != self.charged_bytes.load(Relaxed) {
             self.charged_bytes.store(bytes, Relaxed);
             self.charge.lock().unwrap_or_else(PoisonError::into_inner).set(bytes);
             self.cache.trim();
         }
+    }
+
+    /// The ranges deleted, if any.
+    pub(crate) fn range_deletes(&self) -> Option<Arc<RangeDeletes>> {
+        self.range_deletes.load_full()
+    }
+
+    /// The newest deletion of a range with `key` that a reader of `seqno` sees; 0 for none.
+    pub(crate) fn covering(&self, key: &[u8], seqno: SeqNo) -> SeqNo {
+        if self.range_bytes.load(Relaxed) == 0 {
+            return 0;
+        }
+        self.range_deletes.load().as_deref().map_or(0, |list| list.covering(key, seqno))
+    }
+
+    /// All the memory taken.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.table.bytes() + self.range_bytes.load(Relaxed)
+    }
+
+    /// Whether the list of ranges is long enough to be flushed: adding to it gets slow.
+    pub(crate) fn has_many_ranges(&self) -> bool {
+        let ranges = self.range_deletes.load();
+        ranges.as_deref().is_some_and(|list| RANGES_MANY <= list.pieces().len())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.range_deletes.load().is_none()
     }
 
     pub(crate) fn oldest_segment(&self) -> u64 {
@@ -140,11 +209,35 @@ impl State {
     }
 }
 
+/// How a keyspace behaves, with the code that its options name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TreeRules {
+    pub(crate) options: KeyspaceOptions,
+    pub(crate) operator: Option<Arc<dyn MergeOperator>>,
+    pub(crate) filter: Option<Arc<dyn CompactionFilter>>,
+}
+
+impl TreeRules {
+    /// Finds what `named` names among what the store was given.
+    pub(crate) fn resolve(named: &KeyspaceOptions, given: &Options) -> Result<TreeRules> {
+        let operator = |name: &String| find_operator(&given.merge_operators, name);
+        let filter = |name: &String| find_filter(&given.compaction_filters, name);
+        Ok(TreeRules {
+            options: named.clone(),
+            operator: named.merge.as_ref().map(operator).transpose()?,
+            filter: named.filter.as_ref().map(filter).transpose()?,
+        })
+    }
+}
+
 /// One ordered map.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) id: u32,
     pub(crate) name: String,
+    pub(crate) rules: TreeRules,
+    /// What expires up to here may be gone; it only grows.
+    expiry_mark: AtomicU64,
     state: ArcSwap<State>,
     state_change: Mutex<()>,
     dropped: AtomicBool,
@@ -153,15 +246,28 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn new(id: u32, name: String, state: State) -> Tree {
+    pub(crate) fn new(
+        id: u32,
+        name: String,
+        rules: TreeRules,
+        expiry_mark: u64,
+        state: State,
+    ) -> Tree {
         Tree {
             id,
             name,
+            rules,
+            expiry_mark: AtomicU64::new(expiry_mark),
             state: ArcSwap::from_pointee(state),
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
             compacted_to: Mutex::default(),
         }
+    }
+
+    /// Where a table of this keyspace belongs that is written for `level`.
+    pub(crate) fn origin(&self, level: usize, flushed: SeqNo) -> TableOrigin {
+        TableOrigin { keyspace: self.id, name: self.name.clone(), level: level as u8, flushed }
     }
 
     /// The state of this moment, for the length of one call.
@@ -183,6 +289,26 @@ impl Tree {
         Ok(())
     }
 
+    /// What expires up to here may be gone.
+    pub(crate) fn expiry_mark(&self) -> u64 {
+        self.expiry_mark.load(Acquire)
+    }
+
+    pub(crate) fn raise_expiry_mark(&self, mark: u64) {
+        self.expiry_mark.fetch_max(mark, AcqRel);
+    }
+
+    /// What folding versions of this keyspace needs to know.
+    pub(crate) fn folding_rules(&self, boundaries: Vec<SeqNo>, ranges: RangeDeletes) -> Rules<'_> {
+        Rules {
+            boundaries,
+            ranges,
+            operator: self.rules.operator.as_deref(),
+            filter: self.rules.filter.as_deref(),
+            expiry_mark: self.expiry_mark(),
+        }
+    }
+
     pub(crate) fn is_dropped(&self) -> bool {
         self.dropped.load(Acquire)
     }
@@ -197,11 +323,13 @@ impl Tree {
 pub struct Keyspace {
     store: Arc<OpenStore>,
     tree: Arc<Tree>,
+    /// The time that this handle's reads and writes go by.
+    now: u64,
 }
 
 impl Keyspace {
     pub(crate) fn new(store: Arc<OpenStore>, tree: Arc<Tree>) -> Keyspace {
-        Keyspace { store, tree }
+        Keyspace { store, tree, now: 0 }
     }
 
     pub(crate) fn tree(&self) -> &Arc<Tree> {
@@ -212,19 +340,72 @@ impl Keyspace {
         &self.store
     }
 
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
     /// The keyspace's name.
     pub fn name(&self) -> &str {
         &self.tree.name
     }
 
+    /// How the keyspace behaves.
+    pub fn options(&self) -> &KeyspaceOptions {
+        &self.tree.rules.options
+    }
+
+    /// This keyspace at the time `now`, in whatever unit the caller counts: values that have expired by
+    /// then do not show, and in a keyspace with a TTL values put expire that much later. Without it,
+    /// values show until the expiry mark has passed them.
+    pub fn at(&self, now: u64) -> Keyspace {
+        Keyspace { store: Arc::clone(&self.store), tree: Arc::clone(&self.tree), now }
+    }
+
+    /// Lets compaction drop what has expired by `mark`, durably. The mark never goes back, and no read
+    /// goes by an earlier time any more. Returns the mark that holds now.
+    pub fn advance_expiry_mark(&self, mark: u64) -> Result<u64> {
+        self.store.advance_expiry_mark(&self.tree, mark)
+    }
+
+    /// What expires up to here may be gone.
+    pub fn expiry_mark(&self) -> u64 {
+        self.tree.expiry_mark()
+    }
+
     /// Sets the value of `key`, with the store's durability. Returns the write's sequence number.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<SeqNo> {
-        self.store.write_one(&self.tree, Kind::Put, key, value)
+        if self.tree.rules.options.ttl.is_none() {
+            return self.store.write_one(&self.tree, Kind::Put, key, value);
+        }
+        let mut batch = Batch::new();
+        batch.put(self, key, value)?;
+        self.store.write_batch(&batch, self.store.options.durability)
+    }
+
+    /// Sets the value of `key` until the time `expiry`: from then on it does not show.
+    pub fn put_with_expiry(&self, key: &[u8], value: &[u8], expiry: u64) -> Result<SeqNo> {
+        let mut batch = Batch::new();
+        batch.put_with_expiry(self, key, value, expiry)?;
+        self.store.write_batch(&batch, self.store.options.durability)
+    }
+
+    /// Merges `operand` into the value of `key` by the keyspace's operator, without reading it.
+    pub fn merge(&self, key: &[u8], operand: &[u8]) -> Result<SeqNo> {
+        let mut batch = Batch::new();
+        batch.merge(self, key, operand)?;
+        self.store.write_batch(&batch, self.store.options.durability)
     }
 
     /// Removes `key`, whether or not it is there, with the store's durability.
     pub fn delete(&self, key: &[u8]) -> Result<SeqNo> {
         self.store.write_one(&self.tree, Kind::Delete, key, &[])
+    }
+
+    /// Removes every key from `start` up to `end`, which stays: one small write however many there are.
+    pub fn delete_range(&self, start: &[u8], end: &[u8]) -> Result<SeqNo> {
+        let mut batch = Batch::new();
+        batch.delete_range(self, start, end)?;
+        self.store.write_batch(&batch, self.store.options.durability)
     }
 
     /// The value of `key`, or `None`.
@@ -235,17 +416,17 @@ impl Keyspace {
     /// The value of `key`, and a sequence number up to which it was read: once `Db::durable` has
     /// reached it, nothing that this read saw can be lost.
     pub fn get_seen(&self, key: &[u8]) -> Result<(Option<Value>, SeqNo)> {
-        self.store.get_latest(&self.tree, key, ReadFrom::Disk)
+        self.store.get_latest(&self.tree, key, self.now, ReadFrom::Disk)
     }
 
     /// As `get`, but answers `Error::WouldBlock` instead of reading the disk.
     pub fn get_if_cached(&self, key: &[u8]) -> Result<Option<Value>> {
-        Ok(self.store.get_latest(&self.tree, key, ReadFrom::Memory)?.0)
+        Ok(self.store.get_latest(&self.tree, key, self.now, ReadFrom::Memory)?.0)
     }
 
     /// The values of several keys, all of one moment.
     pub fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
-        self.store.multi_get(&self.tree, keys)
+        self.store.multi_get(&self.tree, keys, self.now)
     }
 
     /// Whether `key` has a value.
@@ -255,27 +436,31 @@ impl Keyspace {
 
     /// Walks all entries, as of now.
     pub fn iter(&self) -> Result<Iter> {
-        Iter::open(&self.store, &self.tree, None, Bounds::all())
+        Ok(Iter::open(self.view()?, Bounds::all()))
     }
 
     /// Walks the entries whose keys lie within `bounds`, as of now.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Iter> {
-        Iter::open(&self.store, &self.tree, None, Bounds::of(bounds))
+        Ok(Iter::open(self.view()?, Bounds::of(bounds)))
     }
 
     /// Walks the entries whose keys begin with `prefix`, as of now.
     pub fn prefix(&self, prefix: &[u8]) -> Result<Iter> {
-        Iter::open(&self.store, &self.tree, None, Bounds::of_prefix(prefix))
+        Ok(Iter::open(self.view()?, Bounds::of_prefix(prefix)))
     }
 
     /// A cursor over all entries, as of now; quicker than an iterator, since nothing is copied.
     pub fn cursor(&self) -> Result<Cursor> {
-        Ok(Cursor::open(View::open(&self.store, &self.tree, None)?, Bounds::all()))
+        Ok(Cursor::open(self.view()?, Bounds::all()))
     }
 
     /// A cursor over the entries whose keys lie within `bounds`, as of now.
     pub fn cursor_within<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Cursor> {
-        Ok(Cursor::open(View::open(&self.store, &self.tree, None)?, Bounds::of(bounds)))
+        Ok(Cursor::open(self.view()?, Bounds::of(bounds)))
+    }
+
+    fn view(&self) -> Result<View> {
+        View::open(&self.store, &self.tree, None, self.now)
     }
 }
 

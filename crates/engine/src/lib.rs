@@ -42,6 +42,7 @@ mod sync;
 
 mod error;
 mod key;
+mod operator;
 mod options;
 
 mod budget;
@@ -49,6 +50,7 @@ mod cache;
 mod log;
 mod memtable;
 mod metadata;
+mod ranges;
 mod table;
 
 mod keyspace;
@@ -70,25 +72,30 @@ mod ingest;
 mod outputs;
 
 mod background;
+mod check;
 mod copies;
 mod db;
 mod environment;
 mod follow;
+mod inspect;
 mod recovery;
 mod stats;
 mod store;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share};
+pub use check::{CheckReport, Finding, Severity, check};
 pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, Pruned, Verified};
 pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
 pub use ingest::Ingest;
+pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
-pub use options::{Compression, Durability, Options};
+pub use operator::{CompactionFilter, MergeOperator};
+pub use options::{Compression, Durability, KeyspaceOptions, Options};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

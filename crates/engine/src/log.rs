@@ -19,6 +19,7 @@ mod frame;
 mod pool;
 mod reader;
 mod recovery;
+pub(crate) mod salvage;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub(crate) use follow::{Followed, follow};
 pub(crate) use frame::{ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash};
 pub(crate) use pool::Pool;
 pub(crate) use recovery::{Proof, Record, Recovered, recover};
+pub(crate) use segment::{Head, Name};
 pub(crate) use writer::LogWriter;
 
 /// The longest payload of a record. A batch is at most 64 MiB; the rest is room for its encoding.
@@ -48,6 +50,19 @@ pub(crate) const SEGMENT_BYTES_MIN: u32 = 512;
 
 /// The longest segment, so that an offset fits 32 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u32 = 2 << 30;
+
+/// What a kind of frame is called.
+pub(crate) fn kind_name(kind: FrameKind) -> &'static str {
+    match kind {
+        FrameKind::Record => "record",
+        FrameKind::First => "first",
+        FrameKind::Middle => "middle",
+        FrameKind::Last => "last",
+        FrameKind::Durable => "durable",
+        FrameKind::CleanEnd => "clean end",
+        FrameKind::Edit => "edit",
+    }
+}
 
 /// How a log lays out its segments.
 #[derive(Clone, Copy, Debug)]

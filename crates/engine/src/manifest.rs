@@ -14,6 +14,7 @@
 
 mod catalog;
 mod edit;
+pub(crate) mod salvage;
 
 pub(crate) use catalog::Catalog;
 pub(crate) use edit::{Change, Edit};
@@ -149,6 +150,11 @@ impl Manifest {
         vfs.sync_dir(dir).map_err(Error::io("sync", dir))
     }
 
+    /// The number in the file's name.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Number of the last durable edit.
     pub(crate) fn last_edit(&self) -> u64 {
         self.catalog.edit
@@ -234,10 +240,14 @@ pub(crate) struct Current {
 
 /// Reads `CURRENT`.
 pub(crate) fn read_current(vfs: &dyn Vfs, dir: &Path) -> Result<Current> {
-    let path = dir.join(CURRENT);
-    let bytes = read_whole(vfs, &path, 4096)?;
+    read_current_at(vfs, &dir.join(CURRENT))
+}
+
+/// Reads a file like `CURRENT`, wherever it is.
+pub(crate) fn read_current_at(vfs: &dyn Vfs, path: &Path) -> Result<Current> {
+    let bytes = read_whole(vfs, path, 4096)?;
     let text = String::from_utf8_lossy(&bytes);
-    let corrupt = |what: &str| Error::corrupt(&path, 0, what);
+    let corrupt = |what: &str| Error::corrupt(path, 0, what);
     let mut lines = text.lines();
     let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name));
     let format = field("olivine store, format ").and_then(|format| format.parse::<u32>().ok());
@@ -255,7 +265,7 @@ pub(crate) fn read_current(vfs: &dyn Vfs, dir: &Path) -> Result<Current> {
         {
             return Err(corrupt("its format does not match its checksum"));
         }
-        return Err(Error::Format { path, found: format, newest: FORMAT });
+        return Err(Error::Format { path: path.into(), found: format, newest: FORMAT });
     }
     let store = field("store ").and_then(parse_hex);
     let store = store.ok_or_else(|| corrupt("it names no store"))?;

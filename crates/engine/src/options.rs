@@ -1,12 +1,15 @@
-//! How a store behaves, as values that a file could hold.
+//! How a store behaves: values that a file could hold, and the code that it may call by name.
 //!
 //! 1. Every field has a default that is safe; `Options::default()` always validates.
 //! 2. A value out of its bounds is refused by `validate`, which names the field and the bound; it is
 //!    never clipped in silence.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    operator::{CompactionFilter, MergeOperator},
+};
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub enum Compression {
     Lz4,
 }
 
-/// How a store behaves. Things that act (disk, clock, threads) belong to the `Environment`.
+/// How a store behaves. Disk, clock and threads belong to the `Environment`.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// When writes that do not say otherwise are acknowledged. Default `Sync`.
@@ -60,6 +63,10 @@ pub struct Options {
     pub filter_bits_per_key: u8,
     /// How blocks are compressed. Default LZ4.
     pub compression: Compression,
+    /// Operators beside those that come with the engine; keyspaces name them. Default none.
+    pub merge_operators: Vec<Arc<dyn MergeOperator>>,
+    /// Filters that keyspaces name. Default none.
+    pub compaction_filters: Vec<Arc<dyn CompactionFilter>>,
 }
 
 impl Default for Options {
@@ -78,7 +85,51 @@ impl Default for Options {
             level0_tables_max: 4,
             filter_bits_per_key: 10,
             compression: Compression::Lz4,
+            merge_operators: Vec::new(),
+            compaction_filters: Vec::new(),
         }
+    }
+}
+
+/// How one keyspace behaves, kept with the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyspaceOptions {
+    /// The name of the operator that `merge` applies: `add-i64`, `append`, `bitmap-or`, or one given in
+    /// `Options::merge_operators`. Default none: the keyspace takes no merges.
+    pub merge: Option<String>,
+    /// The name of the filter, given in `Options::compaction_filters`, that compaction asks which
+    /// entries are still wanted. Default none.
+    pub filter: Option<String>,
+    /// How long a value put lives, in the caller's unit of time, counted from the time of the handle
+    /// that puts it (`Keyspace::at`). Default none: for ever.
+    pub ttl: Option<u64>,
+}
+
+impl KeyspaceOptions {
+    /// What is set, by name, as the manifest keeps it.
+    pub(crate) fn encode(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let text = |text: &String| text.as_bytes().to_vec();
+        let named = [
+            ("filter", self.filter.as_ref().map(text)),
+            ("merge", self.merge.as_ref().map(text)),
+            ("ttl", self.ttl.map(|ttl| ttl.to_le_bytes().to_vec())),
+        ];
+        named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    /// What `encode` was given; `None` for a name that this release does not know.
+    pub(crate) fn decode(named: &[(String, Vec<u8>)]) -> Option<KeyspaceOptions> {
+        let mut options = KeyspaceOptions::default();
+        for (name, value) in named {
+            let text = || String::from_utf8(value.clone()).ok();
+            match name.as_str() {
+                "filter" => options.filter = Some(text()?),
+                "merge" => options.merge = Some(text()?),
+                "ttl" => options.ttl = Some(u64::from_le_bytes(value.as_slice().try_into().ok()?)),
+                _ => return None,
+            }
+        }
+        Some(options)
     }
 }
 

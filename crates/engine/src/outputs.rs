@@ -13,7 +13,9 @@ use crate::{
     metadata::MetadataKeeper,
     options::Compression,
     store::Store,
-    table::{Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableWriter},
+    table::{
+        Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableOrigin, TableWriter,
+    },
     version::{LiveTable, Trash},
 };
 
@@ -21,6 +23,7 @@ use crate::{
 pub(crate) struct Outputs<'a> {
     store: &'a Store,
     warmth: Warmth,
+    origin: TableOrigin,
     /// Every file that was created.
     paths: Vec<PathBuf>,
     /// What the cache knows the table by that is being written.
@@ -46,8 +49,9 @@ pub(crate) enum Warmth {
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(store: &'a Store, warmth: Warmth) -> Outputs<'a> {
-        Outputs { store, warmth, paths: Vec::new(), cache_id: 0, tables: Vec::new() }
+    /// Tables of `origin`.
+    pub(crate) fn new(store: &'a Store, warmth: Warmth, origin: TableOrigin) -> Outputs<'a> {
+        Outputs { store, warmth, origin, paths: Vec::new(), cache_id: 0, tables: Vec::new() }
     }
 
     /// Whether the table that begins now is put into the cache.
@@ -69,6 +73,7 @@ impl<'a> Outputs<'a> {
         let options = store.table_options();
         let vfs = store.environment.vfs();
         let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options)?;
+        writer.belongs_to(self.origin.clone());
         // Only what was created here may be removed here.
         self.paths.push(path);
         self.cache_id = store.cache().new_id();

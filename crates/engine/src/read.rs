@@ -4,12 +4,13 @@
 //!    was hidden by something the read sees.
 //! 2. Memtables newest first, then level 0 newest first, then the levels: the first version found at
 //!    or below the watermark is the newest one.
+//!    Operands of a merge are collected on the way to it; a deleted range hides what is older than it.
 //! 3. No lock is taken that a writer, a flush or a compaction holds while it works.
 
 use crate::{
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp},
-    keyspace::{State, Tree},
+    key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, split_expiry},
+    keyspace::{LoggedMemtable, State, Tree},
     store::Store,
     table::{ReadHow, Slice, key_hash},
     value::Value,
@@ -35,28 +36,35 @@ impl ReadFrom {
 }
 
 impl Store {
-    /// The newest value of `key`, and a watermark that covers what was seen.
+    /// The newest value of `key` at time `now`, and a watermark that covers what was seen.
     pub(crate) fn get_latest(
         &self,
         tree: &Tree,
         key: &[u8],
+        now: u64,
         from: ReadFrom,
     ) -> Result<(Option<Value>, SeqNo)> {
         self.following(|| {
             tree.check_there()?;
             let state = tree.state();
             let seqno = state.seen(self.visible());
-            Ok((get_in(&state, key, seqno, from)?, seqno))
+            Ok((Read { tree, state: &state, seqno, now, how: from.how() }.get(key)?, seqno))
         })
     }
 
     /// The newest values of `keys`, all at one watermark.
-    pub(crate) fn multi_get(&self, tree: &Tree, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+    pub(crate) fn multi_get(
+        &self,
+        tree: &Tree,
+        keys: &[&[u8]],
+        now: u64,
+    ) -> Result<Vec<Option<Value>>> {
         self.following(|| {
             tree.check_there()?;
             let state = tree.state();
             let seqno = state.seen(self.visible());
-            keys.iter().map(|key| get_in(&state, key, seqno, ReadFrom::Disk)).collect()
+            let read = Read { tree, state: &state, seqno, now, how: ReadHow::DISK };
+            keys.iter().map(|key| read.get(key)).collect()
         })
     }
 }
@@ -66,74 +74,161 @@ pub(crate) fn get_at(
     tree: &Tree,
     key: &[u8],
     seqno: SeqNo,
+    now: u64,
     from: ReadFrom,
 ) -> Result<Option<Value>> {
     tree.check_there()?;
-    get_in(&tree.state(), key, seqno, from)
+    Read { tree, state: &tree.state(), seqno, now, how: from.how() }.get(key)
 }
 
-/// The newest version of `key` in `state` that `seqno` may see.
-fn get_in(state: &State, key: &[u8], seqno: SeqNo, from: ReadFrom) -> Result<Option<Value>> {
-    let bound = Stamp::upper_bound(seqno);
-    for memtable in state.memtables() {
-        if let Some((stamp, value)) = memtable.table.get(key, bound) {
-            return Ok((memtable_kind(stamp) == Kind::Put).then(|| Value::copied(value)));
-        }
-    }
-    let hash = key_hash(key);
-    let how = from.how();
-    let levels = &state.version.levels;
-    for table in levels[0].tables().iter().filter(|table| table.holds(key)) {
-        if let Some(found) = look(table, key, hash, bound, how)? {
-            return Ok(found.value());
-        }
-    }
-    for level in &levels[1..] {
-        let Some(table) = level.find(key) else { continue };
-        if let Some(found) = look(table, key, hash, bound, how)? {
-            return Ok(found.value());
-        }
-    }
-    Ok(None)
-}
-
-/// What a table says of a key that it holds.
-enum Found {
-    Value(Slice),
-    Deleted,
-}
-
-impl Found {
-    fn value(self) -> Option<Value> {
-        match self {
-            Found::Value(slice) => Some(Value::shared(slice)),
-            Found::Deleted => None,
-        }
-    }
-}
-
-/// What `file` says of `key`, if anything.
-fn look(
-    file: &LiveTable,
-    key: &[u8],
-    hash: u64,
-    bound: Stamp,
+/// Point reads of one moment.
+struct Read<'a> {
+    tree: &'a Tree,
+    state: &'a State,
+    seqno: SeqNo,
+    now: u64,
     how: ReadHow,
-) -> Result<Option<Found>> {
-    let Some((stamp, value)) = file.table.get(key, hash, bound, how)? else { return Ok(None) };
-    Ok(Some(match table_kind(file, stamp)? {
-        Kind::Put => Found::Value(value),
-        Kind::Delete => Found::Deleted,
-    }))
 }
 
-/// The kind of a stamp that we made ourselves.
-fn memtable_kind(stamp: Stamp) -> Kind {
-    stamp.kind().expect("memtables hold stamps made from kinds")
+/// What was found of a key, newest first, and what is still looked for.
+#[derive(Default)]
+struct Search {
+    /// The newest deletion of a range with the key, in the places looked at so far.
+    covered: SeqNo,
+    /// Operands met, newest first.
+    operands: Vec<Value>,
 }
 
-/// The kind of a stamp that came from disk.
-fn table_kind(file: &LiveTable, stamp: Stamp) -> Result<Kind> {
-    let unknown = || Error::corrupt(&file.path, 0, format!("entry of unknown kind {:#x}", stamp.0));
-    stamp.kind().ok_or_else(unknown)
+/// Whether a search is over, and with which base.
+enum Step {
+    Continue,
+    Done(Option<Value>),
+}
+
+impl Read<'_> {
+    /// The newest value of `key` that this read may see.
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        let mut search = Search::default();
+        match self.find(key, &mut search)? {
+            base if search.operands.is_empty() => Ok(base),
+            base => self.fold(key, base, &search.operands).map(Some),
+        }
+    }
+
+    /// Looks for the value of `key` below the operands that `search` collects.
+    fn find(&self, key: &[u8], search: &mut Search) -> Result<Option<Value>> {
+        for memtable in self.state.memtables() {
+            if let Step::Done(base) = self.look_in_memtable(memtable, key, search) {
+                return Ok(base);
+            }
+        }
+        let hash = key_hash(key);
+        let levels = &self.state.version.levels;
+        for table in levels[0].tables().iter().filter(|table| table.holds(key)) {
+            if let Step::Done(base) = self.look_in_table(table, key, hash, search)? {
+                return Ok(base);
+            }
+        }
+        for level in &levels[1..] {
+            let Some(table) = level.find(key) else { continue };
+            if let Step::Done(base) = self.look_in_table(table, key, hash, search)? {
+                return Ok(base);
+            }
+        }
+        Ok(None)
+    }
+
+    fn look_in_memtable(&self, memtable: &LoggedMemtable, key: &[u8], search: &mut Search) -> Step {
+        search.covered = search.covered.max(memtable.covering(key, self.seqno));
+        let mut bound = Some(Stamp::upper_bound(self.seqno));
+        while let Some((stamp, value)) = bound.and_then(|bound| memtable.table.get(key, bound)) {
+            let kind = stamp.kind().expect("memtables hold stamps made from kinds");
+            if stamp.seqno() < search.covered {
+                break;
+            }
+            match kind {
+                Kind::Put => return Step::Done(Some(Value::copied(value))),
+                Kind::Delete => return Step::Done(None),
+                Kind::Merge => search.operands.push(Value::copied(value)),
+                Kind::PutExpiring => {
+                    let shown = split_expiry(value).filter(|(expiry, _)| self.shows(*expiry));
+                    return Step::Done(shown.map(|(_, value)| Value::copied(value)));
+                }
+                Kind::RangeDelete => unreachable!("ranges are listed apart"),
+            }
+            bound = stamp.before();
+        }
+        search.next()
+    }
+
+    fn look_in_table(
+        &self,
+        file: &LiveTable,
+        key: &[u8],
+        hash: u64,
+        search: &mut Search,
+    ) -> Result<Step> {
+        if file.info.range_deletes != 0 {
+            let list = file.table.range_deletes(self.how)?;
+            search.covered = search.covered.max(list.covering(key, self.seqno));
+        }
+        let mut bound = Some(Stamp::upper_bound(self.seqno));
+        while let Some(newest) = bound
+            && let Some((stamp, value)) = file.table.get(key, hash, newest, self.how)?
+        {
+            let Some(kind) = stamp.kind() else {
+                let what = format!("entry of unknown kind {:#x}", stamp.0);
+                return Err(Error::corrupt(&file.path, 0, what));
+            };
+            if stamp.seqno() < search.covered {
+                break;
+            }
+            match kind {
+                Kind::Put => return Ok(Step::Done(Some(Value::shared(value)))),
+                Kind::Delete | Kind::RangeDelete => return Ok(Step::Done(None)),
+                Kind::Merge => search.operands.push(Value::shared(value)),
+                Kind::PutExpiring => return self.expiring(file, value).map(Step::Done),
+            }
+            bound = stamp.before();
+        }
+        Ok(search.next())
+    }
+
+    fn expiring(&self, file: &LiveTable, value: Slice) -> Result<Option<Value>> {
+        let Some((expiry, _)) = split_expiry(&value) else {
+            return Err(Error::corrupt(&file.path, 0, "an entry that expires has no time"));
+        };
+        Ok(self.shows(expiry).then(|| Value::shared(value.skip(EXPIRY_BYTES))))
+    }
+
+    fn shows(&self, expiry: u64) -> bool {
+        self.now.max(self.tree.expiry_mark()) < expiry
+    }
+
+    fn fold(&self, key: &[u8], base: Option<Value>, operands: &[Value]) -> Result<Value> {
+        let oldest_first: Vec<&[u8]> = operands.iter().rev().map(|operand| &**operand).collect();
+        fold(self.tree, key, base.as_deref(), &oldest_first).map(|value| Value::copied(&value))
+    }
+}
+
+impl Search {
+    /// What follows after a place in which the key has no value: with a deletion of it seen, nothing
+    /// older counts.
+    fn next(&self) -> Step {
+        if self.covered == 0 { Step::Continue } else { Step::Done(None) }
+    }
+}
+
+/// What `operands`, oldest first, make of `base` in this keyspace.
+pub(crate) fn fold(
+    tree: &Tree,
+    key: &[u8],
+    base: Option<&[u8]>,
+    operands: &[&[u8]],
+) -> Result<Vec<u8>> {
+    let folded = match &tree.rules.operator {
+        Some(operator) => operator.fold(key, base, operands),
+        None => Err("the keyspace names no operator".into()),
+    };
+    folded.map_err(|what| Error::Merge { key: key.escape_ascii().to_string(), what })
 }

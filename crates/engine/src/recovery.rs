@@ -29,8 +29,8 @@ use crate::{
     environment::Environment,
     error::{Error, Result},
     ingest::naming_edit,
-    key::{SEQNO_MAX, SeqNo, Stamp},
-    keyspace::{LoggedMemtable, State, Tree},
+    key::{SEQNO_MAX, SeqNo},
+    keyspace::{LoggedMemtable, State, Tree, TreeRules},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
     options::Options,
@@ -213,7 +213,7 @@ impl Opening {
         let next_seqno = manifest.catalog.next_seqno.max(1);
         let log = LogWriter::create(self.log_dir(id), self.log_options(), next_seqno)?;
         manifest.commit(vec![Change::LogStart { segment: log.current_segment() }])?;
-        let trees = Trees::of(&self, id, &manifest.catalog, &Arc::default());
+        let trees = Trees::of(&self, id, &manifest.catalog, &Arc::default())?;
         Ok(self.finish(id, manifest, log, trees, next_seqno - 1, Arc::default(), guard, report))
     }
 
@@ -230,7 +230,7 @@ impl Opening {
             return self.begin(id, manifest, guard, report);
         }
         let trash = Arc::default();
-        let mut trees = Trees::of(&self, id, &catalog, &trash);
+        let mut trees = Trees::of(&self, id, &catalog, &trash)?;
         let recovered = self.replay(id, &catalog, &mut trees, &mut report)?;
         self.check_edit(&catalog, current, &recovered)?;
         let next_seqno = recovered.next_seq.unwrap_or(catalog.next_seqno);
@@ -394,22 +394,28 @@ pub(crate) struct Trees {
 
 impl Trees {
     /// Keyspaces without tables, whose memtables take whatever the log holds.
-    pub(crate) fn of_log(environment: &Environment, hint: u64, catalog: &Catalog) -> Trees {
+    pub(crate) fn of_log(
+        environment: &Environment,
+        options: &Options,
+        catalog: &Catalog,
+    ) -> Result<Trees> {
         let mut trees = Trees {
             by_id: BTreeMap::new(),
             environment: environment.clone(),
-            memtable_bytes_hint: hint,
+            memtable_bytes_hint: options.memtable_bytes_max.min(8 << 20),
             memtable_bytes_max: u64::MAX,
         };
         for (id, record) in &catalog.keyspaces {
             let version = Arc::new(Version::default());
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
-            trees.by_id.insert(*id, Arc::new(Tree::new(*id, record.name.clone(), state)));
+            let rules = TreeRules::resolve(&record.options, options)?;
+            let tree = Tree::new(*id, record.name.clone(), rules, record.expiry_mark, state);
+            trees.by_id.insert(*id, Arc::new(tree));
         }
-        trees
+        Ok(trees)
     }
 
-    fn of(opening: &Opening, id: u64, catalog: &Catalog, trash: &Arc<Trash>) -> Trees {
+    fn of(opening: &Opening, id: u64, catalog: &Catalog, trash: &Arc<Trash>) -> Result<Trees> {
         let mut trees = Trees {
             by_id: BTreeMap::new(),
             environment: opening.environment.clone(),
@@ -426,11 +432,11 @@ impl Trees {
             });
             let version = Arc::new(Version::new(tables));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
-            trees
-                .by_id
-                .insert(*keyspace, Arc::new(Tree::new(*keyspace, record.name.clone(), state)));
+            let rules = TreeRules::resolve(&record.options, &opening.options)?;
+            let tree = Tree::new(*keyspace, record.name.clone(), rules, record.expiry_mark, state);
+            trees.by_id.insert(*keyspace, Arc::new(tree));
         }
-        trees
+        Ok(trees)
     }
 
     /// The oldest segment with a record that is in no table; `u64::MAX` when there is none.
@@ -468,7 +474,7 @@ impl Trees {
         let mut seqno = record.first_seq;
         for operation in Operations::new(record.payload) {
             let operation = operation.map_err(|()| corrupt("a batch does not decode"))?;
-            let stamp = Stamp::new(seqno, operation.kind);
+            let number = seqno;
             seqno += 1;
             let Some(known) = catalog.keyspaces.get(&operation.keyspace) else {
                 if operation.keyspace < catalog.next_keyspace {
@@ -476,11 +482,11 @@ impl Trees {
                 }
                 return Err(corrupt("a batch writes to a keyspace that was never made"));
             };
-            if known.flushed < stamp.seqno() {
+            if known.flushed < number {
                 let tree = &self.by_id[&operation.keyspace];
                 let active = Arc::clone(&tree.state().active);
-                active.insert(segment, operation.key, stamp, operation.value);
-                if self.memtable_bytes_max <= active.table.bytes() {
+                active.apply(segment, &operation, number);
+                if self.memtable_bytes_max <= active.bytes() {
                     self.freeze(tree);
                 }
             }

@@ -95,12 +95,12 @@ impl Snapshot {
 
     /// The value `key` had then.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
-        get_at(self.tree(keyspace), key, self.seqno, ReadFrom::Disk)
+        get_at(self.tree(keyspace), key, self.seqno, keyspace.now(), ReadFrom::Disk)
     }
 
     /// Walks all entries of then.
     pub fn iter(&self, keyspace: &Keyspace) -> Result<Iter> {
-        Iter::open(&self.store, self.tree(keyspace), Some(self.seqno), Bounds::all())
+        Ok(Iter::open(self.view(keyspace)?, Bounds::all()))
     }
 
     /// Walks the entries of then whose keys lie within `bounds`.
@@ -109,19 +109,21 @@ impl Snapshot {
         keyspace: &Keyspace,
         bounds: impl RangeBounds<K>,
     ) -> Result<Iter> {
-        Iter::open(&self.store, self.tree(keyspace), Some(self.seqno), Bounds::of(bounds))
+        Ok(Iter::open(self.view(keyspace)?, Bounds::of(bounds)))
     }
 
     /// Walks the entries of then whose keys begin with `prefix`.
     pub fn prefix(&self, keyspace: &Keyspace, prefix: &[u8]) -> Result<Iter> {
-        let bounds = Bounds::of_prefix(prefix);
-        Iter::open(&self.store, self.tree(keyspace), Some(self.seqno), bounds)
+        Ok(Iter::open(self.view(keyspace)?, Bounds::of_prefix(prefix)))
     }
 
     /// A cursor over all entries of then.
     pub fn cursor(&self, keyspace: &Keyspace) -> Result<Cursor> {
-        let view = View::open(&self.store, self.tree(keyspace), Some(self.seqno))?;
-        Ok(Cursor::open(view, Bounds::all()))
+        Ok(Cursor::open(self.view(keyspace)?, Bounds::all()))
+    }
+
+    fn view(&self, keyspace: &Keyspace) -> Result<View> {
+        View::open(&self.store, self.tree(keyspace), Some(self.seqno), keyspace.now())
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Counters {
     pub(crate) compacted_bytes_read: AtomicU64,
     pub(crate) compacted_bytes_written: AtomicU64,
     pub(crate) tables_moved: AtomicU64,
+    pub(crate) tables_dropped: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
     /// How high level 0 is piled, as the bits of a float; see `admission.rs`.
     pub(crate) pile: AtomicU64,
@@ -85,6 +86,8 @@ pub struct Stats {
     pub compacted_bytes_written: u64,
     /// Tables that went a level down without being rewritten.
     pub tables_moved: u64,
+    /// Tables given up unread, because deleted ranges hid them whole.
+    pub tables_dropped: u64,
     /// Time that writers were made to wait.
     pub stalled: Duration,
     /// Memory of cached blocks, for the whole environment.
@@ -115,6 +118,7 @@ impl Store {
             compacted_bytes_read: counters.compacted_bytes_read.load(Relaxed),
             compacted_bytes_written: counters.compacted_bytes_written.load(Relaxed),
             tables_moved: counters.tables_moved.load(Relaxed),
+            tables_dropped: counters.tables_dropped.load(Relaxed),
             stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),
             cache_bytes: cache.bytes,
             cache_hits: cache.hits,

@@ -13,6 +13,7 @@
 mod block;
 mod block_builder;
 mod cursor;
+mod examine;
 mod filter;
 mod format;
 mod index;
@@ -27,7 +28,8 @@ mod tests;
 pub(crate) use block::test_block;
 pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::TableCursor;
+pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
 pub(crate) use filter::key_hash;
-pub(crate) use format::Codec;
+pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{TableInfo, TableOptions, TableWriter};
+pub(crate) use writer::{TableInfo, TableOptions, TableOrigin, TableWriter};

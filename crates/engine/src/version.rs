@@ -84,7 +84,7 @@ impl LiveTable {
     }
 
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
-        self.info.first_key.as_slice() <= key && key <= self.info.last_key.as_slice()
+        self.info.spans(key)
     }
 
     pub(crate) fn overlaps(&self, first: &[u8], last: &[u8]) -> bool {
@@ -111,7 +111,7 @@ pub(crate) struct Level {
 impl Level {
     /// A level of tables ordered by key.
     pub(crate) fn ordered(tables: Vec<Arc<LiveTable>>) -> Level {
-        invariant!(tables.windows(2).all(|pair| pair[0].info.last_key < pair[1].info.first_key));
+        invariant!(tables.windows(2).all(|pair| pair[0].info.ends_before(&pair[1].info.first_key)));
         let last_words = tables.iter().map(|table| prefix_word(&table.info.last_key)).collect();
         Level { tables, last_words }
     }
@@ -124,11 +124,11 @@ impl Level {
         self.tables.iter().map(|table| table.info.bytes).sum()
     }
 
-    /// Index of the first table whose last key is at least `key`. Not for level 0.
+    /// Index of the first table that does not end before `key`. Not for level 0.
     pub(crate) fn seek(&self, key: &[u8]) -> usize {
         let word = prefix_word(key);
         let mut at = self.last_words.partition_point(|last| *last < word);
-        while self.tables.get(at).is_some_and(|table| table.info.last_key.as_slice() < key) {
+        while self.tables.get(at).is_some_and(|table| table.info.ends_before(key)) {
             at += 1;
         }
         at
@@ -149,6 +149,8 @@ impl Level {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Version {
     pub(crate) levels: [Arc<Level>; LEVELS],
+    /// Whether some table lists deletions of ranges.
+    pub(crate) has_range_deletes: bool,
 }
 
 impl Version {
@@ -166,6 +168,8 @@ impl Version {
         for tables in &mut levels[1..] {
             tables.sort_by(|a, b| a.info.first_key.cmp(&b.info.first_key));
         }
+        let listing = |table: &Arc<LiveTable>| table.info.range_deletes != 0;
+        let has_range_deletes = levels.iter().flatten().any(listing);
         let mut index = 0;
         let levels = levels.map(|tables| {
             index += 1;
@@ -176,7 +180,7 @@ impl Version {
                 Level::ordered(tables)
             })
         });
-        Version { levels }
+        Version { levels, has_range_deletes }
     }
 
     /// This version without `removed` and with `added`.

@@ -1,64 +1,160 @@
 //! The `olivine` program: one binary, whose first argument says what it is to be.
 //!
 //! 1. `--help` is understood everywhere and shows examples.
-//! 2. Nothing is silently accepted: an unknown command or option is an error that says what is known.
-//! 3. The exit code is 0 when all went well, 1 when something failed, 2 when the call made no sense.
+//! 2. Nothing is silently accepted: an unknown command or option is an error that names the nearest
+//!    one, or what is known.
+//! 3. The exit code says how it ended (`ending.rs`), in the same way for all commands.
+//! 4. Answers go to the standard output, everything else to the standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-mod flags;
+mod base64;
+mod call;
+mod check;
+mod dump;
+mod ending;
+mod files;
+mod inspect;
+mod json;
+mod load;
+mod progress;
 mod shell;
+mod shown;
+mod transfer;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    fmt::Write as _,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-const HELP: &str = "\
-One log-structured database with many doors.
+use call::{Call, Command, nearest};
+use ending::{CODES, Ending, Failure};
+use json::Json;
 
-usage: olivine <command> [options]
+/// All commands, in groups.
+const GROUPS: &[(&str, &[&Command])] = &[
+    ("serve and talk", &[&SERVE, &shell::COMMAND]),
+    ("in and out", &[&dump::COMMAND, &load::COMMAND]),
+    ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
+];
 
-commands:
-  serve   the node: not there yet, says so and ends
-  shell   a line shell on a store in a directory
-
-`olivine <command> --help` tells more of each. `olivine --version` names the release.
-
-examples:
-  olivine shell --db data/try
-  echo 'GET apple' | olivine shell --db data/try
-";
-
-const SERVE_HELP: &str = "\
-The node. It is not there yet: this says what will be there, and ends with exit code 0.
-
-usage: olivine serve
-
-examples:
-  olivine serve
-";
-
-const SERVE: &str = "olivine serve will be the node: key-values, series, blobs, documents and logs behind the \
-protocols that clients already speak; until then, `olivine shell --db DIR` opens a store";
+const SERVE: Command = Command {
+    name: "serve",
+    what: "the node: not there yet, says so and ends",
+    about: "The node. It is not there yet: this says what will be there, and ends with exit code 0.",
+    operands: &[],
+    options: &[],
+    notes: "",
+    examples: &["olivine serve"],
+    run: serve,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let (command, rest) = match arguments.split_first() {
-        Some((command, rest)) => (command.to_string_lossy().into_owned(), rest),
+    let (name, rest) = match arguments.split_first() {
+        Some((name, rest)) => (name.to_string_lossy().into_owned(), rest),
         None => ("--help".to_owned(), &[][..]),
     };
-    match command.as_str() {
-        "serve" => serve(rest),
-        "shell" => shell::run(rest),
-        "--help" | "-h" | "help" => said(HELP),
+    if let Some(command) = commands().find(|command| command.name == name) {
+        return run(command, rest);
+    }
+    match name.as_str() {
+        "help" => match rest.first().map(|name| name.to_string_lossy()) {
+            None => said(&help()),
+            Some(name) => match commands().find(|command| command.name == name) {
+                Some(command) => said(&command.help()),
+                None => misused(&unknown(&name), &help()),
+            },
+        },
+        "--help" | "-h" => said(&help()),
         "--version" | "-V" => said(concat!("olivine ", env!("CARGO_PKG_VERSION"), "\n")),
-        unknown => misused(&format!("no command `{unknown}`; there are serve, shell"), HELP),
+        _ => misused(&unknown(&name), &help()),
     }
 }
 
-fn serve(arguments: &[OsString]) -> ExitCode {
-    match arguments.first().map(|argument| argument.to_string_lossy()) {
-        None => said(&format!("{SERVE}\n")),
-        Some(help) if help == "--help" || help == "-h" => said(SERVE_HELP),
-        Some(unknown) => misused(&format!("no option `{unknown}`; there is none yet"), SERVE_HELP),
+fn commands() -> impl Iterator<Item = &'static Command> {
+    GROUPS.iter().flat_map(|(_, commands)| commands.iter().copied())
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<&str> = commands().map(|command| command.name).collect();
+    match nearest(name, &known) {
+        Some(near) => format!("no command `{name}`; did you mean `{near}`?"),
+        None => format!("no command `{name}`; there are {}", known.join(", ")),
     }
+}
+
+fn help() -> String {
+    let mut help = "One log-structured database with many doors.\n\n\
+        usage: olivine <command> [options]\n"
+        .to_owned();
+    for (group, commands) in GROUPS {
+        let _infallible = write!(help, "\n{group}:\n");
+        for command in *commands {
+            let _infallible = writeln!(help, "  {:10} {}", command.name, command.what);
+        }
+    }
+    help.push_str("\n`olivine <command> --help` tells more of each. `olivine --version` names the release.\n\n");
+    help.push_str(CODES);
+    help.push_str("\nexamples:\n");
+    for example in ["olivine shell data/try", "echo 'GET apple' | olivine shell data/try"] {
+        let _infallible = writeln!(help, "  {example}");
+    }
+    help
+}
+
+/// One call of a command, from its arguments to its exit code.
+fn run(command: &'static Command, arguments: &[OsString]) -> ExitCode {
+    let operands_only = arguments.iter().position(|argument| argument == "--");
+    let asks = |argument: &OsString| argument == "--help" || argument == "-h";
+    if arguments[..operands_only.unwrap_or(arguments.len())].iter().any(asks) {
+        return said(&command.help());
+    }
+    let call = match Call::parse(command, arguments) {
+        Ok(call) => call,
+        Err(what) => return misused(&what, &usage_of(command)),
+    };
+    match (command.run)(&call) {
+        Ok(ending) => ending.into(),
+        Err(failure) => {
+            tell(command, &call, &failure);
+            failure.ending().into()
+        }
+    }
+}
+
+/// Says why a call failed.
+fn tell(command: &Command, call: &Call, failure: &Failure) {
+    if failure.text().is_empty() {
+        return;
+    }
+    if command.options.iter().any(|option| option.name == "--json") && call.has("--json") {
+        let exit = failure.ending() as usize;
+        eprintln!("{}", Json::object([("error", failure.text().into()), ("exit", exit.into())]));
+    } else if failure.ending() == Ending::Misused {
+        eprint!("error: {}\n\n{}", failure.text(), usage_of(command));
+    } else {
+        eprintln!("error: {}", failure.text());
+    }
+}
+
+/// How a right call looks, in short.
+fn usage_of(command: &Command) -> String {
+    let mut text = format!("{}\n", command.usage());
+    for example in command.examples {
+        let _infallible = writeln!(text, "  {example}");
+    }
+    let _infallible = writeln!(text, "`olivine {} --help` tells more.", command.name);
+    text
+}
+
+fn serve(_: &Call) -> Result<Ending, Failure> {
+    let what = "olivine serve will be the node: key-values, series, blobs, documents and logs behind the \
+        protocols that clients already speak; until then, `olivine shell DIR` opens a store";
+    writeln!(io::stdout(), "{what}")?;
+    Ok(Ending::Good)
 }
 
 fn said(text: &str) -> ExitCode {
@@ -69,5 +165,37 @@ fn said(text: &str) -> ExitCode {
 /// Says what is wrong with a call and how a right one looks.
 fn misused(what: &str, help: &str) -> ExitCode {
     eprint!("error: {what}\n\n{help}");
-    ExitCode::from(2)
+    Ending::Misused.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a command shows as an example is understood by it.
+    #[test]
+    fn every_example_is_a_right_call() {
+        for command in commands() {
+            assert!(!command.examples.is_empty(), "{}", command.name);
+            for example in command.examples {
+                let called = example.rsplit_once("olivine ").unwrap().1;
+                let called = called.split(" > ").next().unwrap().split(" | ").next().unwrap();
+                let called = called.split(" < ").next().unwrap();
+                let (name, rest) = called.split_once(' ').unwrap_or((called, ""));
+                assert_eq!(name, command.name, "{example}");
+                let words = rest.split_whitespace().map(|word| word.trim_matches('\''));
+                let arguments: Vec<OsString> = words.map(OsString::from).collect();
+                Call::parse(command, &arguments).unwrap_or_else(|what| panic!("{example}: {what}"));
+            }
+        }
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for text in commands().map(Command::help).chain([help()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+        }
+    }
 }

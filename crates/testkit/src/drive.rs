@@ -8,15 +8,16 @@
 //! 3. An answer that differs ends the drive; so does an error, told apart from it ([`Stop`]).
 
 use crate::{
-    history::{Change, KEYSPACES, Op, SLOTS},
+    history::{Change, KEYSPACES, Op, SLOTS, What},
     oracle::{Bytes, CommitLog, Contents, Event},
 };
 use olivine_engine::{
-    Batch, Db, Durability, Environment, Error, Keyspace, Options, SeqNo, Snapshot, Ticket,
+    Batch, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Options, SeqNo, Snapshot,
+    Ticket,
 };
 use olivine_vfs::ManualClock;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -73,6 +74,29 @@ pub(crate) fn full_text(error: &dyn std::error::Error) -> String {
 fn reads(op: &Op) -> bool {
     let reads = matches!(op, Op::Get { .. } | Op::Scan { .. } | Op::Cursor { .. } | Op::Move(..));
     reads || matches!(op, Op::Snapshot(_))
+}
+
+/// How the keyspaces of histories behave.
+fn keyspace_options() -> KeyspaceOptions {
+    KeyspaceOptions { merge: Some("append".into()), ..KeyspaceOptions::default() }
+}
+
+/// What a batch comes to: keyspace, key, and value or none.
+type Effects = Vec<(String, Vec<u8>, Option<Bytes>)>;
+
+/// Adds one change to a batch.
+fn add_to(batch: &mut Batch, keyspace: &Keyspace, change: &Change) -> Result<(), Error> {
+    let key = &change.key;
+    match &change.what {
+        What::Put(value) => batch.put(keyspace, key, &value.spell()),
+        What::Delete => batch.delete(keyspace, key),
+        What::Append(value) => batch.merge(keyspace, key, &value.spell()),
+        What::PutExpiring(value, expired) => {
+            let expiry = if *expired { 0 } else { u64::MAX };
+            batch.put_with_expiry(keyspace, key, &value.spell(), expiry)
+        }
+        What::DeleteTo(end) => batch.delete_range(keyspace, key, end),
+    }
 }
 
 /// Up to where the log was acknowledged; shared with whoever takes images meanwhile.
@@ -334,15 +358,12 @@ impl Driver {
         ticketed: bool,
     ) -> Result<(), Stop> {
         let (mut batch, mut written) = (Batch::new(), Vec::new());
-        for Change { keyspace, key, value } in changes {
-            let name = KEYSPACES[*keyspace];
-            let Some((handle, _)) = self.handles.get(name) else { continue };
-            let value: Option<Bytes> = value.map(|value| value.spell().into());
-            match &value {
-                Some(value) => batch.put(handle, key, value)?,
-                None => batch.delete(handle, key)?,
+        for change in changes {
+            let name = KEYSPACES[change.keyspace];
+            if let Some((handle, _)) = self.handles.get(name) {
+                add_to(&mut batch, handle, change)?;
+                self.effects(name, change, &mut written);
             }
-            written.push((name.to_owned(), key.clone(), value));
         }
         let before = self.position();
         let position = if written.is_empty() { before } else { before + 1 };
@@ -370,6 +391,47 @@ impl Driver {
                 let may_refuse = ticketed && matches!(error, Error::Busy { .. });
                 if may_refuse { Ok(()) } else { Err(error.into()) }
             }
+        }
+    }
+
+    /// Adds what `change` comes to, for each key it touches, to what its batch `written` so far.
+    fn effects(&self, name: &str, change: &Change, written: &mut Effects) {
+        let key = &change.key;
+        let value = match &change.what {
+            What::Put(value) | What::PutExpiring(value, false) => Some(value.spell().into()),
+            What::Delete | What::PutExpiring(_, true) => None,
+            What::Append(value) => {
+                let mut bytes = self.stands(name, key, written).map_or(vec![], |it| it.to_vec());
+                bytes.extend(value.spell());
+                Some(bytes.into())
+            }
+            What::DeleteTo(end) => {
+                let position = self.position();
+                let holds = |known: &[u8]| key.as_slice() <= known && known < end.as_slice();
+                let mut gone: BTreeSet<Vec<u8>> = self.with_log(|log| {
+                    let keys = log.range(position, name).map(|(known, _)| known.to_vec());
+                    keys.filter(|known| holds(known)).collect()
+                });
+                let here =
+                    written.iter().filter(|(keyspace, known, _)| keyspace == name && holds(known));
+                gone.extend(here.map(|(_, known, _)| known.clone()));
+                if key < end {
+                    // Also where it finds nothing, the write is an entry of the log.
+                    gone.insert(key.clone());
+                }
+                written.extend(gone.into_iter().map(|key| (name.to_owned(), key, None)));
+                return;
+            }
+        };
+        written.push((name.to_owned(), key.clone(), value));
+    }
+
+    /// What stands under `key` after the last entry and what its batch has `written` since.
+    fn stands(&self, name: &str, key: &[u8], written: &Effects) -> Option<Bytes> {
+        let mut here = written.iter().rev();
+        match here.find(|(keyspace, known, _)| keyspace == name && known == key) {
+            Some((_, _, value)) => value.clone(),
+            None => self.with_log(|log| log.get(log.position(), name, key).cloned()),
         }
     }
 
@@ -412,7 +474,7 @@ impl Driver {
         }
         let before = self.position();
         let position = self.with_log(|log| log.push(Event::Create(name.to_owned())));
-        match self.db().keyspace(name) {
+        match self.db().keyspace_with(name, &keyspace_options()) {
             Ok(keyspace) => {
                 self.handles.insert(name.to_owned(), (keyspace, position));
                 self.changed_keyspaces(position);

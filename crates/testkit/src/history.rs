@@ -46,15 +46,30 @@ impl Value {
     }
 }
 
-/// One put or delete within a batch.
+/// One change within a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Which of [`KEYSPACES`].
     pub keyspace: usize,
     /// The key.
     pub key: Vec<u8>,
-    /// What to put; `None` deletes.
-    pub value: Option<Value>,
+    /// What happens to it.
+    pub what: What,
+}
+
+/// What a change does to its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It gets this value.
+    Put(Value),
+    /// It goes.
+    Delete,
+    /// This value is appended to the one it has.
+    Append(Value),
+    /// It gets this value and a time at which that expires: one that never comes, or one that has been.
+    PutExpiring(Value, bool),
+    /// It goes, with every key up to this one, which stays.
+    DeleteTo(Vec<u8>),
 }
 
 /// The ends of a scan, or the prefix of one.

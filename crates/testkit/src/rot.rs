@@ -12,7 +12,7 @@
 use crate::{
     caught::caught,
     drive::{Driver, Stop},
-    history::{Change, Gen, Op, Shape, Value},
+    history::{Change, Gen, Op, Shape, Value, What},
     oracle::{CommitLog, Contents},
     settings,
 };
@@ -211,8 +211,8 @@ impl Specimen {
 }
 
 fn small_write(id: u32, durability: Durability) -> Op {
-    let value = Some(Value { id: 1 << 20 | id, bytes: 20 });
-    let change = Change { keyspace: 0, key: b"after the proof".to_vec(), value };
+    let what = What::Put(Value { id: 1 << 20 | id, bytes: 20 });
+    let change = Change { keyspace: 0, key: b"after the proof".to_vec(), what };
     Op::Write { changes: vec![change], durability: Some(durability), ticketed: false }
 }
 

@@ -84,7 +84,7 @@ fn from_level0(version: &Version) -> Job {
 /// The table of `level` behind the last one compacted, with what it overlaps below.
 fn from_level(version: &Version, level: usize, compacted_to: &[u8]) -> Job {
     let tables = version.levels[level].tables();
-    let next = tables.iter().find(|file| compacted_to < file.info.first_key.as_slice());
+    let next = tables.iter().find(|file| compacted_to < file.info.last_key.as_slice());
     let upper: Vec<_> = next.or(tables.first()).cloned().into_iter().collect();
     let lower = match upper.first() {
         Some(file) => {

@@ -106,23 +106,24 @@ impl Store {
         made: &mut Checkpoint,
     ) -> Result<()> {
         let vfs = self.environment.vfs().as_ref();
-        for (keyspace, level, table) in moment.tables() {
+        for (tree, level, table) in moment.tables() {
             let info = &table.info;
             if is_inside(&table, bounds) {
                 let how = share(vfs, &table, &dir.join(table_name(info.id)))?;
                 made.add(info.bytes, how);
                 continue;
             }
-            if let Some(record) = moment.catalog.keyspaces.get_mut(&keyspace) {
+            if let Some(record) = moment.catalog.keyspaces.get_mut(&tree.id) {
                 record.tables.remove(&info.id);
             }
             if bounds.is_above(&info.first_key) || bounds.is_below(&info.last_key) {
                 continue;
             }
-            if let Some(cut) = write_part(self, &table, bounds, moment.seqno, dir)? {
+            if let Some(cut) = write_part(self, (&tree, level, &table), bounds, moment.seqno, dir)?
+            {
                 made.add(cut.bytes, Made::Written);
                 moment.catalog.next_table = moment.catalog.next_table.max(cut.id + 1);
-                moment.add(keyspace, level as u8, cut);
+                moment.add(tree.id, level as u8, cut);
             }
         }
         Ok(())

@@ -10,14 +10,15 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    compaction::VersionKeeper,
+    compaction::{Fold, FoldSink},
     error::{Error, Result},
     iter::{Bounds, Direction, Merge, Source},
-    key::SeqNo,
-    keyspace::State,
+    key::{SeqNo, Stamp},
+    keyspace::{State, Tree},
     manifest::Catalog,
+    ranges::RangeDeletes,
     store::{Store, table_name},
-    table::{ReadHow, TableCursor, TableInfo, TableWriter},
+    table::{ReadHow, TableCursor, TableInfo, TableOrigin, TableWriter},
     version::{LiveTable, Version},
 };
 
@@ -26,10 +27,9 @@ pub(super) struct Moment {
     pub(super) seqno: SeqNo,
     /// As the copy's: without a log, and without what the memtables hold.
     pub(super) catalog: Catalog,
-    /// By keyspace; let go of when the memtables are written.
-    states: Vec<(u32, Arc<State>)>,
-    /// By keyspace.
-    versions: Vec<(u32, Arc<Version>)>,
+    /// Let go of when the memtables are written.
+    states: Vec<(Arc<Tree>, Arc<State>)>,
+    versions: Vec<(Arc<Tree>, Arc<Version>)>,
 }
 
 impl Store {
@@ -43,15 +43,24 @@ impl Store {
         }
         let seqno = committing.next_seqno - 1;
         let mut catalog = manifest.catalog.clone();
-        let states: Vec<_> =
-            self.trees().iter().map(|tree| (tree.id, Arc::clone(&tree.state()))).collect();
+        let states: Vec<_> = self
+            .trees()
+            .into_iter()
+            .map(|tree| {
+                let state = Arc::clone(&tree.state());
+                (tree, state)
+            })
+            .collect();
         drop((committing, manifest));
         (catalog.log_start, catalog.log_durable) = (0, None);
         catalog.next_seqno = seqno + 1;
         for record in catalog.keyspaces.values_mut() {
             record.flushed = seqno;
         }
-        let versions = states.iter().map(|(id, state)| (*id, Arc::clone(&state.version))).collect();
+        let versions = states
+            .iter()
+            .map(|(tree, state)| (Arc::clone(tree), Arc::clone(&state.version)))
+            .collect();
         Ok(Moment { seqno, catalog, states, versions })
     }
 }
@@ -59,8 +68,8 @@ impl Store {
 impl Moment {
     /// Forgets all keyspaces but one.
     pub(super) fn keep_only(&mut self, keyspace: u32) {
-        self.states.retain(|(id, _)| *id == keyspace);
-        self.versions.retain(|(id, _)| *id == keyspace);
+        self.states.retain(|(tree, _)| tree.id == keyspace);
+        self.versions.retain(|(tree, _)| tree.id == keyspace);
         self.catalog.keyspaces.retain(|id, _| *id == keyspace);
     }
 
@@ -73,12 +82,22 @@ impl Moment {
         dir: &Path,
     ) -> Result<Vec<TableInfo>> {
         let mut written = Vec::new();
-        for (keyspace, state) in std::mem::take(&mut self.states) {
-            let memtables = state.memtables().filter(|memtable| !memtable.table.is_empty());
-            let sources = memtables.map(|memtable| Source::Memtable(memtable.table.cursor()));
-            let sources: Vec<_> = sources.collect();
-            if let Some(info) = write_within(store, sources, bounds, self.seqno, dir)? {
-                self.add(keyspace, 0, info.clone());
+        for (tree, state) in std::mem::take(&mut self.states) {
+            let memtables: Vec<_> =
+                state.memtables().filter(|memtable| !memtable.is_empty()).collect();
+            let lists: Vec<_> =
+                memtables.iter().filter_map(|memtable| memtable.range_deletes()).collect();
+            let part = Part {
+                tree: &tree,
+                level: 0,
+                sources: memtables
+                    .iter()
+                    .map(|memtable| Source::Memtable(memtable.table.cursor()))
+                    .collect(),
+                ranges: RangeDeletes::united(lists.iter().map(Arc::as_ref)),
+            };
+            if let Some(info) = part.write(store, bounds, self.seqno, dir)? {
+                self.add(tree.id, 0, info.clone());
                 written.push(info);
             }
         }
@@ -94,13 +113,12 @@ impl Moment {
     }
 
     /// The tables of the store, with the keyspace and level of each.
-    pub(super) fn tables(&self) -> Vec<(u32, usize, Arc<LiveTable>)> {
+    pub(super) fn tables(&self) -> Vec<(Arc<Tree>, usize, Arc<LiveTable>)> {
         let mut tables = Vec::new();
-        for (keyspace, version) in &self.versions {
+        for (tree, version) in &self.versions {
             for (level, on_level) in version.levels.iter().enumerate() {
-                let placed =
-                    on_level.tables().iter().map(|table| (*keyspace, level, Arc::clone(table)));
-                tables.extend(placed);
+                let placed = on_level.tables().iter();
+                tables.extend(placed.map(|table| (Arc::clone(tree), level, Arc::clone(table))));
             }
         }
         tables
@@ -110,47 +128,105 @@ impl Moment {
 /// Writes the part of a table that lies within `bounds` as a table of its own; none when nothing does.
 pub(super) fn write_part(
     store: &Store,
-    table: &LiveTable,
+    (tree, level, table): (&Tree, usize, &LiveTable),
     bounds: &Bounds,
     seqno: SeqNo,
     dir: &Path,
 ) -> Result<Option<TableInfo>> {
     let cursor = TableCursor::new(Arc::clone(&table.table), ReadHow::SCAN);
-    write_within(store, vec![Source::Table(cursor)], bounds, seqno, dir)
+    let ranges = match table.info.range_deletes {
+        0 => RangeDeletes::default(),
+        _ => table.table.range_deletes(ReadHow::SCAN)?.as_ref().clone(),
+    };
+    let part = Part { tree, level, sources: vec![Source::Table(cursor)], ranges };
+    part.write(store, bounds, seqno, dir)
 }
 
-/// Writes the newest versions up to `seqno` of what `sources` hold within `bounds`. Contents are
-/// durable then, the name is not.
-fn write_within(
-    store: &Store,
+/// What becomes a table of a copy.
+struct Part<'a> {
+    tree: &'a Tree,
+    level: usize,
     sources: Vec<Source>,
-    bounds: &Bounds,
-    seqno: SeqNo,
-    dir: &Path,
-) -> Result<Option<TableInfo>> {
-    let mut merge = Merge::new(sources);
-    match bounds.start() {
-        Some(start) => merge.seek_all(Direction::Forward, |source| source.seek(start))?,
-        None => merge.seek_all(Direction::Forward, Source::seek_first)?,
-    }
-    let mut keeper = VersionKeeper::new(vec![seqno]);
-    let mut writer: Option<TableWriter> = None;
-    while merge.valid() && !bounds.is_above(merge.key()) {
-        let (key, stamp) = (merge.key(), merge.stamp());
-        if stamp.seqno() <= seqno && !bounds.is_below(key) && keeper.keeps(key, stamp) {
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                none => none.insert(begin(store, dir)?),
-            };
-            writer.add(key, stamp, merge.value())?;
-        }
-        merge.step()?;
-    }
-    writer.map(TableWriter::finish).transpose()
+    ranges: RangeDeletes,
 }
 
-fn begin(store: &Store, dir: &Path) -> Result<TableWriter> {
-    let id = store.draw_table_id();
-    let (vfs, path) = (store.environment.vfs().as_ref(), dir.join(table_name(id)));
-    TableWriter::create(vfs, path, store.id, id, store.table_options())
+impl Part<'_> {
+    /// Writes what readers of `seqno` need of it within `bounds`. Contents are durable then, the name is
+    /// not.
+    fn write(
+        self,
+        store: &Store,
+        bounds: &Bounds,
+        seqno: SeqNo,
+        dir: &Path,
+    ) -> Result<Option<TableInfo>> {
+        let (from, to) = bounds.clip();
+        let ranges = self.ranges.clipped(from.as_deref(), to.as_deref());
+        let ranges =
+            ranges.thinned(|piece| piece.seqnos.iter().copied().filter(|s| *s <= seqno).collect());
+        let mut merge = Merge::new(self.sources);
+        match bounds.start() {
+            Some(start) => merge.seek_all(Direction::Forward, |source| source.seek(start))?,
+            None => merge.seek_all(Direction::Forward, Source::seek_first)?,
+        }
+        let mut fold = Fold::new(self.tree.folding_rules(vec![seqno], ranges));
+        let origin = self.tree.origin(self.level, seqno);
+        let mut sink = Sink { store, dir, origin, writer: None };
+        while merge.valid() && !bounds.is_above(merge.key()) {
+            let (key, stamp) = (merge.key(), merge.stamp());
+            if stamp.seqno() <= seqno && !bounds.is_below(key) {
+                let Some(kind) = stamp.kind() else {
+                    let what = format!("entry of unknown kind {:#x}", stamp.0);
+                    return Err(Error::corrupt(&store.dir, 0, what));
+                };
+                fold.push(key, stamp, kind, merge.value(), &mut sink)?;
+            }
+            merge.step()?;
+        }
+        fold.end(&mut sink)?;
+        let ranges = fold.rules().kept_ranges(|_| false);
+        if !ranges.is_empty() {
+            sink.writer()?.set_range_deletes(ranges)?;
+        }
+        sink.writer.map(TableWriter::finish).transpose()
+    }
+}
+
+/// A table of a copy, begun with its first entry.
+struct Sink<'a> {
+    store: &'a Store,
+    dir: &'a Path,
+    origin: TableOrigin,
+    writer: Option<TableWriter>,
+}
+
+impl Sink<'_> {
+    fn writer(&mut self) -> Result<&mut TableWriter> {
+        let store = self.store;
+        Ok(match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let id = store.draw_table_id();
+                let (vfs, path) = (store.environment.vfs().as_ref(), self.dir.join(table_name(id)));
+                let options = store.table_options();
+                let mut writer = TableWriter::create(vfs, path, store.id, id, options)?;
+                writer.belongs_to(self.origin.clone());
+                none.insert(writer)
+            }
+        })
+    }
+}
+
+impl FoldSink for Sink<'_> {
+    fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        self.writer()?.add(key, stamp, value)
+    }
+
+    fn nothing_below(&self, _key: &[u8]) -> bool {
+        false
+    }
+
+    fn is_bottom(&self) -> bool {
+        false
+    }
 }

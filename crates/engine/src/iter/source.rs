@@ -166,10 +166,41 @@ impl LevelCursor {
         if self.cursor.is_none() || self.at != at {
             self.open(at);
         }
-        match &mut self.cursor {
-            Some(cursor) => cursor.seek(key),
-            None => Ok(()),
+        if let Some(cursor) = &mut self.cursor {
+            cursor.seek(key)?;
         }
+        self.skip_ended_forward()
+    }
+
+    /// From a table that has nothing more to the first entry behind it: a table may reach further than
+    /// its entries, by a range that it says is deleted.
+    fn skip_ended_forward(&mut self) -> Result<()> {
+        while let Some(cursor) = &self.cursor
+            && !cursor.valid()
+        {
+            self.open(self.at + 1);
+            if let Some(cursor) = &mut self.cursor {
+                cursor.seek_first()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As `skip_ended_forward`, the other way.
+    fn skip_ended_backward(&mut self) -> Result<()> {
+        while let Some(cursor) = &self.cursor
+            && !cursor.valid()
+        {
+            let Some(before) = self.at.checked_sub(1) else {
+                self.cursor = None;
+                return Ok(());
+            };
+            self.open(before);
+            if let Some(cursor) = &mut self.cursor {
+                cursor.seek_last()?;
+            }
+        }
+        Ok(())
     }
 
     fn seek_back(&mut self, key: &[u8]) -> Result<()> {
@@ -186,39 +217,21 @@ impl LevelCursor {
         if self.cursor.is_none() || self.at != at {
             self.open(at);
         }
-        match &mut self.cursor {
-            Some(cursor) => cursor.seek_back(key),
-            None => Ok(()),
+        if let Some(cursor) = &mut self.cursor {
+            cursor.seek_back(key)?;
         }
+        self.skip_ended_backward()
     }
 
     fn next(&mut self) -> Result<()> {
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         cursor.next()?;
-        if cursor.valid() {
-            return Ok(());
-        }
-        self.open(self.at + 1);
-        match &mut self.cursor {
-            Some(cursor) => cursor.seek_first(),
-            None => Ok(()),
-        }
+        if cursor.valid() { Ok(()) } else { self.skip_ended_forward() }
     }
 
     fn prev(&mut self) -> Result<()> {
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         cursor.prev()?;
-        if cursor.valid() {
-            return Ok(());
-        }
-        let Some(before) = self.at.checked_sub(1) else {
-            self.cursor = None;
-            return Ok(());
-        };
-        self.open(before);
-        match &mut self.cursor {
-            Some(cursor) => cursor.seek_last(),
-            None => Ok(()),
-        }
+        if cursor.valid() { Ok(()) } else { self.skip_ended_backward() }
     }
 }

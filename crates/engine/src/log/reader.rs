@@ -4,9 +4,12 @@
 //! 2. Memory is one window of 1 MiB, or the longest frame if that is longer.
 //! 3. The same bytes give the same frames, however the reads are cut.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use olivine_vfs::{File, Open};
+use olivine_vfs::{File, Open, Vfs};
 
 use super::{
     LogDir,
@@ -54,11 +57,16 @@ pub(crate) struct Sweep {
 
 impl SegmentReader {
     pub(crate) fn open(home: &LogDir, number: u64) -> Result<SegmentReader> {
-        let path = home.segment_path(number);
-        let file = home.open(number, Open::Read)?;
-        // No segment is as long as an offset reaches; what is longer is not ours.
-        let file_bytes = file.len().map_err(Error::io("measure", &path))?.min(u32::MAX.into());
         let place = Place { store: home.store, file: number };
+        SegmentReader::open_at(home.vfs.as_ref(), &home.segment_path(number), place)
+    }
+
+    /// The segment whose file is at `path`, wherever that is.
+    pub(crate) fn open_at(vfs: &dyn Vfs, path: &Path, place: Place) -> Result<SegmentReader> {
+        let file = vfs.open(path, Open::Read).map_err(Error::io("open", path))?;
+        // No segment is as long as an offset reaches; what is longer is not ours.
+        let file_bytes = file.len().map_err(Error::io("measure", path))?.min(u32::MAX.into());
+        let path = path.to_path_buf();
         Ok(SegmentReader { file, path, place, file_bytes, at: 0, window: Vec::new(), filled: 0 })
     }
 
@@ -125,6 +133,46 @@ impl SegmentReader {
             offset += i as u64;
         }
         Ok(sweep)
+    }
+
+    /// Where the next frame's header that verifies begins, from `from` on.
+    pub(crate) fn next_header(&mut self, from: u64) -> Result<Option<u64>> {
+        let (place, file_bytes) = (self.place, self.file_bytes);
+        let mut offset = from.next_multiple_of(u64::from(frame::ALIGN));
+        while offset < file_bytes {
+            let wanted = (file_bytes - offset).min(WINDOW_BYTES as u64) as usize;
+            let window = self.bytes(offset, wanted)?;
+            let last = offset + window.len() as u64 == file_bytes;
+            let mut i = 0;
+            while i + frame::HEADER_BYTES as usize <= window.len() {
+                let (rest, here) = (&window[i..], offset + i as u64);
+                if frame::may_begin(rest)
+                    && Frame::decode(rest, place, here, file_bytes - here).is_ok()
+                {
+                    return Ok(Some(here));
+                }
+                i += frame::ALIGN as usize;
+            }
+            if last || i == 0 {
+                break;
+            }
+            offset += i as u64;
+        }
+        Ok(None)
+    }
+
+    /// Whether there are only zeros from `from` on.
+    pub(crate) fn is_blank(&mut self, from: u64) -> Result<bool> {
+        let (mut offset, file_bytes) = (from, self.file_bytes);
+        while offset < file_bytes {
+            let wanted = (file_bytes - offset).min(WINDOW_BYTES as u64) as usize;
+            let window = self.bytes(offset, wanted)?;
+            if window.is_empty() || window.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            offset += window.len() as u64;
+        }
+        Ok(true)
     }
 
     /// `len` bytes at `offset`, fewer only where the file ends.

@@ -6,9 +6,14 @@
 //! 1. A header that verifies says which segment this is; a name alone says nothing.
 //! 2. What a header calls durable was synced before the header was made.
 
-use std::{cmp::Ordering, ffi::OsStr, path::PathBuf, sync::Arc};
+use std::{
+    cmp::Ordering,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use olivine_vfs::File;
+use olivine_vfs::{File, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{LogDir, Position};
@@ -127,10 +132,19 @@ impl Header {
 
     /// What stands at the beginning of the segment `number` of the log `home`.
     pub(crate) fn read(home: &LogDir, number: u64) -> Result<Head> {
-        let path = home.segment_path(number);
-        let file = home.open(number, olivine_vfs::Open::Read)?;
+        Header::read_at(home.vfs.as_ref(), &home.segment_path(number), Some(home.store), number)
+    }
+
+    /// The same of the file at `path`, of whichever store unless that is known.
+    pub(crate) fn read_at(
+        vfs: &dyn Vfs,
+        path: &Path,
+        store: Option<u64>,
+        number: u64,
+    ) -> Result<Head> {
+        let file = vfs.open(path, olivine_vfs::Open::Read).map_err(Error::io("open", path))?;
         let mut bytes = [0; HEADER_BYTES as usize];
-        let filled = file.read_at(&mut bytes, 0).map_err(Error::io("read", &path))?;
+        let filled = file.read_at(&mut bytes, 0).map_err(Error::io("read", path))?;
         if filled == bytes.len() && bytes.iter().all(|byte| *byte == 0) {
             return Ok(Head::Blank);
         }
@@ -140,16 +154,16 @@ impl Header {
             eight.copy_from_slice(chunk);
             *word = u64::from_le_bytes(eight);
         }
-        let [sizes, store, found, first_seq, previous, length, chain, durable, edit, checksum] =
+        let [sizes, written, found, first_seq, previous, length, chain, durable, edit, checksum] =
             words;
         if filled < bytes.len() || bytes[..8] != MAGIC || checksum != xxh3_64(&bytes[..80]) {
             return Ok(Head::Damaged);
         }
         let format = sizes as u32;
         if format != FORMAT {
-            return Err(Error::Format { path, found: format, newest: FORMAT });
+            return Err(Error::Format { path: path.into(), found: format, newest: FORMAT });
         }
-        if store != home.store {
+        if store.is_some_and(|store| store != written) {
             return Err(Error::corrupt(path, 16, "the segment belongs to another store"));
         }
         let (Ok(length), true) = (u32::try_from(length), first_seq <= SEQNO_MAX) else {
@@ -157,7 +171,7 @@ impl Header {
         };
         let header = Header {
             bytes: (sizes >> 32) as u32,
-            store,
+            store: written,
             number: found,
             first_seq,
             previous: Previous { number: previous, length, chain },

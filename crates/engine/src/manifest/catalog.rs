@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::edit::{Change, Edit};
-use crate::{key::SeqNo, log::Position, table::TableInfo, version::LEVELS};
+use crate::{
+    key::SeqNo, log::Position, options::KeyspaceOptions, table::TableInfo, version::LEVELS,
+};
 
 /// One keyspace in the catalog.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) flushed: SeqNo,
     /// By id; with the level each stands on.
     pub(crate) tables: BTreeMap<u64, (u8, TableInfo)>,
+    pub(crate) options: KeyspaceOptions,
+    /// What expires up to here may be gone.
+    pub(crate) expiry_mark: u64,
 }
 
 /// What a store consists of.
@@ -88,6 +93,13 @@ impl Catalog {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
             }
             Change::NextSeqno { seqno } => self.next_seqno = self.next_seqno.max(*seqno),
+            Change::SetOptions { keyspace, options } => {
+                self.record(*keyspace)?.options = options.clone();
+            }
+            Change::ExpiryMark { keyspace, mark } => {
+                let record = self.record(*keyspace)?;
+                record.expiry_mark = record.expiry_mark.max(*mark);
+            }
         }
         Ok(())
     }
@@ -110,6 +122,12 @@ impl Catalog {
         for (id, record) in &self.keyspaces {
             let keyspace = *id;
             changes.push(Change::CreateKeyspace { keyspace, name: record.name.clone() });
+            if record.options != KeyspaceOptions::default() {
+                changes.push(Change::SetOptions { keyspace, options: record.options.clone() });
+            }
+            if record.expiry_mark != 0 {
+                changes.push(Change::ExpiryMark { keyspace, mark: record.expiry_mark });
+            }
             changes.push(Change::Flushed { keyspace, seqno: record.flushed });
             for (level, table) in record.tables.values() {
                 changes.push(Change::AddTable { keyspace, level: *level, table: table.clone() });
@@ -128,7 +146,7 @@ impl Catalog {
             });
             for pair in tables.windows(2) {
                 let ((level, table), (next_level, next)) = (pair[0], pair[1]);
-                if level == next_level && next.first_key <= table.last_key {
+                if level == next_level && !table.ends_before(&next.first_key) {
                     return Err(format!(
                         "tables {} and {} overlap on level {level}",
                         table.id, next.id

@@ -5,7 +5,7 @@
 //! 1. `decode(encode(edit)) == edit`.
 //! 2. Bytes that are no edit give `None`; nothing is guessed.
 
-use crate::{key::SeqNo, log::Position, table::TableInfo};
+use crate::{key::SeqNo, log::Position, options::KeyspaceOptions, table::TableInfo};
 
 /// One thing that an edit changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub(crate) enum Change {
     NextKeyspace { keyspace: u32 },
     /// The next write gets at least this number.
     NextSeqno { seqno: SeqNo },
+    /// How the keyspace behaves from now on.
+    SetOptions { keyspace: u32, options: KeyspaceOptions },
+    /// What expires in the keyspace up to this time may go.
+    ExpiryMark { keyspace: u32, mark: u64 },
 }
 
 /// Changes that happen together.
@@ -50,6 +54,8 @@ const LOG_DURABLE: u8 = 7;
 const NEXT_TABLE: u8 = 8;
 const NEXT_KEYSPACE: u8 = 9;
 const NEXT_SEQNO: u8 = 10;
+const SET_OPTIONS: u8 = 11;
+const EXPIRY_MARK: u8 = 15;
 
 impl Edit {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -97,6 +103,7 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
                     table.seqno_min,
                     table.seqno_max,
                     table.checksum,
+                    table.range_deletes << 1 | u64::from(table.last_is_excluded),
                 ],
             );
             put_bytes(bytes, &table.first_key);
@@ -113,6 +120,18 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::NextTable { table } => numbers(NEXT_TABLE, &[*table]),
         Change::NextKeyspace { keyspace } => numbers(NEXT_KEYSPACE, &[u64::from(*keyspace)]),
         Change::NextSeqno { seqno } => numbers(NEXT_SEQNO, &[*seqno]),
+        Change::SetOptions { keyspace, options } => {
+            numbers(SET_OPTIONS, &[u64::from(*keyspace)]);
+            let named = options.encode();
+            put_number(bytes, named.len() as u64);
+            for (name, value) in named {
+                put_bytes(bytes, name.as_bytes());
+                put_bytes(bytes, &value);
+            }
+        }
+        Change::ExpiryMark { keyspace, mark } => {
+            numbers(EXPIRY_MARK, &[u64::from(*keyspace), *mark]);
+        }
     }
 }
 
@@ -128,17 +147,7 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
         ADD_TABLE => Change::AddTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
-            table: TableInfo {
-                id: rest.number()?,
-                bytes: rest.number()?,
-                entries: rest.number()?,
-                tombstones: rest.number()?,
-                seqno_min: rest.number()?,
-                seqno_max: rest.number()?,
-                checksum: rest.number()?,
-                first_key: rest.bytes()?,
-                last_key: rest.bytes()?,
-            },
+            table: decode_table(rest)?,
         },
         REMOVE_TABLE => Change::RemoveTable {
             keyspace: rest.small()?,
@@ -151,7 +160,36 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
         NEXT_TABLE => Change::NextTable { table: rest.number()? },
         NEXT_KEYSPACE => Change::NextKeyspace { keyspace: rest.small()? },
         NEXT_SEQNO => Change::NextSeqno { seqno: rest.number()? },
+        SET_OPTIONS => {
+            let keyspace = rest.small()?;
+            let mut named = Vec::new();
+            for _ in 0..rest.number()? {
+                named.push((String::from_utf8(rest.bytes()?).ok()?, rest.bytes()?));
+            }
+            Change::SetOptions { keyspace, options: KeyspaceOptions::decode(&named)? }
+        }
+        EXPIRY_MARK => Change::ExpiryMark { keyspace: rest.small()?, mark: rest.number()? },
         _ => return None,
+    })
+}
+
+fn decode_table(rest: &mut Reader<'_>) -> Option<TableInfo> {
+    let [id, bytes, entries, tombstones] =
+        [rest.number()?, rest.number()?, rest.number()?, rest.number()?];
+    let [seqno_min, seqno_max, checksum, ranges] =
+        [rest.number()?, rest.number()?, rest.number()?, rest.number()?];
+    Some(TableInfo {
+        id,
+        bytes,
+        entries,
+        tombstones,
+        seqno_min,
+        seqno_max,
+        checksum,
+        range_deletes: ranges >> 1,
+        last_is_excluded: ranges & 1 != 0,
+        first_key: rest.bytes()?,
+        last_key: rest.bytes()?,
     })
 }
 
@@ -216,6 +254,8 @@ mod tests {
             seqno_min: 3,
             seqno_max: u64::MAX,
             checksum: 1 << 63,
+            range_deletes: 5,
+            last_is_excluded: true,
             first_key: vec![],
             last_key: vec![0xff; 200],
         }
@@ -233,6 +273,15 @@ mod tests {
             Change::NextTable { table: 16_384 },
             Change::NextKeyspace { keyspace: 2 },
             Change::NextSeqno { seqno: 77 },
+            Change::SetOptions {
+                keyspace: 1,
+                options: KeyspaceOptions {
+                    merge: Some("add-i64".into()),
+                    filter: Some("orphans".into()),
+                    ttl: Some(1 << 40),
+                },
+            },
+            Change::ExpiryMark { keyspace: 1, mark: 300 },
         ];
         Edit { number: 42, changes }
     }

@@ -92,6 +92,17 @@ pub(crate) struct Slice {
     len: u32,
 }
 
+impl Slice {
+    /// Without its first `bytes`, which it has.
+    pub(crate) fn skip(mut self, bytes: usize) -> Slice {
+        let bytes = bytes as u32;
+        assert!(bytes <= self.len, "a slice of {} has no {bytes} bytes to skip", self.len);
+        self.start += bytes;
+        self.len -= bytes;
+        self
+    }
+}
+
 impl Deref for Slice {
     type Target = [u8];
 
@@ -234,6 +245,16 @@ impl<'a> View<'a> {
 
     pub(super) fn count(self) -> usize {
         self.shape.count
+    }
+
+    /// Whether the next block begins with the last key of this one.
+    pub(super) fn continues(self) -> bool {
+        self.shape.flags & CONTINUES != 0
+    }
+
+    /// Whether the entries have tags, as those of data blocks do.
+    pub(super) fn is_tagged(self) -> bool {
+        self.shape.flags & TAGGED != 0
     }
 
     fn offset(self, items: Items, at: usize) -> usize {

@@ -33,6 +33,16 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX + 2 * KEY_BYTES_MAX 
 /// One filter line: what a lookup touches, and the unit that filters are counted in.
 pub(super) const LINE_BYTES: usize = 64;
 
+/// Feature: the properties list deletions of ranges under this name.
+pub(super) const FEATURE_RANGE_DELETES: u64 = 1;
+pub(super) const RANGE_DELETES: &str = "range_deletes";
+
+/// Feature: the manifest gives every entry its sequence number, whatever the blocks say.
+pub(crate) const FEATURE_NUMBERED_LATER: u64 = 32;
+
+/// Every feature that this release knows.
+const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_NUMBERED_LATER;
+
 /// The fields of the footer, before its checksum.
 const WORDS_BYTES: usize = FOOTER_BYTES - 20;
 
@@ -41,12 +51,6 @@ pub(super) const LINES_PER_BLOCK: usize = 4096;
 
 /// lz4 turns one byte into at most so many.
 const LZ4_RATIO_MAX: usize = 255;
-
-/// A feature: the manifest gives every entry its sequence number, whatever the blocks say.
-pub(super) const NUMBERED_LATER: u64 = 32;
-
-/// The features that this release reads.
-const FEATURES_KNOWN: u64 = NUMBERED_LATER;
 
 /// How the bytes of a block are stored. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,8 +22,8 @@ use super::{
     block::{Block, Lookup, Slice},
     filter::Filter,
     format::{
-        FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES, LINES_PER_BLOCK, NUMBERED_LATER,
-        TRAILER_BYTES, u32_at, u64_at,
+        FEATURE_NUMBERED_LATER, FEATURE_RANGE_DELETES, FOOTER_BYTES, FORMAT, Fault, FileSeed,
+        Footer, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, TRAILER_BYTES, u32_at, u64_at,
     },
     index::{Index, IndexBuilder},
     source::{Source, Window},
@@ -32,6 +32,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{SeqNo, Stamp},
+    ranges::RangeDeletes,
 };
 
 /// What a reader may do, and what it is after.
@@ -111,6 +112,7 @@ pub(super) struct Meta {
     pub(super) index: Index,
     filter: Filter,
     pub(super) numbered: Numbered,
+    range_deletes: Arc<RangeDeletes>,
     _charged: Charged,
 }
 
@@ -266,12 +268,19 @@ impl Table {
         let mut window = Window::default();
         let filter = read_filter(&source, &footer, &mut window)?;
         let index = read_index(&source, &footer, &mut window)?;
-        charged.shrink(META_BYTES + filter_bytes + index.bytes());
-        let numbered = match footer.features & NUMBERED_LATER {
+        let range_deletes = read_range_deletes(&source, &footer)?;
+        charged.become_bytes(META_BYTES + filter_bytes + index.bytes() + range_deletes.bytes());
+        let range_deletes = Arc::new(range_deletes);
+        let numbered = match footer.features & FEATURE_NUMBERED_LATER {
             0 => Numbered::Here,
             _ => Numbered::Later(self.file.seqno),
         };
-        Ok(Meta { source, index, filter, numbered, _charged: charged })
+        Ok(Meta { source, index, filter, numbered, range_deletes, _charged: charged })
+    }
+
+    /// The deletions of ranges that the table lists.
+    pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
+        Ok(Arc::clone(&self.meta(how)?.range_deletes))
     }
 
     /// Opens the file and keeps it open as long as the table lives, whatever becomes of its name.
@@ -312,17 +321,7 @@ impl Table {
         match Footer::decode(&bytes, store, table, file_bytes) {
             Ok((footer, checksum)) if checksum == self.file.checksum => Ok(footer),
             Ok(_) => Err(source.corrupt(at, "the table is not the one that was written here")),
-            Err(Fault::Damage(what)) => Err(source.corrupt(at, what)),
-            Err(Fault::Format(found)) => {
-                Err(Error::Format { path: self.file.path.clone(), found, newest: FORMAT })
-            }
-            Err(Fault::Features(bits)) => Err(Error::Unusable {
-                path: self.file.path.clone(),
-                what: format!(
-                    "it uses features {bits:#x}, which this release does not know; \
-                     open it with the release that wrote it, or a newer one"
-                ),
-            }),
+            Err(fault) => Err(footer_error(source, &self.file.path, at, fault)),
         }
     }
 
@@ -375,6 +374,8 @@ impl Table {
             seqno_min: footer.seqno_min,
             seqno_max: footer.seqno_max,
             checksum: self.file.checksum,
+            range_deletes: 0,
+            last_is_excluded: false,
         })
     }
 
@@ -396,6 +397,21 @@ impl Table {
     }
 }
 
+/// Why a footer at `at` was not accepted, as an error.
+pub(super) fn footer_error(source: &Source, path: &Path, at: u64, fault: Fault) -> Error {
+    match fault {
+        Fault::Damage(what) => source.corrupt(at, what),
+        Fault::Format(found) => Error::Format { path: path.into(), found, newest: FORMAT },
+        Fault::Features(bits) => Error::Unusable {
+            path: path.into(),
+            what: format!(
+                "it uses features {bits:#x}, which this release does not know; \
+                 open it with the release that wrote it, or a newer one"
+            ),
+        },
+    }
+}
+
 /// What a table's metadata takes beside its arrays: the structures, the open file.
 const META_BYTES: u64 = 1024;
 
@@ -406,7 +422,23 @@ pub(super) fn open_block(source: &Source, offset: u64, payload: Arc<[u8]>) -> Re
     Block::open(payload).map_err(|what| source.corrupt(offset, what))
 }
 
-fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
+fn read_range_deletes(source: &Source, footer: &Footer) -> Result<RangeDeletes> {
+    if footer.features & FEATURE_RANGE_DELETES == 0 {
+        return Ok(RangeDeletes::default());
+    }
+    let at = footer.properties_at;
+    let stored = footer.file_bytes - FOOTER_BYTES as u64 - at;
+    let block = open_block(source, at, source.payload(at, stored as usize)?)?;
+    let view = block.view();
+    let nth = (0..view.count()).find(|nth| {
+        let named = [view.prefix(), view.suffix(*nth)].concat();
+        named == RANGE_DELETES.as_bytes()
+    });
+    let list = nth.and_then(|nth| RangeDeletes::decode(view.value(nth)));
+    list.ok_or_else(|| source.corrupt(at, "the list of deleted ranges does not decode"))
+}
+
+pub(super) fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
     let lines = footer.filter_lines as usize;
     let mut filter = Filter::with_lines(lines, footer.filter_probes as u32);
     let mut at = footer.filter_at;
@@ -488,11 +520,14 @@ impl Charged {
         Charged { charge: Arc::clone(charge), bytes }
     }
 
-    /// Gives back what turned out not to be needed.
-    fn shrink(&mut self, bytes: u64) {
-        let spare = self.bytes.saturating_sub(bytes);
-        self.charge.give(spare);
-        self.bytes -= spare;
+    /// Corrects the charge to what turned out to be needed.
+    fn become_bytes(&mut self, bytes: u64) {
+        if self.bytes < bytes {
+            self.charge.take(bytes - self.bytes);
+        } else {
+            self.charge.give(self.bytes - bytes);
+        }
+        self.bytes = bytes;
     }
 }
 

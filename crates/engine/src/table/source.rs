@@ -88,7 +88,8 @@ impl Window {
         }
     }
 
-    fn stored(&self, offset: u64, stored_bytes: usize) -> Option<&[u8]> {
+    /// The bytes of a block, if the window has all of them.
+    pub(super) fn stored(&self, offset: u64, stored_bytes: usize) -> Option<&[u8]> {
         let start = usize::try_from(offset.checked_sub(self.at)?).ok()?;
         self.bytes.get(start..)?.get(..stored_bytes)
     }

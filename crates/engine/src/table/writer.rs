@@ -18,8 +18,9 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK,
-        NUMBERED_LATER, Sealer, TRAILER_BYTES, header, mix,
+        Codec, FEATURE_NUMBERED_LATER, FEATURE_RANGE_DELETES, FOOTER_BYTES, FileSeed, Footer,
+        HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer, TRAILER_BYTES, header,
+        mix,
     },
     index::separator,
 };
@@ -27,6 +28,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    ranges::RangeDeletes,
 };
 
 /// How a table is laid out.
@@ -46,6 +48,17 @@ impl Default for TableOptions {
     }
 }
 
+/// Where a table belongs, written into it so that a lost manifest can be made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableOrigin {
+    pub(crate) keyspace: u32,
+    pub(crate) name: String,
+    /// The level it is written for; it may go further down later.
+    pub(crate) level: u8,
+    /// Every write to the keyspace up to here was in tables when this one was named.
+    pub(crate) flushed: SeqNo,
+}
+
 /// What there is to know of a table without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableInfo {
@@ -61,6 +74,22 @@ pub(crate) struct TableInfo {
     pub(crate) seqno_max: SeqNo,
     /// The checksum of the footer, which covers the checksums of all blocks.
     pub(crate) checksum: u64,
+    /// Deletions of ranges that it lists. First and last key take them in.
+    pub(crate) range_deletes: u64,
+    /// `last_key` is where a deleted range ends: the first key that is not the table's.
+    pub(crate) last_is_excluded: bool,
+}
+
+impl TableInfo {
+    /// Whether every key of the table is below `key`.
+    pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
+        self.last_key.as_slice() < key || (self.last_is_excluded && self.last_key == key)
+    }
+
+    /// Whether `key` lies between the table's first and last.
+    pub(crate) fn spans(&self, key: &[u8]) -> bool {
+        self.first_key.as_slice() <= key && !self.ends_before(key)
+    }
 }
 
 /// Versions of one key share a block up to so many times the bytes of a block.
@@ -92,6 +121,8 @@ pub(crate) struct TableWriter {
     key_bytes: u64,
     value_bytes: u64,
     warmed: Option<(Arc<BlockCache>, u64)>,
+    range_deletes: RangeDeletes,
+    origin: Option<TableOrigin>,
 }
 
 impl TableWriter {
@@ -122,7 +153,14 @@ impl TableWriter {
             key_bytes: 0,
             value_bytes: 0,
             warmed: None,
+            range_deletes: RangeDeletes::default(),
+            origin: None,
         })
+    }
+
+    /// Says where the table belongs.
+    pub(crate) fn belongs_to(&mut self, origin: TableOrigin) {
+        self.origin = Some(origin);
     }
 
     /// Puts every block that is written from here on into `cache` too, where the table will look for
@@ -134,12 +172,24 @@ impl TableWriter {
     /// The sequence number of all entries is not known yet: whoever names the table in the manifest
     /// gives it there. What the entries are stamped with only tells about how old they are.
     pub(crate) fn number_later(&mut self) {
-        self.footer.features |= NUMBERED_LATER;
+        self.footer.features |= FEATURE_NUMBERED_LATER;
     }
 
     /// The key added last; empty when there is none.
     pub(crate) fn last_key(&self) -> &[u8] {
         &self.last_key
+    }
+
+    /// Lists deletions of ranges in the table, beside its entries. Where it has none, the first key
+    /// of the list is made one: it is deleted by what the list says anyway.
+    pub(crate) fn set_range_deletes(&mut self, list: RangeDeletes) -> Result<()> {
+        if self.is_empty()
+            && let Some(piece) = list.pieces().first()
+        {
+            self.add(&piece.start, Stamp::new(piece.seqnos[0], Kind::Delete), &[])?;
+        }
+        self.range_deletes = list;
+        Ok(())
     }
 
     /// Whether nothing was added yet; such a table cannot be finished.
@@ -233,7 +283,9 @@ impl TableWriter {
         self.separators.push(&self.last_key, stored);
         self.write_filter()?;
         self.write_index()?;
-        self.write_properties()?;
+        self.note_range_deletes();
+        let last_is_excluded = self.widen();
+        self.write_properties(last_is_excluded)?;
         self.footer.file_bytes = self.sink.position() + FOOTER_BYTES as u64;
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
@@ -249,7 +301,31 @@ impl TableWriter {
             seqno_min: self.footer.seqno_min,
             seqno_max: self.footer.seqno_max,
             checksum,
+            range_deletes: self.range_deletes.count(),
+            last_is_excluded,
         })
+    }
+
+    /// Lets the footer know of the list.
+    fn note_range_deletes(&mut self) {
+        let Some((least, greatest)) = self.range_deletes.seqno_bounds() else { return };
+        self.footer.features |= FEATURE_RANGE_DELETES;
+        self.footer.seqno_min = self.footer.seqno_min.min(least);
+        self.footer.seqno_max = self.footer.seqno_max.max(greatest);
+    }
+
+    /// Takes the deleted ranges into the table's first and last key. Returns whether the last one is
+    /// where a range ends.
+    fn widen(&mut self) -> bool {
+        let Some((start, end)) = self.range_deletes.extent() else { return false };
+        if start < self.first_key.as_slice() {
+            self.first_key = start.to_vec();
+        }
+        let excluded = self.last_key.as_slice() < end;
+        if excluded {
+            self.last_key = end.to_vec();
+        }
+        excluded
     }
 
     fn write_filter(&mut self) -> Result<()> {
@@ -307,18 +383,36 @@ impl TableWriter {
     }
 
     /// Writes what readers do not need but repair and inspection do, by name in order.
-    fn write_properties(&mut self) -> Result<()> {
+    fn write_properties(&mut self, last_is_excluded: bool) -> Result<()> {
         self.footer.properties_at = self.sink.position();
         let mut properties = BlockBuilder::new(false);
         let numbers = [self.key_bytes.to_le_bytes(), self.value_bytes.to_le_bytes()];
         let block_bytes = self.options.block_bytes.to_le_bytes();
-        let named: [(&str, &[u8]); 5] = [
+        let range_deletes = self.range_deletes.encode();
+        let mut named: Vec<(&str, &[u8])> = vec![
             ("block_bytes", &block_bytes),
             ("first_key", &self.first_key),
             ("key_bytes", &numbers[0]),
             ("last_key", &self.last_key),
             ("value_bytes", &numbers[1]),
         ];
+        if !self.range_deletes.is_empty() {
+            named.push((RANGE_DELETES, &range_deletes));
+        }
+        if last_is_excluded {
+            named.push(("last_is_excluded", &[1]));
+        }
+        let origin = self.origin.as_ref();
+        let words = origin.map(|origin| {
+            (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
+        });
+        if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
+            named.push(("flushed", flushed));
+            named.push(("keyspace", keyspace));
+            named.push(("keyspace_name", origin.name.as_bytes()));
+            named.push(("level", level));
+        }
+        named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
             properties.add(name.as_bytes(), 0, Stamp(0), value);
         }

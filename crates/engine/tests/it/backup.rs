@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -15,7 +12,7 @@ use olivine_engine::{
 };
 use olivine_vfs::{MemoryVfs, Open, Random, RealClock, Vfs};
 
-use crate::scene::{STORE, fill, small, stepped};
+use crate::scene::{Ended, STORE, fill, small, stepped};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -242,10 +239,10 @@ fn twenty_backups_under_load_come_back_exactly() {
     };
     let db = Db::open(&environment, STORE, options).unwrap();
     let keyspaces = [db.keyspace("a").unwrap(), db.keyspace("b").unwrap()];
-    let (ended, all) = (AtomicBool::new(false), Mutex::new(Written::new()));
+    let (ended, all) = (Ended::default(), Mutex::new(Written::new()));
     let write = |seed: u64| {
         let (mut draw, mut written) = (Random::new(seed), Written::new());
-        while !ended.load(Relaxed) {
+        while !ended.is() {
             let mut batch = Batch::new();
             let mut operations = Vec::new();
             for keyspace in &keyspaces {
@@ -267,6 +264,7 @@ fn twenty_backups_under_load_come_back_exactly() {
     };
     let backups = Backups::new(&environment, BACKUPS);
     thread::scope(|scope| {
+        let ending = ended.when_dropped();
         for seed in 0..3 {
             let write = &write;
             scope.spawn(move || write(seed));
@@ -279,7 +277,7 @@ fn twenty_backups_under_load_come_back_exactly() {
             let info = backups.take(&db, &mut |_| ()).unwrap();
             assert_eq!(info.number, number);
         }
-        ended.store(true, Relaxed);
+        drop(ending);
     });
     assert!(10 < db.stats().flushes && 0 < db.stats().compactions, "{:?}", db.stats());
     let mut written = all.into_inner().unwrap();

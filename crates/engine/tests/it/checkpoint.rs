@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
 
 use olivine_engine::{
-    Batch, Db, Durability, Environment, EnvironmentOptions, Error, Options, Parts, Work,
+    Batch, Db, Durability, Environment, EnvironmentOptions, Error, Options, Parts, Work, check,
 };
 use olivine_vfs::{FailingVfs, Fault, Kind, MemoryVfs, Open, RealClock, Vfs};
 
-use crate::scene::{STORE, files, fill, small, stepped};
+use crate::scene::{Ended, STORE, files, fill, small, stepped};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -73,9 +73,14 @@ fn a_checkpoint_of_a_range_has_nothing_beside_it() {
     for number in (0..3000u32).step_by(7) {
         keyspace.put(&number.to_be_bytes(), b"newer").unwrap();
     }
+    keyspace.delete_range(&400u32.to_be_bytes(), &510u32.to_be_bytes()).unwrap();
+    keyspace.delete_range(&1490u32.to_be_bytes(), &1600u32.to_be_bytes()).unwrap();
+    db.flush().unwrap();
+    keyspace.delete_range(&700u32.to_be_bytes(), &720u32.to_be_bytes()).unwrap();
     let (first, last) = (500u32.to_be_bytes(), 1500u32.to_be_bytes());
     let made = db.checkpoint_range(&keyspace, first..last, COPY).unwrap();
     assert!(0 < made.tables_shared && made.tables_shared < made.tables, "{made:?}");
+    assert_eq!(check(&environment, COPY, &mut |_, _| ()).unwrap().findings, []);
     let copy = open(&environment, COPY);
     assert_eq!(copy.keyspaces(), ["a"]);
     let mut expected = contents(&db, "a");
@@ -191,16 +196,16 @@ fn checkpoints_under_load_cut_between_batches() {
     let options = Options { durability: Durability::Os, segment_bytes: 1 << 20, ..small() };
     let db = Db::open(&environment, STORE, options).unwrap();
     let (left, right) = (db.keyspace("left").unwrap(), db.keyspace("right").unwrap());
-    let ended = std::sync::atomic::AtomicBool::new(false);
-    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let ended = Ended::default();
     thread::scope(|scope| {
+        let ending = ended.when_dropped();
         scope.spawn(|| {
             for number in 0u32.. {
                 let mut batch = Batch::new();
                 batch.put(&left, &number.to_be_bytes(), &[1; 60]).unwrap();
                 batch.put(&right, &number.to_be_bytes(), &[2; 200]).unwrap();
                 db.write(batch).unwrap();
-                if ended.load(relaxed) {
+                if ended.is() {
                     break;
                 }
             }
@@ -218,6 +223,6 @@ fn checkpoints_under_load_cut_between_batches() {
             assert!(least <= left.len());
             least = left.len();
         }
-        ended.store(true, relaxed);
+        drop(ending);
     });
 }

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -18,7 +15,7 @@ use olivine_vfs::{
     CrashingVfs, FailingVfs, Fault, Kind, MemoryVfs, Phase, Random, RealClock, Survival, Vfs,
 };
 
-use crate::scene::{STORE, fill, small, stepped};
+use crate::scene::{Ended, STORE, fill, small, stepped};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -237,8 +234,9 @@ fn a_reader_follows_a_writer_at_full_speed() {
     };
     let writer = Db::open(&environment(&vfs), STORE, options.clone()).unwrap();
     let (left, right) = (writer.keyspace("left").unwrap(), writer.keyspace("right").unwrap());
-    let ended = AtomicBool::new(false);
+    let ended = Ended::default();
     thread::scope(|scope| {
+        let ending = ended.when_dropped();
         scope.spawn(|| {
             for number in 0u32.. {
                 let mut batch = Batch::new();
@@ -248,7 +246,7 @@ fn a_reader_follows_a_writer_at_full_speed() {
                     0 => writer.write_with(batch, Durability::Sync).unwrap(),
                     _ => writer.write(batch).unwrap(),
                 };
-                if ended.load(Relaxed) {
+                if ended.is() {
                     break;
                 }
             }
@@ -282,7 +280,7 @@ fn a_reader_follows_a_writer_at_full_speed() {
                 assert_eq!(count, 5000.min(numbers as usize));
             }
         }
-        ended.store(true, Relaxed);
+        drop(ending);
         assert!(5 < rounds);
     });
     assert!(0 < writer.stats().compactions);

@@ -1,21 +1,13 @@
 //! Bulk ingest: entries that go straight into tables, between everything before and everything after.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, thread};
 
 use olivine_engine::{
     Db, Environment, EnvironmentOptions, Error, Keyspace, Options, Parts, Snapshot, Work,
 };
 use olivine_vfs::{MemoryVfs, Random, RealClock, Vfs};
 
-use crate::scene::{STORE, files, fill, small, stepped};
+use crate::scene::{Ended, STORE, files, fill, small, stepped};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -170,6 +162,13 @@ fn ingests_among_writes_read_like_a_map() {
                     keyspace.put(&key, &value).unwrap();
                     map.insert(key, value);
                 }
+                5 if draw.index(2) == 0 => {
+                    let mut ends = [key(&mut draw), key(&mut draw)];
+                    ends.sort();
+                    let [first, last] = ends;
+                    keyspace.delete_range(&first, &last).unwrap();
+                    map.retain(|key, _| *key < first || last <= *key);
+                }
                 5 => {
                     let key = key(&mut draw);
                     keyspace.delete(&key).unwrap();
@@ -202,6 +201,10 @@ fn ingests_among_writes_read_like_a_map() {
                 assert!(found == *then, "seed {seed}, step {step}: a snapshot changed");
             }
             assert!(contents(&keyspace) == map, "seed {seed}, step {step}");
+            if step % 16 == 0 {
+                let report = db.check(&mut |_, _| ()).unwrap();
+                assert_eq!(report.findings, [], "seed {seed}, step {step}");
+            }
             let key = key(&mut draw);
             let found = keyspace.get(&key).unwrap().map(|value| value.to_vec());
             assert_eq!(found.as_ref(), map.get(&key), "seed {seed}, step {step}");
@@ -224,12 +227,13 @@ fn writers_to_the_same_keys_go_on() {
     let db = Db::open(&environment, STORE, Options { segment_bytes: 1 << 20, ..small() }).unwrap();
     let keyspace = db.keyspace("a").unwrap();
     fill(&db, "b", 10);
-    let ended = AtomicBool::new(false);
+    let ended = Ended::default();
     let (written, ingested) = thread::scope(|scope| {
+        let ending = ended.when_dropped();
         let write = |number: usize| {
             let mut written = Vec::new();
             let mut round = 0u32;
-            while !ended.load(Relaxed) || round < 10 {
+            while !ended.is() || round < 10 {
                 round += 1;
                 let key = format!("{:06}", 7 * number as u32 % 100 + round % 50 * 10);
                 let value = format!("{number} {round}");
@@ -245,7 +249,7 @@ fn writers_to_the_same_keys_go_on() {
                 (ingest(&keyspace, &entries), entries)
             })
             .collect();
-        ended.store(true, Relaxed);
+        drop(ending);
         let written = writers.into_iter().flat_map(|writer| writer.join().unwrap());
         (written.collect::<Vec<_>>(), ingested)
     });

@@ -3,7 +3,9 @@
 
 mod backup;
 mod basics;
+mod check;
 mod checkpoint;
+mod data;
 mod follow;
 mod golden;
 mod ingest;

@@ -1,9 +1,15 @@
 //! Stores small enough that everything happens soon, on disks in memory.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use olivine_engine::{Db, Environment, EnvironmentOptions, Options, Parts, Work};
-use olivine_vfs::{ManualClock, Vfs};
+use olivine_engine::{Db, Environment, EnvironmentOptions, Options, Parts, Result, Work};
+use olivine_vfs::{ManualClock, MemoryVfs, Vfs};
 
 pub(crate) const STORE: &str = "/store";
 
@@ -38,5 +44,57 @@ pub(crate) fn fill(db: &Db, keyspace: &str, count: u32) {
     let keyspace = db.keyspace(keyspace).unwrap();
     for number in 0..count {
         keyspace.put(&number.to_be_bytes(), &[number as u8; 50]).unwrap();
+    }
+}
+
+/// A disk in memory and what works on it; stores are opened on it again and again.
+pub(crate) struct Scene {
+    environment: Environment,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Scene {
+        Scene { environment: stepped(&Arc::new(MemoryVfs::new())) }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        small()
+    }
+
+    pub(crate) fn open(&self) -> Db {
+        self.open_with(self.options())
+    }
+
+    pub(crate) fn open_with(&self, options: Options) -> Db {
+        self.try_open(options).unwrap()
+    }
+
+    pub(crate) fn try_open(&self, options: Options) -> Result<Db> {
+        Db::open(&self.environment, STORE, options)
+    }
+}
+
+/// The keys of a walk, as text.
+pub(crate) fn keys_of(walk: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>>) -> Vec<String> {
+    walk.map(|entry| String::from_utf8(entry.unwrap().0).unwrap()).collect()
+}
+
+/// Tells threads that the test is over, also when it fails.
+#[derive(Default)]
+pub(crate) struct Ended(AtomicBool);
+
+impl Ended {
+    pub(crate) fn is(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn when_dropped(&self) -> impl Drop {
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Relaxed);
+            }
+        }
+        End(&self.0)
     }
 }

@@ -12,10 +12,8 @@ use super::{
     command::{Command, HELP},
     store::Store,
 };
-use std::{
-    fmt,
-    io::{self, BufRead, Read, Write},
-};
+use crate::shown::{Shown, counted};
+use std::io::{self, BufRead, Read, Write};
 
 /// Room for the longest key, the longest value and the word before them.
 const LINE_BYTES_MAX: u64 = (64 << 20) + (64 << 10) + 64;
@@ -57,7 +55,7 @@ impl From<io::Error> for Trouble {
 
 impl From<olivine_engine::Error> for Trouble {
     fn from(error: olivine_engine::Error) -> Trouble {
-        Trouble::Told(super::with_causes(&error))
+        Trouble::Told(crate::ending::with_causes(&error))
     }
 }
 
@@ -184,52 +182,9 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     Ok(Line::Whole)
 }
 
-fn counted(count: u64, one: &str, several: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {several}") }
-}
-
-/// Bytes as text: what can be printed as it is, the rest escaped.
-struct Shown<'a>(&'a [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\\' => f.write_str("\\\\")?,
-                    c if c.is_control() => {
-                        let mut bytes = [0; 4];
-                        c.encode_utf8(&mut bytes)
-                            .bytes()
-                            .try_for_each(|b| write!(f, "\\x{b:02x}"))?;
-                    }
-                    c => write!(f, "{c}")?,
-                }
-            }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_shown_so_that_they_can_be_told_apart() {
-        for (bytes, shown) in [
-            (&b"plain text"[..], "plain text"),
-            ("größe 😀".as_bytes(), "größe 😀"),
-            (b"a\\x00", "a\\\\x00"),
-            (b"\x00\n\x1b[2J\xff\xfe", "\\x00\\x0a\\x1b[2J\\xff\\xfe"),
-            ("\u{85}".as_bytes(), "\\xc2\\x85"),
-            (b"\xe2\x82", "\\xe2\\x82"),
-            (b"", ""),
-        ] {
-            assert_eq!(Shown(bytes).to_string(), shown);
-        }
-    }
 
     #[test]
     fn lines_end_as_they_may() {

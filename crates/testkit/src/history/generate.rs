@@ -3,7 +3,7 @@
 //! 1. What a history does is decided by its seed and its [`Shape`] alone.
 //! 2. Every kind of operation comes in every history of a few hundred.
 
-use super::{Change, KEYSPACES, Move, Op, Range, SLOTS, Value};
+use super::{Change, KEYSPACES, Move, Op, Range, SLOTS, Value, What};
 use olivine_engine::Durability;
 use olivine_vfs::Random;
 
@@ -110,11 +110,21 @@ impl Gen {
         Op::Write { changes, durability, ticketed: self.draw.chance(1, 6) }
     }
 
-    /// A put or a delete.
+    /// A put, a delete or another change.
     pub fn change(&mut self) -> Change {
         let (keyspace, key) = (self.keyspace(), self.key());
-        let value = (!self.draw.chance(1, 4)).then(|| self.value());
-        Change { keyspace, key, value }
+        let what = match self.draw.below(100) {
+            0..22 => What::Delete,
+            22..34 => What::Append(self.value()),
+            34..39 => What::PutExpiring(self.value(), self.draw.chance(1, 3)),
+            39..43 => {
+                let end = self.key();
+                let (key, end) = if key <= end { (key, end) } else { (end, key) };
+                return Change { keyspace, key, what: What::DeleteTo(end) };
+            }
+            _ => What::Put(self.value()),
+        };
+        Change { keyspace, key, what }
     }
 
     fn value(&mut self) -> Value {
@@ -273,7 +283,8 @@ mod tests {
             for change in written {
                 changes += 1;
                 keys.insert(change.key);
-                if let Some(value) = change.value.filter(|value| 16 < value.bytes) {
+                let (What::Put(value) | What::Append(value)) = change.what else { continue };
+                if 16 < value.bytes {
                     assert!(values.insert(value.spell()));
                 }
             }

@@ -3,7 +3,7 @@
 //! 1. `Op::parse` of what an operation displays is that operation.
 //! 2. A line that is none is refused with the word that does not fit.
 
-use super::{Change, KEYSPACES, Move, Op, Range, Value};
+use super::{Change, KEYSPACES, Move, Op, Range, Value, What};
 use olivine_engine::Durability;
 use std::fmt::{self, Display};
 
@@ -54,16 +54,7 @@ impl Display for Op {
                     Some(Durability::Interval) => "interval",
                 };
                 write!(f, "{} {durability}", if *ticketed { "ticket" } else { "write" })?;
-                for Change { keyspace, key, value } in changes {
-                    let name = KEYSPACES[*keyspace];
-                    match value {
-                        None => write!(f, " del {name} {}", Key(key))?,
-                        Some(Value { id, bytes }) => {
-                            write!(f, " put {name} {} {id}/{bytes}", Key(key))?;
-                        }
-                    }
-                }
-                Ok(())
+                changes.iter().try_for_each(|change| write!(f, " {change}"))
             }
             Op::Sync => f.write_str("sync"),
             Op::Flush => f.write_str("flush"),
@@ -97,6 +88,25 @@ impl Display for Op {
                 })
             }
             Op::Reopen => f.write_str("reopen"),
+        }
+    }
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { keyspace, key, what } = self;
+        let place = format!("{} {}", KEYSPACES[*keyspace], Key(key));
+        match what {
+            What::Delete => write!(f, "del {place}"),
+            What::DeleteTo(end) => write!(f, "clear {place} {}", Key(end)),
+            What::Put(Value { id, bytes }) => write!(f, "put {place} {id}/{bytes}"),
+            What::Append(Value { id, bytes }) => write!(f, "append {place} {id}/{bytes}"),
+            What::PutExpiring(Value { id, bytes }, false) => {
+                write!(f, "put-later {place} {id}/{bytes}")
+            }
+            What::PutExpiring(Value { id, bytes }, true) => {
+                write!(f, "put-expired {place} {id}/{bytes}")
+            }
         }
     }
 }
@@ -235,17 +245,21 @@ fn step(word: &str) -> Result<Move, String> {
 fn change<'a>(kind: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<Change, String> {
     let mut word = || words.next().ok_or_else(|| format!("{kind} ends too early"));
     let (keyspace, key) = (keyspace(word()?)?, key(word()?)?);
-    let value = match kind {
-        "put" => {
-            let text = word()?;
-            let (id, bytes) =
-                text.split_once('/').ok_or_else(|| format!("{text:?} is no value"))?;
-            Some(Value { id: number(id)?, bytes: number(bytes)? })
-        }
-        "del" => None,
-        _ => return Err(format!("{kind:?} is neither put nor del")),
+    let what = match kind {
+        "put" => What::Put(value(word()?)?),
+        "append" => What::Append(value(word()?)?),
+        "put-later" => What::PutExpiring(value(word()?)?, false),
+        "put-expired" => What::PutExpiring(value(word()?)?, true),
+        "clear" => What::DeleteTo(self::key(word()?)?),
+        "del" => What::Delete,
+        _ => return Err(format!("{kind:?} is no change")),
     };
-    Ok(Change { keyspace, key, value })
+    Ok(Change { keyspace, key, what })
+}
+
+fn value(word: &str) -> Result<Value, String> {
+    let (id, bytes) = word.split_once('/').ok_or_else(|| format!("{word:?} is no value"))?;
+    Ok(Value { id: number(id)?, bytes: number(bytes)? })
 }
 
 #[cfg(test)]

@@ -1,0 +1,102 @@
+//! How a command ends: its exit code, and what it says when it failed.
+//!
+//! 1. The codes are the same for all commands; scripts may rely on them.
+//! 2. A failure says what failed, where, and what to do.
+//! 3. A reader that has gone away is no failure: there is nobody left to tell.
+
+use std::{error::Error, io, process::ExitCode};
+
+/// How a command ended. The numbers are what the shell sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Ending {
+    Good = 0,
+    /// Something failed.
+    Failed = 1,
+    /// The call made no sense.
+    Misused = 2,
+    /// What was asked for is not there.
+    Absent = 3,
+    /// Damage was found.
+    Damaged = 5,
+    /// Another process has the store.
+    Locked = 6,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> ExitCode {
+        ExitCode::from(ending as u8)
+    }
+}
+
+/// What the help says about exit codes.
+pub(crate) const CODES: &str = "\
+exit codes:
+  0  all went well          3  what was asked for is not there
+  1  something failed       5  damage was found
+  2  the call made no sense 6  another process has the store
+";
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    ending: Ending,
+    text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(ending: Ending, text: impl Into<String>) -> Failure {
+        Failure { ending, text: text.into() }
+    }
+
+    /// The call made no sense.
+    pub(crate) fn misused(text: impl Into<String>) -> Failure {
+        Failure::new(Ending::Misused, text)
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// What to say; empty when nobody listens.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// An error of the disk, with what was being done and to what.
+    pub(crate) fn io(what: String) -> impl FnOnce(io::Error) -> Failure {
+        move |error| Failure::new(Ending::Failed, format!("{what}: {error}"))
+    }
+}
+
+impl From<olivine_engine::Error> for Failure {
+    fn from(error: olivine_engine::Error) -> Failure {
+        let ending = match &error {
+            olivine_engine::Error::Corrupt { .. } => Ending::Damaged,
+            olivine_engine::Error::Locked { .. } => Ending::Locked,
+            _ => Ending::Failed,
+        };
+        Failure::new(ending, with_causes(&error))
+    }
+}
+
+/// An error of the answers.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure::new(Ending::Good, "");
+        }
+        Failure::new(Ending::Failed, format!("cannot write the answer: {error}"))
+    }
+}
+
+/// An error and what it came from, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,282 @@
+//! The tools as a newcomer types them, on stores that are sound, damaged, open elsewhere, or none.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use crate::{Dir, olivine, text};
+
+/// A store with some entries in tables and in the log.
+pub(crate) fn filled(name: &str) -> Dir {
+    let dir = Dir::new(name);
+    let set = |number| format!("SET user:{number:04} name-{number}\n");
+    let mut lines: String = (0..500).map(set).collect();
+    lines += "FLUSH\nDEL user:0007\nSET zebra striped\n";
+    let output = olivine(&["shell", dir.path()], &lines);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    dir
+}
+
+/// What a command printed, when it ended with `code`.
+#[track_caller]
+fn said(arguments: &[&str], input: &str, code: i32) -> String {
+    let output = olivine(arguments, input);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    if code == 0 { out.to_owned() } else { format!("{out}{err}") }
+}
+
+fn file(dir: &Dir, prefix: &str) -> PathBuf {
+    let names = fs::read_dir(&dir.0).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(prefix);
+    names.filter(named).min().unwrap()
+}
+
+fn flip(path: &PathBuf, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = if at < bytes.len() { at } else { bytes.len() / 2 };
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn every_command_has_its_help_with_examples() {
+    let help = said(&["--help"], "", 0);
+    let commands = ["serve", "shell", "dump", "load", "check", "inspect"];
+    for command in commands {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        let help = said(&[command, "--help"], "", 0);
+        assert!(help.contains(&format!("usage: olivine {command}")), "{help}");
+        assert!(help.contains("\nexamples:\n"), "{help}");
+        assert_eq!(said(&["help", command], "", 0), help);
+    }
+}
+
+#[test]
+fn a_mistyped_option_is_answered_with_the_right_one() {
+    let said = said(&["dump", "--keyspce", "a", "d"], "", 2);
+    assert!(
+        said.starts_with("error: no option `--keyspce`; did you mean `--keyspace`?\n"),
+        "{said}"
+    );
+    assert!(said.contains("olivine dump olivedb\n"), "{said}");
+}
+
+#[test]
+fn what_is_dumped_is_loaded_again() {
+    let (dir, new) = (filled("dumped"), Dir::new("loaded"));
+    let dump = said(&["dump", dir.path()], "", 0);
+    assert_eq!(dump.lines().count(), 500);
+    assert!(
+        dump.starts_with("{\"keyspace\":\"default\",\"key\":\"user:0000\",\"value\":\"name-0\"}\n")
+    );
+    assert!(!dump.contains("user:0007"), "it was deleted");
+    assert_eq!(said(&["load", new.path()], &dump, 0), "500 entries loaded\n");
+    assert_eq!(said(&["dump", "--db", new.path()], "", 0), dump);
+    // Once more changes nothing.
+    said(&["load", "--db", new.path(), "--batch", "7", "-"], &dump, 0);
+    assert_eq!(said(&["dump", new.path()], "", 0), dump);
+}
+
+#[test]
+fn a_range_of_a_keyspace_is_dumped() {
+    let dir = filled("ranges");
+    let dumped = |options: &[&str]| -> Vec<String> {
+        let arguments: Vec<&str> = ["dump", dir.path()].iter().chain(options).copied().collect();
+        let dump = said(&arguments, "", 0);
+        let key = |line: &str| line.split('"').nth(7).unwrap().to_owned();
+        dump.lines().map(key).collect()
+    };
+    assert_eq!(dumped(&["--prefix", "user:001"]).len(), 10);
+    assert_eq!(dumped(&["--from", "user:0498"]), ["user:0498", "user:0499", "zebra"]);
+    assert_eq!(dumped(&["--to", "user:0002"]), ["user:0000", "user:0001"]);
+    assert_eq!(dumped(&["--prefix=z", "--from=a"]), ["zebra"]);
+    assert_eq!(dumped(&["--from", "\\x7a\\x65", "--keyspace", "default"]), ["zebra"]);
+    let absent = said(&["dump", dir.path(), "--keyspace", "defalt"], "", 3);
+    assert!(
+        absent.contains("no keyspace \"defalt\" in the store; did you mean \"default\"?"),
+        "{absent}"
+    );
+    said(&["dump", dir.path(), "--from", "\\q"], "", 2);
+}
+
+/// As `rocksdb_dump --db_path DIR --dump_location FILE` was used.
+#[test]
+fn dumping_to_a_file_as_rocksdb_dump_did() {
+    let (dir, out, new) = (filled("olivedb"), Dir::new("dump-location"), Dir::new("undumped"));
+    fs::create_dir(&out.0).unwrap();
+    let target = out.0.join("livedb_dump.txt");
+    let target = target.to_str().unwrap();
+    let arguments = ["dump", "--db_path", dir.path(), "--dump_location", target];
+    let told = said(&arguments, "", 0);
+    assert_eq!(told, format!("500 entries of 1 keyspace in {target}\n"));
+    let again = said(&arguments, "", 1);
+    assert!(again.contains("is there already"), "{again}");
+    fs::remove_file(target).unwrap();
+    said(&[&arguments[..], &["--format", "rocksdb"]].concat(), "", 0);
+    assert!(fs::read(target).unwrap().starts_with(b"ROCKDUMP\0\0\0\0\0\0\0\x01"));
+    assert_eq!(fs::read_dir(&out.0).unwrap().count(), 1, "nothing partial is left");
+    said(&["load", new.path(), target], "", 0);
+    assert_eq!(said(&["dump", new.path()], "", 0), said(&["dump", dir.path()], "", 0));
+}
+
+#[test]
+fn a_line_that_makes_no_sense_is_named_with_where_to_go_on() {
+    let dir = Dir::new("resumed");
+    let line = |key: &str| format!("{{\"key\":\"{key}\",\"value\":\"1\"}}\n");
+    let good = format!("{}{}", line("a"), line("b"));
+    let bad = format!("{good}{{\"key\":\"c\"}}\n{}", line("d"));
+    let told = said(&["load", dir.path(), "--batch", "2"], &bad, 1);
+    let expected =
+        "error: line 3: `value` is missing; 2 entries are loaded, go on with --from-line 3\n";
+    assert_eq!(told, expected);
+    let mended = format!("{good}{}{}", line("c"), line("d"));
+    assert_eq!(said(&["load", dir.path(), "--from-line", "3"], &mended, 0), "2 entries loaded\n");
+    assert_eq!(said(&["dump", dir.path()], "", 0).lines().count(), 4);
+    said(&["load", dir.path(), "/nowhere/file"], "", 1);
+}
+
+#[test]
+fn a_sound_store_is_called_sound() {
+    let dir = filled("sound");
+    let told = said(&["check", dir.path()], "", 0);
+    assert!(told.ends_with("of the log\nsound\n"), "{told}");
+    let told = said(&["check", "--json", dir.path()], "", 0);
+    assert!(told.starts_with("{\"sound\":true,\"damages\":0,\"store\":\""), "{told}");
+    let dump = said(&["dump", dir.path()], "", 0);
+    assert_eq!(dump.lines().count(), 500);
+}
+
+#[test]
+fn damage_is_told_with_its_place_and_what_to_do() {
+    let dir = filled("damaged");
+    let table = file(&dir, "table-");
+    flip(&table, 100);
+    let told = said(&["check", dir.path()], "", 5);
+    let begins = format!("damage: {} at byte 32: ", table.display());
+    assert!(told.starts_with(&begins), "{told}");
+    assert!(told.contains("to do: restore the store from a copy"), "{told}");
+    assert!(told.ends_with("damaged: 1 finding\n"), "{told}");
+    let told = said(&["check", "--json", dir.path()], "", 5);
+    assert!(told.contains("\"severity\":\"damage\""), "{told}");
+    let told = said(&["inspect", table.to_str().unwrap()], "", 5);
+    assert!(told.contains("DAMAGED: the checksum of a block does not match"), "{told}");
+    let told = said(&["dump", dir.path()], "", 5);
+    assert!(told.contains("is damaged at byte 32"), "{told}");
+}
+
+#[test]
+fn each_kind_of_file_is_shown() {
+    let dir = filled("shown");
+    let shown = |prefix: &str, options: &[&str]| {
+        let path = file(&dir, prefix);
+        let arguments = [&["inspect", path.to_str().unwrap()][..], options].concat();
+        said(&arguments, "", 0)
+    };
+    let told = shown("CURRENT", &[]);
+    assert!(told.contains("manifest 1\nthis is CURRENT, sound"), "{told}");
+    let told = shown("manifest-", &[]);
+    assert!(told.contains("create keyspace  keyspace 1 name default\n"), "{told}");
+    assert!(told.contains("add table "), "{told}");
+    let told = shown("log-", &["--entries"]);
+    assert!(told.contains("kind delete key \"user:0007\""), "{told}");
+    assert!(told.contains("kind clean end"), "{told}");
+    let told = shown("table-", &["--blocks", "--entries"]);
+    assert!(told.contains("property         name keyspace_name value default\n"), "{told}");
+    assert!(told.contains("kind put key \"user:0000\" value \"name-0\"\n"), "{told}");
+    let told = shown("table-", &["--json", "--blocks"]);
+    assert!(told.contains("{\"what\":\"block\",\"offset\":32,\"block\":0,"), "{told}");
+}
+
+#[test]
+fn what_is_no_store_is_refused_by_every_command() {
+    let (empty, foreign) = (Dir::new("empty"), Dir::new("letters"));
+    fs::create_dir(&empty.0).unwrap();
+    fs::create_dir(&foreign.0).unwrap();
+    let letter = foreign.0.join("letter.txt");
+    fs::write(&letter, "dear reader").unwrap();
+    let letter = letter.to_str().unwrap();
+    for command in ["check", "dump"] {
+        for path in ["/nowhere/at/all", empty.path(), foreign.path(), letter] {
+            let told = said(&[command, path], "", 1);
+            assert!(told.starts_with("error: cannot"), "{command} {path}: {told}");
+            assert!(told.contains(path), "{command} {path}: {told}");
+        }
+        said(&[command], "", 2);
+    }
+    let told = said(&["inspect", letter], "", 1);
+    assert!(told.contains("it is no file of a store"), "{told}");
+    said(&["inspect", foreign.path()], "", 1);
+    said(&["inspect"], "", 2);
+    assert_eq!(fs::read_dir(&empty.0).unwrap().count(), 0, "nothing was made");
+    assert_eq!(fs::read_dir(&foreign.0).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn a_later_format_is_named_and_left_alone() {
+    let dir = filled("later");
+    let current = dir.0.join("CURRENT");
+    fs::write(&current, "olivine store, format 9\nwhatever comes then\n").unwrap();
+    for command in ["check", "dump"] {
+        let told = said(&[command, dir.path()], "", 1);
+        assert!(told.contains("has format 9"), "{told}");
+    }
+    let told = said(&["inspect", current.to_str().unwrap(), "--json"], "", 1);
+    assert!(told.starts_with("{\"error\":") && told.contains("format 9"), "{told}");
+}
+
+#[test]
+fn a_store_that_is_open_elsewhere_names_its_holder() {
+    let dir = filled("held");
+    let mut shell = Command::new(env!("CARGO_BIN_EXE_olivine"))
+        .args(["shell", dir.path()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = shell.stdin.take().unwrap();
+    input.write_all(b"GET zebra\n").unwrap();
+    let mut answers = std::io::BufReader::new(shell.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut answers, &mut String::new()).unwrap();
+    for command in ["check", "dump", "load"] {
+        let told = said(&[command, dir.path()], "", 6);
+        assert!(told.contains(&format!("open in process {}", shell.id())), "{told}");
+    }
+    drop(input);
+    shell.wait().unwrap();
+    said(&["check", dir.path()], "", 0);
+}
+
+#[test]
+fn what_may_not_be_read_is_told() {
+    let dir = filled("unreadable");
+    fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o000)).unwrap();
+    // Whoever may do everything is let in all the same.
+    if fs::read_dir(&dir.0).is_err() {
+        for command in ["check", "dump"] {
+            let told = said(&[command, dir.path()], "", 1);
+            assert!(told.contains("ermission denied"), "{told}");
+        }
+    }
+    fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// A pipe sees no bar, and a reader that goes away is no failure.
+#[test]
+fn a_pipe_sees_nothing_but_the_answer() {
+    let dir = filled("piped");
+    for command in ["check", "dump"] {
+        let output = olivine(&[command, dir.path()], "");
+        assert_eq!(text(&output.stderr), "", "{command}");
+        assert!(!text(&output.stdout).contains('\r'), "{command}");
+    }
+    let script = format!("{} dump {} | head -n 1", env!("CARGO_BIN_EXE_olivine"), dir.path());
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+    assert_eq!(text(&output.stderr), "");
+}
