@@ -11,6 +11,7 @@ pub(crate) const HELP: &str = "\
 Measures Olivine's engine, alone or beside its rivals, and prints one table.
 
 usage: olivine-bench engine [options]
+       olivine-bench chart FILE [--out DIR]
 
   --rivals LIST      rocksdb,fjall,lmdb, or `all`; none without it
   --only-rivals      leave Olivine out
@@ -24,10 +25,39 @@ usage: olivine-bench engine [options]
   --json FILE        also write every row of every round there, one JSON object a line
   --smoke            2000 records, one round, everything short: checks answers, not speed
 
+rows (one process and store for each group of them):
+  put_os put_os/2 put_os/user put_os/shared
+      random puts handed to the kernel, of one thread, of two, with other kinds of keys; the process
+      is killed afterwards, and another one looks for every acknowledged record
+  fill_settle scan_full get_hot get_hot/2 get_missing seek_next10 get_small_cache reopen_clean
+      random puts until nothing is due; then reads of the settled store, its cache warm
+  get_beside_puts get_during_flush read_while_writing overwrite_zipf seek_deleted
+      on the same store: reads beside writes, overwriting, ranges that begin among deleted records
+  ycsb_a ycsb_b ycsb_c ycsb_e ycsb_f
+      zipfian 0.99, two threads: 50 % updates, 5 % updates, reads alone, 95 % scans of up to 100 and
+      5 % inserts, 50 % read-modify-writes; the store is settled before each
+  bulk_load
+      sorted input into an empty store, in the way the engine has for it, until nothing is due
+  put_16k get_16k
+      values of 16 KiB: put until nothing is due, then read; RocksDB with and without blob files
+  queue queue_unknown_head
+      push at the tail, pop at the head, at a steady depth; the consumer seeks from where it was, or
+      from the smallest key
+  get_hot/user seek_next10/user get_hot/shared seek_next10/shared
+      the same reads with other kinds of keys
+  put_sync/1 put_sync/8 put_sync/16 batch100 reopen_kill9
+      puts that wait for the disk on so many threads; batches of 100; opening after kill -9
+  put_sustained
+      random puts of ten times a budget of 105 MiB until nothing is due, and the bytes written for it;
+      first round only, as are the next
+  stall_puts reopen_big_kill9 reopen_big_clean
+      random overwrites of a store of ten times its budget, each timed; opening that store
+
 examples:
-  olivine-bench engine --rivals all
+  olivine-bench engine --rivals all --json target/bench.json
   olivine-bench engine --rivals rocksdb,fjall --n 200000 --rounds 1 --workloads get_hot,put_os
   olivine-bench engine --smoke
+  olivine-bench chart target/bench.json --out docs/img
 ";
 
 /// How a run was asked for.
@@ -200,6 +230,7 @@ impl Task {
             cache_bytes: self.memory_bytes - memtable_bytes,
             memtable_bytes,
             budget_bytes: self.memory_bytes,
+            large_values: false,
         }
     }
 }

@@ -5,13 +5,16 @@
 //!
 //! 1. The same number gives the same key and value in every process.
 //! 2. Records are written in an order that has nothing to do with the order of their keys.
-//! 3. A value is 50 random bytes, twice: lz4 halves it, whatever stands around it.
+//! 3. A value is 50 random bytes, twice, and a large one a row of such: lz4 halves it, whatever
+//!    stands around it.
 
 use std::str::FromStr;
 
 /// Longest key of any kind.
 const KEY_BYTES_MAX: usize = 40;
 const VALUE_BYTES: usize = 100;
+/// Of records made by `Records::large`.
+const LARGE_VALUE_BYTES: usize = 16 << 10;
 const SHARED_PREFIX: &[u8; 30] = b"tenant/0000042/orders/by-date/";
 
 /// What keys look like.
@@ -64,6 +67,7 @@ pub(crate) struct Records {
     kind: KeyKind,
     count: u64,
     half_bits: u32,
+    value_bytes: usize,
     pool: Vec<u8>,
 }
 
@@ -71,7 +75,29 @@ impl Records {
     /// Records `0..count` in a random order of their keys; further ones follow in ascending order.
     pub(crate) fn new(kind: KeyKind, count: u64) -> Records {
         let bits = 64 - count.max(4).leading_zeros();
-        Records { kind, count, half_bits: bits.div_ceil(2), pool: value_pool() }
+        let half_bits = bits.div_ceil(2);
+        Records { kind, count, half_bits, value_bytes: VALUE_BYTES, pool: value_pool() }
+    }
+
+    /// Records whose keys ascend with their numbers.
+    pub(crate) fn ascending() -> Records {
+        Records::new(KeyKind::User, 0)
+    }
+
+    /// The same as `new` gives for hashed keys, with values of 16 KiB.
+    pub(crate) fn large(count: u64) -> Records {
+        Records { value_bytes: LARGE_VALUE_BYTES, ..Records::new(KeyKind::Hashed, count) }
+    }
+
+    /// The length of each value.
+    pub(crate) fn value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// Whether `value` is one that some version of some record could have.
+    pub(crate) fn is_plausible(&self, value: &[u8]) -> bool {
+        let halves = value.len() == self.value_bytes;
+        halves && value[..VALUE_BYTES / 2] == value[VALUE_BYTES / 2..VALUE_BYTES]
     }
 
     /// The key of record `index`.
@@ -86,10 +112,10 @@ impl Records {
 
     /// The value of record `index` after its `version`-th overwrite.
     pub(crate) fn value(&self, index: u64, version: u64) -> &[u8] {
-        let slots = (self.pool.len() / VALUE_BYTES) as u64;
+        let slots = ((self.pool.len() - self.value_bytes) / VALUE_BYTES + 1) as u64;
         let slot = mix(index.wrapping_add(version << 40)) % slots;
         let start = slot as usize * VALUE_BYTES;
-        &self.pool[start..start + VALUE_BYTES]
+        &self.pool[start..start + self.value_bytes]
     }
 
     fn key_of_number(&self, number: u64) -> KeyBuf {
@@ -231,6 +257,19 @@ mod tests {
             for i in 0..3500 {
                 assert!(!keys.contains(records.absent_key(i).as_bytes()));
             }
+        }
+    }
+
+    #[test]
+    fn ascending_records_ascend_and_large_ones_are_large() {
+        let records = Records::ascending();
+        for i in 0..2000 {
+            assert!(records.key(i).as_bytes() < records.key(i + 1).as_bytes());
+        }
+        let large = Records::large(50);
+        for i in 0..50 {
+            assert_eq!(large.value(i, 0).len(), 16 << 10);
+            assert!(large.is_plausible(large.value(i, 3)) && !large.is_plausible(b"short"));
         }
     }
 

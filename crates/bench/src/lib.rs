@@ -20,8 +20,11 @@
 mod acks;
 mod args;
 mod bars;
+mod chains;
+mod chart;
 mod child;
 mod drive;
+mod estimate;
 mod histogram;
 mod keys;
 mod machine;
@@ -35,4 +38,4 @@ mod workloads;
 
 pub use child::child_main;
 pub use run::main;
-pub use store::{Durability, Facts, Failure, Result, Settings, Store, Stores};
+pub use store::{Durability, Facts, Failure, Result, Settings, Sorted, Store, Stores};

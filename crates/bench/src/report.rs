@@ -9,8 +9,8 @@ use crate::{
     run::{EngineRows, Findings},
 };
 
-/// The engines whose better one is the measure.
-const MEASURE: [&str; 2] = ["rocksdb", "fjall"];
+/// The engines whose better one is the measure, with the ways in which one of them is set up.
+pub(crate) const MEASURE: [&str; 3] = ["rocksdb", "rocksdb-blob", "fjall"];
 
 const HEAD: [&str; 14] = [
     "workload",
@@ -145,26 +145,37 @@ fn align(text: &mut String, lines: &[Vec<String>], notes: &[String]) {
 
 /// The median over the rounds of Olivine's figure against the better rival's of the same round.
 pub(crate) fn ratio(findings: &Findings, workload: &str) -> Option<f64> {
-    let better = |row: &Row| match row.unit {
-        Unit::PerSecond => Some(row.value),
-        Unit::Millis => Some(1.0 / row.value),
-    };
-    ratio_of(findings, workload, better)
+    ratio_to(findings, workload, &MEASURE, |row| Some(goodness(row)))
+}
+
+/// The same against one engine, whatever it is.
+pub(crate) fn ratio_to_one(findings: &Findings, workload: &str, rival: &str) -> Option<f64> {
+    ratio_to(findings, workload, &[rival], |row| Some(goodness(row)))
+}
+
+/// More is better.
+fn goodness(row: &Row) -> f64 {
+    match row.unit {
+        Unit::PerSecond => row.value,
+        Unit::Millis => 1.0 / row.value,
+    }
 }
 
 /// The same for the processor time of an operation, which other processes disturb less.
 fn cpu_ratio(findings: &Findings, workload: &str) -> Option<f64> {
-    ratio_of(findings, workload, |row| Some(1.0 / row.figures.get("cpu_s_per_m")?))
+    ratio_to(findings, workload, &MEASURE, |row| Some(1.0 / row.figures.get("cpu_s_per_m")?))
 }
 
-fn ratio_of(
+/// The median over the rounds of Olivine's goodness against the best one of `rivals`.
+pub(crate) fn ratio_to(
     findings: &Findings,
     workload: &str,
+    rivals: &[&str],
     goodness: impl Fn(&Row) -> Option<f64>,
 ) -> Option<f64> {
     let ours = rows(findings, "olivine", workload)?;
     let rivals: Vec<&Vec<Row>> =
-        MEASURE.iter().filter_map(|rival| rows(findings, rival, workload)).collect();
+        rivals.iter().filter_map(|rival| rows(findings, rival, workload)).collect();
     let mut ratios = Vec::new();
     for (round, row) in ours.iter().enumerate() {
         let of_rivals = rivals.iter().filter_map(|rows| goodness(rows.get(round)?));

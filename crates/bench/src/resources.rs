@@ -3,7 +3,8 @@
 //!
 //! Bytes written are those that reached the device, counted between two moments at which nothing was
 //! left to be written: `write_bytes` of the process counts a whole large folio for a small overwrite.
-//! So they include what others wrote to the same device.
+//! So they include what others wrote to the same device. A log that is deleted or overwritten before
+//! the kernel wrote it back does not count; `handed_bytes` counts it, and nothing of a memory map.
 
 use std::{
     fs,
@@ -25,6 +26,7 @@ pub(crate) struct Usage {
     machine_cpu: Duration,
     /// What the device that was asked about had been written.
     written_bytes: Option<u64>,
+    handed_bytes: Option<u64>,
 }
 
 impl Usage {
@@ -49,6 +51,7 @@ impl Usage {
             machine_cpu: machine_cpu(),
             cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
             written_bytes,
+            handed_bytes: proc_field("/proc/self/io", "wchar:"),
         }
     }
 
@@ -62,6 +65,7 @@ impl Usage {
             cpu,
             others_cores: others.as_secs_f64() / elapsed,
             written_bytes: None,
+            handed_bytes: now.handed_bytes.zip(self.handed_bytes).map(|(now, then)| now - then),
             peak_bytes: proc_field("/proc/self/status", "VmHWM:").unwrap_or(0) * 1024,
         }
     }
@@ -81,6 +85,8 @@ pub(crate) struct Spent {
     /// Processors that other processes and the kernel's own threads held, on average.
     pub(crate) others_cores: f64,
     pub(crate) written_bytes: Option<u64>,
+    /// Bytes of this process's calls that write, whether or not they ever reached the device.
+    pub(crate) handed_bytes: Option<u64>,
     pub(crate) peak_bytes: u64,
 }
 

@@ -78,6 +78,9 @@ impl Row {
         self.set("cpu_ms", spent.cpu.as_secs_f64() * 1e3);
         if let Some(bytes) = spent.written_bytes {
             self.set("written_mb", bytes as f64 / 1e6);
+            if let Some(handed) = spent.handed_bytes {
+                self.set("handed_mb", handed as f64 / 1e6);
+            }
         }
         self
     }

@@ -11,14 +11,15 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
     args::{Args, HELP, Task},
+    chains::{CHAINS, Chain, End},
+    chart,
     child::{self, CHILD},
-    keys::KeyKind,
-    machine, report,
+    estimate, machine, report,
     row::Row,
     store::{Result, Stores},
 };
@@ -26,140 +27,12 @@ use crate::{
 /// The folder of the program that links the rivals.
 const RIVALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rivals");
 
-/// How a stage ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    ByItself,
-    /// So long after it said that it is ready.
-    Killed(Duration),
-}
-
-/// Stages on one store, one process after the other.
-struct Chain {
-    name: &'static str,
-    kind: KeyKind,
-    threads: u32,
-    /// In the first round only: it takes long, and its figure is a worst case, not a rate.
-    once: bool,
-    stages: &'static [(&'static str, End, &'static [&'static str])],
-}
-
-const AT_ONCE: End = End::Killed(Duration::ZERO);
-const SOON: End = End::Killed(Duration::from_millis(700));
-
-/// Everything there is. The last field of a stage are its rows: without a wanted one it is left
-/// out, unless a later stage of its chain has one.
-const CHAINS: [Chain; 11] = [
-    Chain {
-        name: "put_os",
-        kind: KeyKind::Hashed,
-        threads: 1,
-        once: false,
-        stages: &[("put_os", SOON, &["put_os"]), ("verify", End::ByItself, &["put_os"])],
-    },
-    Chain {
-        name: "put_os_2",
-        kind: KeyKind::Hashed,
-        threads: 2,
-        once: false,
-        stages: &[("put_os", SOON, &["put_os/2"]), ("verify", End::ByItself, &["put_os/2"])],
-    },
-    Chain {
-        name: "put_os_user",
-        kind: KeyKind::User,
-        threads: 1,
-        once: false,
-        stages: &[("put_os", AT_ONCE, &["put_os/user"])],
-    },
-    Chain {
-        name: "put_os_shared",
-        kind: KeyKind::Shared,
-        threads: 1,
-        once: false,
-        stages: &[("put_os", AT_ONCE, &["put_os/shared"])],
-    },
-    Chain {
-        name: "main",
-        kind: KeyKind::Hashed,
-        threads: 1,
-        once: false,
-        stages: &[
-            (
-                "fill_read",
-                End::ByItself,
-                &["fill_settle", "scan_full", "get_hot", "get_hot/2", "get_missing", "seek_next10"],
-            ),
-            ("small_cache", End::ByItself, &["get_small_cache"]),
-            ("reopen_clean", End::ByItself, &["reopen_clean"]),
-            (
-                "mixed",
-                End::ByItself,
-                &[
-                    "get_beside_puts",
-                    "get_during_flush",
-                    "read_while_writing",
-                    "overwrite_zipf",
-                    "seek_deleted",
-                ],
-            ),
-        ],
-    },
-    Chain {
-        name: "user",
-        kind: KeyKind::User,
-        threads: 1,
-        once: false,
-        stages: &[("fill_read", End::ByItself, &["get_hot/user", "seek_next10/user"])],
-    },
-    Chain {
-        name: "shared",
-        kind: KeyKind::Shared,
-        threads: 1,
-        once: false,
-        stages: &[("fill_read", End::ByItself, &["get_hot/shared", "seek_next10/shared"])],
-    },
-    Chain {
-        name: "sync",
-        kind: KeyKind::Hashed,
-        threads: 1,
-        once: false,
-        stages: &[("sync", End::ByItself, &["put_sync/1", "put_sync/8", "put_sync/16"])],
-    },
-    Chain {
-        name: "batch",
-        kind: KeyKind::Hashed,
-        threads: 1,
-        once: false,
-        stages: &[("batch", End::ByItself, &["batch100"])],
-    },
-    Chain {
-        name: "kill9",
-        kind: KeyKind::Hashed,
-        threads: 1,
-        once: false,
-        stages: &[
-            ("fill_log", AT_ONCE, &["reopen_kill9"]),
-            ("reopen_kill9", End::ByItself, &["reopen_kill9"]),
-        ],
-    },
-    Chain {
-        name: "stall",
-        kind: KeyKind::Hashed,
-        threads: 1,
-        once: true,
-        stages: &[
-            ("stall", SOON, &["stall_puts"]),
-            ("reopen_big_kill9", End::ByItself, &["reopen_big_kill9"]),
-            ("reopen_big_clean", End::ByItself, &["reopen_big_clean"]),
-        ],
-    },
-];
-
 /// What `olivine-bench` does: measures, or is the child of one that does.
 pub fn main(stores: &dyn Stores) -> ExitCode {
     let mut words = env::args().skip(1);
     match words.next().as_deref() {
         Some(CHILD) => child::run(stores, words),
+        Some("chart") => chart::main(words),
         Some("engine") => {
             let words: Vec<String> = words.collect();
             if words.iter().any(|word| word == "--help" || word == "-h") {
@@ -219,20 +92,36 @@ fn measure(args: &Args) -> Result<()> {
     if !args.rivals.is_empty() {
         build_rivals()?;
     }
+    let wanted = CHAINS.iter().filter(|chain| chain.wanted(args));
+    for (engine, variant) in wanted.flat_map(|chain| chain.variants) {
+        if let Some(place) = engines.iter().position(|name| name == engine) {
+            engines.insert(place + 1, (*variant).to_owned());
+        }
+    }
     let json = args.json.as_ref().map(fs::File::create).transpose()?;
     let mut run = Run { args, findings: Findings::default(), json };
+    if let Some(json) = &mut run.json {
+        let (records, rounds, memory) = (args.records, args.rounds, args.memory_bytes);
+        writeln!(json, "{{\"records\":{records},\"rounds\":{rounds},\"memory_bytes\":{memory}}}")?;
+    }
     let start = Instant::now();
     run.findings.engines = engines.iter().map(|name| (name.clone(), BTreeMap::new())).collect();
     for engine in &engines {
         run.child(engine, &CHAINS[0], "describe", End::ByItself, 0)?;
     }
+    let seconds = estimate::seconds(args, &engines, 0);
+    eprintln!("this will take about {}", estimate::show(seconds));
     run.findings.machine = machine::measure(&args.dir, args.seconds)?;
     for round in 0..args.rounds {
         for chain in &CHAINS {
+            let engines: Vec<&String> = engines.iter().filter(|name| chain.takes(name)).collect();
             for turn in 0..engines.len() {
-                let engine = &engines[(turn + round as usize) % engines.len()];
-                run.chain(engine, chain, round)?;
+                run.chain(engines[(turn + round as usize) % engines.len()], chain, round)?;
             }
+        }
+        if round == 0 && 1 < args.rounds {
+            let left = estimate::left(args, &engines, start.elapsed());
+            eprintln!("about {} to go", estimate::show(left));
         }
     }
     print!("{}", report::render(args, &run.findings, start.elapsed()));
@@ -250,27 +139,23 @@ fn build_rivals() -> Result<()> {
 
 impl Run<'_> {
     fn chain(&mut self, engine: &str, chain: &Chain, round: u32) -> Result<()> {
-        let wanted = |rows: &&[&str]| rows.iter().any(|row| self.args.wants(row));
-        let Some(last) = chain.stages.iter().rposition(|(_, _, rows)| wanted(rows)) else {
-            return Ok(());
-        };
-        let needs_wanted: Vec<bool> =
-            chain.stages.iter().map(|(_, _, rows)| wanted(rows)).collect();
-        if chain.once && (round != 0 || self.args.stall_seconds <= 0.0) {
+        let wanted: Vec<bool> = chain.stages.iter().map(|stage| stage.wanted(self.args)).collect();
+        let Some(last) = wanted.iter().rposition(|wanted| *wanted) else { return Ok(()) };
+        if !chain.runs_in(round, self.args) {
             return Ok(());
         }
         let dir = self.dir(engine);
         clear(&dir)?;
-        for (index, (stage, end, _)) in chain.stages.iter().enumerate().take(last + 1) {
+        for (index, stage) in chain.stages.iter().enumerate().take(last + 1) {
             // The first stage makes the store that the later ones need. Looking for every key
             // takes long, and the first round has shown it.
-            let again = *stage == "verify" && round != 0;
-            if (index == 0 || needs_wanted[index]) && !again {
+            let again = stage.name == "verify" && round != 0;
+            if (index == 0 || wanted[index]) && !again {
                 let started = Instant::now();
-                self.child(engine, chain, stage, *end, round)?;
-                let name = chain.name;
+                self.child(engine, chain, stage.name, stage.end, round)?;
+                let (name, stage) = (chain.name, stage.name);
                 let seconds = started.elapsed().as_secs_f64();
-                eprintln!("round {round} {engine:8} {name}: {stage} {seconds:.1} s");
+                eprintln!("round {round} {engine:12} {name}: {stage} {seconds:.1} s");
             }
         }
         clear(&dir)

@@ -3,6 +3,11 @@
 //! 1. Every stage prints its rows as it goes, so that one that is killed has printed them.
 //! 2. A stage that expects to be killed says `ready` first and never ends by itself.
 
+mod large;
+mod load;
+mod queue;
+mod ycsb;
+
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
@@ -45,6 +50,11 @@ pub(crate) fn run(stores: &dyn Stores, task: &Task) -> Result<()> {
         "stall" => stage.stall(),
         "reopen_big_kill9" => stage.reopen("reopen_big_kill9"),
         "reopen_big_clean" => stage.reopen("reopen_big_clean"),
+        "ycsb" => stage.ycsb(),
+        "bulk_load" => stage.bulk_load(),
+        "put_sustained" => stage.put_sustained(),
+        "large" => stage.large(),
+        "queue" => stage.queue(),
         other => Err(format!("no stage is called {other:?}").into()),
     }
 }
@@ -198,7 +208,7 @@ impl Stage<'_> {
 
     fn fill(&self, store: &dyn Store) -> Result<()> {
         if !self.task.wants("fill_settle") || self.task.kind != KeyKind::Hashed {
-            return self.load(store, self.task.records);
+            return load(store, &self.records, self.task.records);
         }
         let usage = Usage::start_writing(&self.task.dir);
         let pace = Pace::quick(1, Until::Count(self.task.records));
@@ -209,17 +219,6 @@ impl Stage<'_> {
         let told = store.facts().told;
         let note = format!("{:.2} s of it to settle; {told}", settled.as_secs_f64());
         self.emit(Row::rate("fill_settle", &tally).spent(&spent).note(note))
-    }
-
-    /// Fills without measuring.
-    fn load(&self, store: &dyn Store, count: u64) -> Result<()> {
-        let size = 1000.min(count as usize);
-        let pace = Pace::quick(1, Until::Count(count / size as u64));
-        drive(pace, |_| BatchPut::new(store, &self.records, size))?;
-        let rest = Pace::quick(1, Until::Count(count % size as u64));
-        let first = count - count % size as u64;
-        drive(rest, |_| Put::new(store, &self.records, first, 0, 1))?;
-        store.settle()
     }
 
     fn reads(&self, store: &dyn Store) -> Result<()> {
@@ -511,7 +510,7 @@ impl Stage<'_> {
         let settings = self.big_settings();
         let store = self.open(&settings)?;
         let count = settings.budget_bytes * 10 / RECORD_BYTES;
-        self.load(&*store, count)?;
+        load(&*store, &self.records, count)?;
         let usage = Usage::start_writing(&self.task.dir);
         let seconds = Duration::from_secs_f64(self.task.stall_seconds);
         let tally = drive(Pace::each_timed(1, Until::Elapsed(seconds)), |_| Overwrite {
@@ -539,6 +538,17 @@ impl Stage<'_> {
         })?;
         Err("nobody killed this process".into())
     }
+}
+
+/// Fills without measuring.
+fn load(store: &dyn Store, records: &Records, count: u64) -> Result<()> {
+    let size = 1000.min(count as usize);
+    let pace = Pace::quick(1, Until::Count(count / size as u64));
+    drive(pace, |_| BatchPut::new(store, records, size))?;
+    let rest = Pace::quick(1, Until::Count(count % size as u64));
+    let first = count - count % size as u64;
+    drive(rest, |_| Put::new(store, records, first, 0, 1))?;
+    store.settle()
 }
 
 fn measure<A: crate::drive::Actor>(

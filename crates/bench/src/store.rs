@@ -28,6 +28,8 @@ pub struct Settings {
     pub memtable_bytes: u64,
     /// What an engine with one budget for everything gets.
     pub budget_bytes: u64,
+    /// Values are many kilobytes long: an engine that can keep such ones apart from its keys does.
+    pub large_values: bool,
 }
 
 /// What a store knows of itself and others cannot see.
@@ -41,6 +43,12 @@ pub struct Facts {
     pub told: String,
 }
 
+/// Records in ascending order of their keys, one after the other.
+pub trait Sorted {
+    /// The next key and its value.
+    fn next(&mut self) -> Option<(&[u8], &[u8])>;
+}
+
 /// An open store. Calls come from several threads at once.
 pub trait Store: Send + Sync {
     /// Stores one value; durable as `Settings::durability` says.
@@ -49,8 +57,16 @@ pub trait Store: Send + Sync {
     /// Deletes one key.
     fn delete(&self, key: &[u8]) -> Result<()>;
 
+    /// Deletes one key that was put once and is never put again: some engines have a cheaper way.
+    fn delete_once(&self, key: &[u8]) -> Result<()> {
+        self.delete(key)
+    }
+
     /// Stores all `records` or none.
     fn batch(&self, records: &[(&[u8], &[u8])]) -> Result<()>;
+
+    /// Stores `records` in the quickest way the engine has for sorted input into an empty store.
+    fn load_sorted(&self, records: &mut dyn Sorted) -> Result<()>;
 
     /// Shows the value of `key` to `seen`, without a copy where the engine can, and tells whether
     /// there was one.

@@ -2,6 +2,10 @@
 //!
 //! 1. A read checks length and contents of what it got; a range read checks order and number.
 
+mod queue;
+mod sorted;
+mod ycsb;
+
 use std::{
     hint::black_box,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,6 +18,10 @@ use crate::{
     keys::{KeyBuf, Random, Records, Zipf},
     store::{Result, Store},
 };
+
+pub(crate) use queue::{Head, Queue};
+pub(crate) use sorted::SortedRecords;
+pub(crate) use ycsb::{Mix, THETA, Ycsb};
 
 /// Puts records one after the other; threads take strides.
 pub(crate) struct Put<'a> {
@@ -178,7 +186,7 @@ impl Actor for Get<'_> {
             right = if self.pristine {
                 value == self.records.value(*index, 0)
             } else {
-                value.len() == 100
+                self.records.is_plausible(value)
             };
         })?;
         if found != (self.target == Target::Present) || !right {
@@ -214,7 +222,7 @@ impl Actor for SeekTen<'_> {
             bytes += value.len();
         })?;
         // Near the end of the keys there are fewer.
-        if !first || bytes as u64 != seen * 100 {
+        if !first || bytes as u64 != seen * self.records.value_bytes() as u64 {
             return Err(format!("a range read gave {seen} records, first right: {first}").into());
         }
         Ok(())

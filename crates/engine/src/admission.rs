@@ -6,7 +6,8 @@
 //!
 //! 1. The delay is a continuous function of the pile; there is no cliff.
 //! 2. A waiting writer holds no lock.
-//! 3. A stepped environment has no one to wait for: the writer takes the steps itself.
+//! 3. Who would wait for a disk without room is refused (`room.rs`).
+//! 4. A stepped environment has no one to wait for: the writer takes the steps itself.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -36,9 +37,11 @@ const STOP_FACTOR: usize = 9;
 impl Store {
     /// Returns when a write of `bytes` may go on.
     pub(crate) fn admit(&self, bytes: usize) -> Result<()> {
+        self.check_log_room()?;
         let mut waited = Duration::ZERO;
         while self.must_wait() {
             self.latch.check()?;
+            self.check_room()?;
             self.make_room(&mut waited)?;
         }
         let owed = self.counters.delay(bytes, self.pile());
@@ -51,7 +54,9 @@ impl Store {
 
     /// As `admit` for a writer that must not sleep.
     pub(crate) fn admit_ticket(&self, bytes: usize) -> Result<()> {
+        self.check_log_room()?;
         if self.must_wait() || PENDING_BYTES_MAX < self.pending_bytes() {
+            self.check_room()?;
             self.environment.signal(Duty::Flush);
             self.environment.signal(Duty::Sync);
             return Err(Error::Busy { retry_after: Duration::from_millis(5) });
@@ -119,6 +124,7 @@ impl Store {
         if self.environment.is_stepped() {
             if !self.environment.step() {
                 self.latch.check()?;
+                self.check_room()?;
                 return Err(Error::Busy { retry_after: Duration::ZERO });
             }
             return Ok(());

@@ -111,7 +111,7 @@ fn run(duty: Duty, inner: &Inner, signal: &Signal, ending: &AtomicBool) {
     }
     while !ending.load(Relaxed) {
         if !inner.work(duty) {
-            signal.wait(if duty == Duty::Sync { inner.sync_due_in() } else { None });
+            signal.wait(inner.due_in(duty));
         }
     }
 }

@@ -110,7 +110,13 @@ impl Batch {
         self.add(keyspace, Kind::Delete, key, &[])
     }
 
-    fn add(&mut self, keyspace: &Keyspace, kind: Kind, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        keyspace: &Keyspace,
+        kind: Kind,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
         check_sizes(key, value)?;
         let bytes = self.payload.len() + OPERATION_HEADER_BYTES + key.len() + value.len();
         if bytes > BATCH_BYTES_MAX {

@@ -25,10 +25,12 @@ use crate::{
     background::Duty,
     batch::{Batch, Operations, check_sizes, encode_operation},
     error::{Error, Result},
+    footprint::{Footprint, Watch},
     key::{Kind, SeqNo},
     keyspace::{LoggedMemtable, State, Tree},
     log::LogWriter,
     options::Durability,
+    planted::{Bug, planted},
     store::Store,
 };
 
@@ -40,6 +42,8 @@ pub(crate) struct Committing {
     pub(crate) next_seqno: SeqNo,
     /// The segment in which the log's bound was last looked at.
     pub(crate) bounded_at: u64,
+    /// What is written while a transaction looks whether it may commit.
+    pub(crate) watch: Watch,
 }
 
 impl Committing {
@@ -105,8 +109,14 @@ impl Store {
     ) -> Result<SeqNo> {
         self.admit(payload.len())?;
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
+        self.make_durable(last, durability)
+    }
+
+    /// Waits until the write of `last` is as durable as it should be, or sees to it.
+    fn make_durable(&self, last: SeqNo, durability: Durability) -> Result<SeqNo> {
         match durability {
             Durability::Os => {}
+            Durability::Sync if planted(Bug::AckBeforeSync) => {}
             Durability::Sync => self.wait_durable(last)?,
             Durability::Interval => {
                 let due = self.environment.now() + self.options.interval;
@@ -129,13 +139,50 @@ impl Store {
     ) -> Result<SeqNo> {
         let payload_hash = xxh3_64(payload);
         let mut committing = self.lock_commit();
+        self.append_locked(&mut committing, payload, payload_hash, count, trees, hand_over)
+    }
+
+    /// Writes a batch unless something that was `read` has been written to after `since`.
+    pub(crate) fn write_if(
+        &self,
+        batch: &Batch,
+        read: &[Footprint],
+        since: SeqNo,
+        durability: Durability,
+    ) -> Result<SeqNo> {
+        self.admit(batch.bytes())?;
+        let payload_hash = xxh3_64(batch.payload());
+        self.lock_commit().watch.begin();
+        let looked = read.iter().try_for_each(|footprint| footprint.check(since));
+        let mut committing = self.lock_commit();
+        let last = looked.and_then(|()| committing.watch.check(read, since)).and_then(|()| {
+            let (payload, count) = (batch.payload(), batch.len() as u64);
+            let hand_over = durability != Durability::Sync;
+            let committing = &mut committing;
+            self.append_locked(committing, payload, payload_hash, count, batch.trees(), hand_over)
+        });
+        committing.watch.end();
+        drop(committing);
+        self.make_durable(last?, durability)
+    }
+
+    fn append_locked(
+        &self,
+        committing: &mut Committing,
+        payload: &[u8],
+        payload_hash: u64,
+        count: u64,
+        trees: &[Arc<Tree>],
+        hand_over: bool,
+    ) -> Result<SeqNo> {
         self.latch.check()?;
         for tree in trees {
             tree.check_there()?;
         }
         let first = committing.next_seqno;
         let segment =
-            self.log_record(&mut committing, first, count, payload, payload_hash, hand_over)?;
+            self.log_record(committing, first, count, payload, payload_hash, hand_over)?;
+        committing.watch.note(first, payload);
         let mut seqno = first;
         for operation in Operations::new(payload) {
             let operation = operation.expect("a payload is what `encode_operation` made");
@@ -159,7 +206,7 @@ impl Store {
         }
         if committing.bounded_at != segment {
             committing.bounded_at = segment;
-            self.bound_log(&committing);
+            self.bound_log(committing);
         }
         Ok(last)
     }
@@ -176,13 +223,18 @@ impl Store {
     ) -> Result<u64> {
         let log = committing.log()?;
         let segment = log.current_segment();
-        match log.append(first, count as u32, &[payload], payload_hash) {
-            Ok(_) => {}
-            // There was no room for another segment, and the log is as it was.
-            Err(error @ Error::Full { .. }) => return Err(error),
-            Err(error) => return Err(self.fail(error)),
+        let appended = log.append(first, count as u32, &[payload], payload_hash);
+        if appended.is_err() || self.room.log.is_missing() {
+            self.room.log.note(&appended, self.environment.now());
         }
+        // `Full` if there was no room for another segment: the log is as it was.
+        appended.map_err(|error| self.fail(error))?;
+        let hand_over = hand_over && !planted(Bug::AckBeforeHandOver);
         if hand_over && let Err(error) = log.hand_over() {
+            if planted(Bug::PartialWriteForgotten) {
+                committing.next_seqno += count;
+                return Err(error);
+            }
             return Err(self.fail(error));
         }
         if self.log_pool.is_due() {

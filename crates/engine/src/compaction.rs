@@ -27,6 +27,7 @@ use crate::{
     keyspace::{State, Tree},
     manifest::Change,
     outputs::{Outputs, Warmth},
+    planted::{Bug, planted},
     ranges::RangeDeletes,
     store::Store,
     table::{ReadHow, TableCursor, TableOrigin, TableWriter},
@@ -39,10 +40,15 @@ impl Store {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
         if self.halted().is_some() {
+            self.room.compact.note(&Ok(()), self.environment.now());
             return Ok(false);
         }
         for tree in self.trees() {
-            if self.drop_covered(&tree)? {
+            let dropped = self.drop_covered(&tree);
+            if dropped.is_err() {
+                self.room.compact.note(&dropped, self.environment.now());
+            }
+            if dropped? {
                 self.measure_pile();
                 return Ok(true);
             }
@@ -54,8 +60,13 @@ impl Store {
             Some((score, Arc::clone(tree), Arc::clone(&state.version), job))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, tree, version, job)) = due else { return Ok(false) };
-        self.run_job(&tree, &version, &job)?;
+        let Some((_, tree, version, job)) = due else {
+            self.room.compact.note(&Ok(()), self.environment.now());
+            return Ok(false);
+        };
+        let run = self.run_job(&tree, &version, &job);
+        self.room.compact.note(&run, self.environment.now());
+        run?;
         self.measure_pile();
         Ok(true)
     }
@@ -71,7 +82,7 @@ impl Store {
                     self.halt(error);
                     return Ok(());
                 }
-                Err(Stop::Unwritten(error)) => return Err(error),
+                Err(Stop::Unwritten(error)) => return Err(error.or_full(&self.dir)),
             }
             outputs.sync_names()?;
         }
@@ -121,8 +132,12 @@ impl Store {
             level: below as u8,
             table: table.info.clone(),
         });
-        outputs.keep();
-        manifest.commit(inputs.chain(added).collect())?;
+        if planted(Bug::InputsRemovedEarly) && !moved {
+            for (_, file) in job.inputs() {
+                self.environment.vfs().remove_file(&file.path).ok();
+            }
+        }
+        outputs.settle(manifest.commit(inputs.chain(added).collect()))?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
         let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();
@@ -313,7 +328,9 @@ impl FoldSink for Writing<'_, '_> {
 
     fn nothing_below(&self, key: &[u8]) -> bool {
         let below = &self.version.levels[self.job.level + 2..];
-        self.is_bottom || below.iter().all(|level| level.find(key).is_none())
+        self.is_bottom
+            || planted(Bug::TombstoneDroppedEarly)
+            || below.iter().all(|level| level.find(key).is_none())
     }
 
     fn is_bottom(&self) -> bool {

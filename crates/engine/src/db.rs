@@ -16,6 +16,7 @@ use crate::{
     keyspace::{Keyspace, State, Tree, TreeRules},
     manifest::Change,
     options::{Durability, KeyspaceOptions, Options},
+    planted::{Bug, planted},
     recovery::{self, RecoveryReport},
     snapshot::Snapshot,
     stats::Stats,
@@ -62,6 +63,11 @@ impl Db {
     /// Whether the store was opened to be read only.
     pub fn is_read_only(&self) -> bool {
         self.store.follower.is_some()
+    }
+
+    /// The store that `keyspace` belongs to.
+    pub(crate) fn of(keyspace: &Keyspace) -> Db {
+        Db { store: Arc::clone(keyspace.store()) }
     }
 
     pub(crate) fn store(&self) -> &Arc<OpenStore> {
@@ -195,7 +201,8 @@ impl Db {
         &self.store.report
     }
 
-    /// Why writes are refused, if they are.
+    /// Why the store takes no more writes until it is opened again, if so. A full disk is no such reason:
+    /// `Stats::disk_full` tells of that.
     pub fn check_writable(&self) -> Result<()> {
         self.store.latch.check()
     }
@@ -291,8 +298,16 @@ impl Store {
         }
         self.sync()?;
         let proof = Change::LogDurable { position: self.log_durable()? };
-        let change = Change::DropKeyspace { keyspace: tree.id };
-        manifest.commit(vec![proof, change]).map_err(|error| self.fail(error))?;
+        let mut changes = vec![proof, Change::DropKeyspace { keyspace: tree.id }];
+        if planted(Bug::DropUnrecorded) {
+            changes.pop();
+        }
+        if let Err(error) = manifest.commit(changes) {
+            if matches!(error, Error::Full { .. }) {
+                tree.mark_there();
+            }
+            return Err(self.fail(error));
+        }
         self.note_edit(manifest.last_edit());
         self.lock_trees().remove(&tree.id);
         let fresh = Arc::new(self.fresh_memtable());
@@ -334,7 +349,7 @@ impl Store {
             Err(error) => Err(error),
             Ok(()) => self.end_cleanly(),
         };
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         // Whatever works behind the store sees the latch, or ends, before another may open it.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -346,7 +361,11 @@ impl Store {
 
     fn end_cleanly(&self) -> Result<()> {
         if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
-            self.flush_all()?;
+            match self.flush_all() {
+                // The log keeps what found no room, and opening will take longer.
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         // Whatever runs behind the store ends before the log does.
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -360,9 +379,13 @@ impl Store {
         // The manifest repeats where the log ended, so that a log gone missing is noticed.
         let closed = log
             .close()
-            .and_then(|position| manifest.commit(vec![Change::LogDurable { position }]))
+            .and_then(|position| match manifest.commit(vec![Change::LogDurable { position }]) {
+                // The log's own clean end says it, too.
+                Err(Error::Full { .. }) => Ok(()),
+                committed => committed,
+            })
             .map_err(|error| self.fail(error));
-        self.latch.shut(&self.dir, Error::Closed);
+        self.latch.shut(Error::Closed);
         closed?;
         self.raise_durable(reached);
         Ok(())

@@ -211,10 +211,10 @@ impl Inner {
         stores.iter().filter_map(Weak::upgrade).any(|store| store.work(duty))
     }
 
-    /// How long until some store's interval sync is due; `None` when none waits for one.
-    pub(crate) fn sync_due_in(&self) -> Option<Duration> {
+    /// How long until some store must be looked at by `duty` although nobody signals; `None` when none.
+    pub(crate) fn due_in(&self, duty: Duty) -> Option<Duration> {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        stores.iter().filter_map(Weak::upgrade).filter_map(|store| store.sync_due_in()).min()
+        stores.iter().filter_map(Weak::upgrade).filter_map(|store| store.due_in(duty)).min()
     }
 }
 

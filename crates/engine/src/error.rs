@@ -61,7 +61,8 @@ pub enum Error {
         /// What is wrong with it and which values it takes.
         what: String,
     },
-    /// The disk is full, so the store takes no write now. Reads go on. Free some space and reopen.
+    /// The disk is full, so this was not done. Reads go on, and so will the store, by itself, as soon as
+    /// there is room again.
     Full {
         /// The store's directory.
         path: PathBuf,
@@ -76,6 +77,13 @@ pub enum Error {
     ReadOnly {
         /// The store's directory.
         path: PathBuf,
+    },
+    /// Somebody has written since to what the transaction had read. Nothing was done; run it again.
+    Conflict {
+        /// The keyspace.
+        keyspace: String,
+        /// The key, with bytes that are not text escaped.
+        key: String,
     },
     /// The values merged into a key cannot be folded. They stay as they are; put or delete the key.
     Merge {
@@ -130,7 +138,7 @@ impl fmt::Display for Error {
             Error::Invalid { field, what } => write!(f, "`{field}` {what}"),
             Error::Full { path } => write!(
                 f,
-                "the disk under {} is full, so writes are refused; free some space and reopen",
+                "the disk under {} is full, so this was not done; free some space, and the store goes on",
                 Quoted(path)
             ),
             Error::Poisoned { cause } => write!(
@@ -141,6 +149,10 @@ impl fmt::Display for Error {
                 f,
                 "the store in {} was opened to be read only; write where it is open for writing",
                 Quoted(path)
+            ),
+            Error::Conflict { keyspace, key } => write!(
+                f,
+                "\"{key}\" in keyspace {keyspace:?} was written since the transaction read it; run it again"
             ),
             Error::Merge { key, what } => write!(
                 f,
@@ -188,6 +200,17 @@ impl Error {
     pub(crate) fn is_disk_full(&self) -> bool {
         matches!(self, Error::Io { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// This error, or `Full` when all it says is that `dir` has no room for what was begun: then that
+    /// can be taken back and made anew. A sync is another matter: nobody knows what it did.
+    pub(crate) fn or_full(self, dir: &Path) -> Error {
+        match &self {
+            Error::Io { operation, .. } if self.is_disk_full() && *operation != "sync" => {
+                Error::Full { path: dir.to_path_buf() }
+            }
+            _ => self,
+        }
     }
 
     /// Damage in a file.

@@ -17,6 +17,7 @@ use crate::{
     log::Position,
     manifest::Change,
     outputs::{Outputs, Warmth},
+    planted::{Bug, planted},
     store::Store,
     table::TableWriter,
 };
@@ -50,15 +51,21 @@ impl Store {
             Some((memtable.oldest_segment(), Arc::clone(tree), memtable))
         };
         let next = self.trees().iter().filter_map(oldest).min_by_key(|(segment, ..)| *segment);
-        let Some((_, tree, memtable)) = next else { return Ok(false) };
-        self.flush(&tree, &memtable)?;
-        Ok(true)
+        let Some((_, tree, memtable)) = next else {
+            self.room.flush.note(&Ok(()), self.environment.now());
+            return Ok(false);
+        };
+        let flushed = self.flush(&tree, &memtable);
+        self.room.flush.note(&flushed, self.environment.now());
+        flushed.map(|()| true)
     }
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
         let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
         self.write_memtable(tree, memtable, &mut outputs)?;
-        self.wait_durable(memtable.newest_seqno())?;
+        if !planted(Bug::TableBeforeLog) {
+            self.wait_durable(memtable.newest_seqno())?;
+        }
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
@@ -66,7 +73,6 @@ impl Store {
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
-        outputs.keep();
         for table in &tables {
             changes.push(Change::AddTable {
                 keyspace: tree.id,
@@ -77,7 +83,7 @@ impl Store {
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
         changes.push(Change::LogDurable { position: self.log_durable()? });
-        manifest.commit(changes)?;
+        outputs.settle(manifest.commit(changes))?;
         let edit = manifest.last_edit();
         let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
@@ -114,11 +120,13 @@ impl Store {
         while cursor.valid() {
             let stamp = cursor.stamp();
             let kind = stamp.kind().expect("memtables hold stamps made from kinds");
-            fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing)?;
+            let added = fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing);
+            added.map_err(|error| error.or_full(&self.dir))?;
             cursor.next();
         }
-        fold.end(&mut writing)?;
-        writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false))?;
+        fold.end(&mut writing).map_err(|error| error.or_full(&self.dir))?;
+        let listed = writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false));
+        listed.map_err(|error| error.or_full(&self.dir))?;
         outputs.end(writing.writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()
@@ -133,6 +141,9 @@ impl Store {
             let kept = state.memtables().filter(|memtable| !Arc::ptr_eq(memtable, flushed));
             kept.map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
         };
+        if planted(Bug::SegmentsReleasedEarly) {
+            return end;
+        }
         self.trees().iter().map(oldest).min().unwrap_or(u64::MAX).min(end)
     }
 

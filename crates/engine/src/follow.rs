@@ -27,6 +27,7 @@ use crate::{
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
+    footprint::Watch,
     ingest::naming_edit,
     key::SeqNo,
     keyspace::{LoggedMemtable, State, Tree},
@@ -68,8 +69,11 @@ struct Reading {
     trees: Option<Trees>,
     /// The last write that may be shown.
     seen: SeqNo,
-    /// The last record read, if it is a number that was taken for tables: the edit that names them.
-    awaited: Option<u64>,
+    /// The last record read, if it is a number that was taken for tables: that and the edit that names
+    /// them.
+    awaited: Option<(SeqNo, u64)>,
+    /// The highest such number that a record was seen behind before the manifest was read.
+    passed: SeqNo,
     records: u64,
 }
 
@@ -118,7 +122,7 @@ fn open_with(
         memtable_bytes_max: options.memtable_bytes_max,
         options,
         id,
-        committing: Committing { log: None, next_seqno: 1, bounded_at: 0 },
+        committing: Committing { log: None, next_seqno: 1, bounded_at: 0, watch: Watch::default() },
         log_pool: Arc::new(Pool::idle(home)),
         last_seqno: 0,
         next_table: 1,
@@ -129,7 +133,7 @@ fn open_with(
         follower: Some(follower),
         report,
     });
-    store.latch.shut(dir, Error::ReadOnly { path: dir.to_path_buf() });
+    store.latch.shut(Error::ReadOnly { path: dir.to_path_buf() });
     store.refresh()?;
     Ok(OpenStore::new(Arc::new(store)))
 }
@@ -218,20 +222,24 @@ impl Reading {
             self.seen = least;
             return Ok(());
         }
-        let (awaited, records) = (&mut self.awaited, &mut self.records);
+        let (awaited, passed, records) = (&mut self.awaited, &mut self.passed, &mut self.records);
         let mut visit = |record: Record<'_>| {
-            // Behind it the edit is there, or it will never be: the writer waited for it.
-            if awaited.is_some_and(|edit| catalog.edit < edit) {
+            if let Some((seqno, edit)) = *awaited
+                && catalog.edit < edit
+                && *passed < seqno
+            {
+                // The writer went on, so the edit is there by now, or it never will be.
+                *passed = seqno;
                 let what = "it is older than the log, which knows of an ingest";
                 return Err(Error::corrupt(home.path.join(CURRENT), 0, what));
             }
-            *awaited = naming_edit(&record);
+            *awaited = naming_edit(&record).map(|edit| (record.first_seq, edit));
             *records += 1;
             trees.replay(home, catalog, record)
         };
         self.log = log::follow(home, catalog.log_start, self.log, &mut visit)?;
         let last = self.log.map_or(least, |log| log.next_seq - 1);
-        let waits = self.awaited.is_some_and(|edit| catalog.edit < edit);
+        let waits = self.awaited.is_some_and(|(_, edit)| catalog.edit < edit);
         self.seen = if waits { last - 1 } else { last };
         Ok(())
     }

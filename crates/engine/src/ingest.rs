@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     background::Duty,
-    batch::check_sizes,
+    batch::{check_sizes, encode_operation},
     commit::Committing,
     error::{Error, Result},
     key::{Kind, SeqNo, Stamp},
@@ -91,7 +91,8 @@ impl Ingest<'_> {
                 none.insert(writer)
             }
         };
-        writer.add(key, self.stamp, value)?;
+        let added = writer.add(key, self.stamp, value);
+        added.map_err(|error| error.or_full(&self.keyspace.store().dir))?;
         self.entries += 1;
         Ok(())
     }
@@ -165,8 +166,8 @@ impl Store {
             let seqno = committing.next_seqno;
             let durable = self.log_number(&mut committing, manifest.last_edit() + 1)?;
             outputs.number(seqno);
+            committing.watch.note(seqno, &spans(tree, &outputs));
             let tables = outputs.live_cold();
-            outputs.keep();
             let version = Arc::clone(&tree.state().version);
             let added: Vec<_> =
                 tables.into_iter().map(|live| (level_for(&version, &live.info), live)).collect();
@@ -179,7 +180,8 @@ impl Store {
                 })
                 .collect();
             changes.push(Change::LogDurable { position: durable });
-            manifest.commit(changes).map_err(|error| self.fail(error))?;
+            // Without room for the edit the number was taken for nothing, and nothing else has happened.
+            outputs.settle(manifest.commit(changes)).map_err(|error| self.fail(error))?;
             committing.log()?.set_manifest_edit(manifest.last_edit());
             tree.change_state(|state| State {
                 version: Arc::new(state.version.edited(&[], &added)),
@@ -252,6 +254,16 @@ fn overlaps(state: &State, outputs: &Outputs<'_>) -> bool {
             cursor.valid() && cursor.key() <= info.last_key.as_slice()
         })
     })
+}
+
+/// The tables as an operation each that touches all their keys, for transactions that look.
+fn spans(tree: &Tree, outputs: &Outputs<'_>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for info in outputs.infos() {
+        let behind = [info.last_key.as_slice(), &[0]].concat();
+        encode_operation(&mut payload, tree.id, Kind::RangeDelete, &info.first_key, &behind);
+    }
+    payload
 }
 
 fn meets(piece: &Piece, info: &TableInfo) -> bool {

@@ -24,7 +24,7 @@ use crate::{
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
-    table::{ReadHow, TableCursor},
+    table::{ReadHow, TableCursor, TableInfo},
 };
 
 /// The keys that a walk may show.
@@ -57,6 +57,41 @@ impl Bounds {
         Bounds { lower: Bound::Included(prefix.to_vec()), upper }
     }
 
+    /// The key that all within are at least, if there is one.
+    pub(crate) fn lower(&self) -> Option<&[u8]> {
+        match &self.lower {
+            Bound::Unbounded => None,
+            Bound::Included(lower) | Bound::Excluded(lower) => Some(lower),
+        }
+    }
+
+    /// The key that all within are at most, if there is one.
+    pub(crate) fn upper(&self) -> Option<&[u8]> {
+        match &self.upper {
+            Bound::Unbounded => None,
+            Bound::Included(upper) | Bound::Excluded(upper) => Some(upper),
+        }
+    }
+
+    /// Whether the table may hold keys within.
+    pub(crate) fn meets_table(&self, info: &TableInfo) -> bool {
+        !self.is_above(&info.first_key) && self.lower().is_none_or(|lower| !info.ends_before(lower))
+    }
+
+    /// Whether the table holds only keys within.
+    pub(crate) fn holds_table(&self, info: &TableInfo) -> bool {
+        self.contains(&info.first_key) && self.contains(&info.last_key)
+    }
+
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        !self.is_below(key) && !self.is_above(key)
+    }
+
+    /// Whether keys from `start` up to `end`, which is excluded, may lie within.
+    pub(crate) fn meets(&self, start: &[u8], end: &[u8]) -> bool {
+        !self.is_above(start) && self.lower().is_none_or(|lower| lower < end)
+    }
+
     pub(crate) fn is_below(&self, key: &[u8]) -> bool {
         match &self.lower {
             Bound::Unbounded => false,
@@ -80,14 +115,6 @@ impl Bounds {
             Bound::Excluded(upper) => Some(upper.clone()),
         };
         (from, to)
-    }
-
-    /// A key before which none lies within the bounds, if there is one.
-    pub(crate) fn start(&self) -> Option<&[u8]> {
-        match &self.lower {
-            Bound::Unbounded => None,
-            Bound::Included(lower) | Bound::Excluded(lower) => Some(lower),
-        }
     }
 
     pub(crate) fn is_above(&self, key: &[u8]) -> bool {

@@ -313,6 +313,11 @@ impl Tree {
         self.dropped.load(Acquire)
     }
 
+    /// Takes the mark back: dropping it found no room.
+    pub(crate) fn mark_there(&self) {
+        self.dropped.store(false, Release);
+    }
+
     pub(crate) fn mark_dropped(&self) {
         self.dropped.store(true, Release);
     }
@@ -457,6 +462,23 @@ impl Keyspace {
     /// A cursor over the entries whose keys lie within `bounds`, as of now.
     pub fn cursor_within<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Cursor> {
         Ok(Cursor::open(self.view()?, Bounds::of(bounds)))
+    }
+
+    /// About how many bytes of tables hold the keys within `bounds`: to a block at each end, with
+    /// versions and deletions that are on their way out, without what is still in memory.
+    pub fn size_of_range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<u64> {
+        self.tree.check_there()?;
+        let bounds = Bounds::of(bounds);
+        let version = Arc::clone(&self.tree.state().version);
+        let mut bytes = 0;
+        for file in version.tables().filter(|file| bounds.meets_table(&file.info)) {
+            bytes += if bounds.holds_table(&file.info) {
+                file.info.bytes
+            } else {
+                file.table.bytes_between(bounds.lower(), bounds.upper())?
+            };
+        }
+        Ok(bytes)
     }
 
     fn view(&self) -> Result<View> {

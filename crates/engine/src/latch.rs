@@ -6,12 +6,9 @@
 //! 1. Once shut, a latch stays shut, and the first reason stays the reason.
 //! 2. Reads never look at it.
 
-use std::{
-    path::Path,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire},
 };
 
 use crate::error::{Error, Result};
@@ -37,13 +34,9 @@ impl Latch {
 
     /// Shuts the latch because of `error`. Returns what callers are told from now on, and whether it
     /// was this call that shut it.
-    pub(crate) fn shut(&self, dir: &Path, error: Error) -> (Error, bool) {
+    pub(crate) fn shut(&self, error: Error) -> (Error, bool) {
         let reason = match error {
-            error if error.is_disk_full() => Error::Full { path: dir.into() },
-            error @ (Error::Full { .. }
-            | Error::Poisoned { .. }
-            | Error::ReadOnly { .. }
-            | Error::Closed) => error,
+            error @ (Error::Poisoned { .. } | Error::ReadOnly { .. } | Error::Closed) => error,
             error => Error::Poisoned { cause: full_text(&error) },
         };
         let told = self.reason.get_or_init(|| reason).clone();
@@ -77,17 +70,16 @@ mod tests {
     fn the_first_reason_stays() {
         let latch = Latch::default();
         latch.check().unwrap();
-        let dir = Path::new("store");
-        latch.shut(dir, Error::io("sync", "log")(io::ErrorKind::StorageFull.into()));
-        latch.shut(dir, Error::io("sync", "log")(io::Error::other("gone")));
-        assert!(matches!(latch.check(), Err(Error::Full { .. })));
+        latch.shut(Error::io("sync", "log")(io::ErrorKind::StorageFull.into()));
+        latch.shut(Error::io("sync", "log")(io::Error::other("gone")));
+        let told = latch.check().unwrap_err().to_string();
+        assert!(told.contains("no storage space"), "{told}");
     }
 
     #[test]
     fn a_failed_sync_is_told_with_its_cause() {
         let latch = Latch::default();
-        let (told, _) =
-            latch.shut(Path::new("store"), Error::io("sync", "log")(io::Error::other("gone")));
+        let (told, _) = latch.shut(Error::io("sync", "log")(io::Error::other("gone")));
         assert!(told.to_string().contains("cannot sync \"log\": gone"), "{told}");
     }
 }

@@ -38,6 +38,7 @@
 #![warn(missing_docs)]
 
 mod invariant;
+mod planted;
 mod sync;
 
 mod error;
@@ -60,16 +61,19 @@ mod version;
 
 mod batch;
 mod commit;
+mod footprint;
 mod iter;
 mod latch;
 mod read;
 mod snapshot;
+mod transaction;
 
 mod admission;
 mod compaction;
 mod flush;
 mod ingest;
 mod outputs;
+mod room;
 
 mod background;
 mod check;
@@ -96,9 +100,12 @@ pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{Compression, Durability, KeyspaceOptions, Options};
+#[doc(hidden)]
+pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
+pub use transaction::{Expected, Transaction, TransactionIter};
 pub use value::Value;
 
 #[cfg(doctest)]

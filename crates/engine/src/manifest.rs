@@ -11,6 +11,8 @@
 //!    that the log calls durable and that is not there, is damage; a bad frame at the end is not.
 //! 4. A manifest that was read is never appended to: opening writes a new one.
 //! 5. `CURRENT` is replaced by a rename of a synced file, and the directory is synced.
+//! 6. What found no room is cut off again before anything is written behind it: `Full` leaves the
+//!    manifest as it was.
 
 mod catalog;
 mod edit;
@@ -30,6 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     error::{Error, Result},
     log::{FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash},
+    planted::{Bug, planted},
 };
 
 /// The file that names the manifest.
@@ -78,7 +81,8 @@ impl Manifest {
         let path = dir.join(manifest_name(number));
         // What a crash left of an earlier try under this number was never current.
         remove_if_there(vfs.as_ref(), &path)?;
-        let file = vfs.open(&path, Open::Create).map_err(Error::io("create", &path))?;
+        let created = vfs.open(&path, Open::Create).map_err(Error::io("create", &path));
+        let file = created.map_err(|error| error.or_full(dir))?;
         let mut manifest = Manifest {
             vfs: Arc::clone(vfs),
             dir: dir.into(),
@@ -91,9 +95,18 @@ impl Manifest {
             catalog,
             broken: false,
         };
-        manifest.begin()?;
-        vfs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        manifest.make_current()?;
+        manifest
+            .begin()
+            .and_then(|()| vfs.sync_dir(dir).map_err(Error::io("sync", dir)))
+            .and_then(|()| manifest.make_current())
+            .map_err(|error| error.or_full(dir))
+            .inspect_err(|error| {
+                // Before the rename of `CURRENT` nobody knows of it.
+                if matches!(error, Error::Full { .. }) {
+                    vfs.remove_file(&path).ok();
+                    vfs.remove_file(&dir.join(CURRENT_NEXT)).ok();
+                }
+            })?;
         Ok(manifest)
     }
 
@@ -145,7 +158,9 @@ impl Manifest {
         let file = vfs.open(&next, Open::Create).map_err(Error::io("create", &next))?;
         let text = current_text(self.number, self.store);
         file.write_at(text.as_bytes(), 0).map_err(Error::io("write", &next))?;
-        file.sync().map_err(Error::io("sync", &next))?;
+        if !planted(Bug::CurrentUnsynced) {
+            file.sync().map_err(Error::io("sync", &next))?;
+        }
         vfs.rename(&next, &dir.join(CURRENT)).map_err(Error::io("rename", &next))?;
         vfs.sync_dir(dir).map_err(Error::io("sync", dir))
     }
@@ -160,7 +175,8 @@ impl Manifest {
         self.catalog.edit
     }
 
-    /// Makes `changes` happen durably, together. After a failure nothing more can be committed.
+    /// Makes `changes` happen durably, together. `Full` means that nothing was done; after any other
+    /// failure nothing more can be committed.
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Result<()> {
         if self.broken {
             let cause = "an edit of the manifest failed".into();
@@ -168,14 +184,21 @@ impl Manifest {
         }
         let edit = Edit { number: self.catalog.edit + 1, changes };
         self.broken = true;
-        self.append(&edit)?;
+        if let Err(error) = self.append(&edit) {
+            self.broken = !matches!(error, Error::Full { .. });
+            return Err(error);
+        }
         let applied = self.catalog.apply(&edit);
         assert!(applied.is_ok(), "an edit of our own contradicts the catalog: {applied:?}");
         self.broken = false;
         if self.end <= REWRITE_BYTES_LEAST.max(4 * self.snapshot_bytes) {
             return Ok(());
         }
-        self.rewrite()
+        match self.rewrite() {
+            // The file is longer than it need be, and the next edit tries again.
+            Err(Error::Full { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Writes one edit, syncs it, and marks it durable.
@@ -183,9 +206,15 @@ impl Manifest {
         let payload = edit.encode();
         self.append_frame(FrameKind::Edit, edit.number, &payload)?;
         let path = self.path();
-        self.file.sync().map_err(Error::io("sync", path))?;
+        if !planted(Bug::EditUnsynced) {
+            self.file.sync().map_err(Error::io("sync", path))?;
+        }
         self.durable = self.end;
-        self.append_frame(FrameKind::Durable, edit.number, &[])
+        match self.append_frame(FrameKind::Durable, edit.number, &[]) {
+            // The edit is there; the next frame says so.
+            Err(Error::Full { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     fn append_frame(&mut self, kind: FrameKind, number: u64, payload: &[u8]) -> Result<()> {
@@ -200,7 +229,17 @@ impl Manifest {
         let mut bytes = Vec::with_capacity(payload.len() + 64);
         frame.push(&mut bytes, place(self.store, self.number), self.end, &[payload]);
         let path = self.path();
-        self.file.write_at(&bytes, self.end).map_err(Error::io("write", path))?;
+        if let Err(error) = self.file.write_at(&bytes, self.end).map_err(Error::io("write", &path))
+        {
+            let error = error.or_full(&self.dir);
+            if planted(Bug::TornEditKept) {
+                self.end += bytes.len() as u64;
+            } else if matches!(error, Error::Full { .. }) {
+                // What arrived of it must not stand before the next edit.
+                self.file.set_len(self.end).map_err(Error::io("shorten", path))?;
+            }
+            return Err(error);
+        }
         self.end += bytes.len() as u64;
         Ok(())
     }
@@ -215,7 +254,8 @@ impl Manifest {
             self.store,
             self.number + 1,
             self.catalog.clone(),
-        )?;
+        )
+        .inspect_err(|error| self.broken = !matches!(error, Error::Full { .. }))?;
         *self = next;
         self.vfs.remove_file(&old).map_err(Error::io("remove", old))
     }

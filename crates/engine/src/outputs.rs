@@ -2,7 +2,7 @@
 //!
 //! 1. Files that were never to be named are removed when `Outputs` is dropped, also after an error:
 //!    a full disk gets its room back.
-//! 2. Once an edit that names them is on its way, nobody removes them but opening, which knows.
+//! 2. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,6 +12,7 @@ use crate::{
     key::SeqNo,
     metadata::MetadataKeeper,
     options::Compression,
+    planted::{Bug, planted},
     store::Store,
     table::{
         Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableOrigin, TableWriter,
@@ -72,7 +73,8 @@ impl<'a> Outputs<'a> {
         let path = store.table_path(id);
         let options = store.table_options();
         let vfs = store.environment.vfs();
-        let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options)?;
+        let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
+        let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
         writer.belongs_to(self.origin.clone());
         // Only what was created here may be removed here.
         self.paths.push(path);
@@ -85,13 +87,18 @@ impl<'a> Outputs<'a> {
 
     /// Ends a table: its contents are durable.
     pub(crate) fn end(&mut self, writer: TableWriter) -> Result<()> {
-        self.tables.push(Output { info: writer.finish()?, cache_id: self.cache_id });
+        let info = writer.finish().map_err(|error| {
+            // The file is given up whole, so even a sync without room is no riddle.
+            let dir = &self.store.dir;
+            if error.is_disk_full() { Error::Full { path: dir.clone() } } else { error }
+        })?;
+        self.tables.push(Output { info, cache_id: self.cache_id });
         Ok(())
     }
 
     /// Makes the names of the tables durable.
     pub(crate) fn sync_names(&self) -> Result<()> {
-        if self.paths.is_empty() {
+        if self.paths.is_empty() || planted(Bug::TableNameUnsynced) {
             return Ok(());
         }
         let dir = &self.store.dir;
@@ -136,9 +143,12 @@ impl<'a> Outputs<'a> {
         self.tables.iter().map(live).collect()
     }
 
-    /// Leaves the files to whoever names them.
-    pub(crate) fn keep(mut self) {
-        self.paths.clear();
+    /// Leaves the files to the edit that names them, unless it found no room: then they go.
+    pub(crate) fn settle(mut self, committed: Result<()>) -> Result<()> {
+        if !matches!(committed, Err(Error::Full { .. })) {
+            self.paths.clear();
+        }
+        committed
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
+    footprint::Watch,
     ingest::naming_edit,
     key::{SEQNO_MAX, SeqNo},
     keyspace::{LoggedMemtable, State, Tree, TreeRules},
@@ -35,6 +36,7 @@ use crate::{
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
     options::Options,
     outputs::live_table,
+    planted::{Bug, planted},
     store::{OpenStore, Parts, Store, table_name},
     version::{Trash, Version},
 };
@@ -231,9 +233,9 @@ impl Opening {
         }
         let trash = Arc::default();
         let mut trees = Trees::of(&self, id, &catalog, &trash)?;
-        let recovered = self.replay(id, &catalog, &mut trees, &mut report)?;
+        let mut recovered = self.replay(id, &catalog, &mut trees, &mut report)?;
         self.check_edit(&catalog, current, &recovered)?;
-        let next_seqno = recovered.next_seq.unwrap_or(catalog.next_seqno);
+        let mut next_seqno = recovered.next_seq.unwrap_or(catalog.next_seqno);
         let flushed = catalog.keyspaces.values().map(|record| record.flushed).max().unwrap_or(0);
         if next_seqno <= flushed || next_seqno < catalog.next_seqno {
             let path = self.log_dir(id).segment_path(recovered.end.segment());
@@ -241,6 +243,10 @@ impl Opening {
             return Err(Error::corrupt(path, recovered.end.offset().into(), what));
         }
         let durable = recovered.end;
+        if planted(Bug::SeqnosReused) {
+            next_seqno = (next_seqno - next_seqno.min(3)).max(flushed + 1);
+            recovered.next_seq = Some(next_seqno);
+        }
         let mut log =
             LogWriter::create_after(self.log_dir(id), self.log_options(), recovered, next_seqno)?;
         let log_start = trees.oldest_segment().min(log.current_segment());
@@ -327,6 +333,9 @@ impl Opening {
     }
 
     fn remove(&self, paths: &[PathBuf]) -> Result<()> {
+        if planted(Bug::LeftoversKept) {
+            return Ok(());
+        }
         paths.iter().try_for_each(|path| manifest::remove_if_there(self.vfs().as_ref(), path))
     }
 
@@ -351,7 +360,12 @@ impl Opening {
         Arc::new(Store::new(Parts {
             memtable_bytes_max: self.memtable_bytes_max(),
             id,
-            committing: Committing { log: Some(log), next_seqno: last_seqno + 1, bounded_at },
+            committing: Committing {
+                log: Some(log),
+                next_seqno: last_seqno + 1,
+                bounded_at,
+                watch: Watch::default(),
+            },
             log_pool,
             last_seqno,
             next_table: manifest.catalog.next_table.max(1),

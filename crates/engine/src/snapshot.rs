@@ -18,6 +18,7 @@ use crate::{
     iter::{Bounds, Cursor, Iter, View},
     key::SeqNo,
     keyspace::{Keyspace, Tree},
+    planted::{Bug, planted},
     read::{ReadFrom, get_at},
     store::OpenStore,
     value::Value,
@@ -52,6 +53,9 @@ impl Snapshots {
     pub(crate) fn boundaries(&self, visible: impl FnOnce() -> SeqNo) -> Vec<SeqNo> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let visible = visible();
+        if planted(Bug::SnapshotIgnored) {
+            return vec![visible];
+        }
         let mut seqnos: Vec<SeqNo> = counts.keys().copied().collect();
         if seqnos.last() != Some(&visible) {
             seqnos.push(visible);
@@ -120,6 +124,11 @@ impl Snapshot {
     /// A cursor over all entries of then.
     pub fn cursor(&self, keyspace: &Keyspace) -> Result<Cursor> {
         Ok(Cursor::open(self.view(keyspace)?, Bounds::all()))
+    }
+
+    /// Walks the entries of then within `bounds`.
+    pub(crate) fn walk(&self, keyspace: &Keyspace, bounds: Bounds) -> Result<Iter> {
+        Ok(Iter::open(self.view(keyspace)?, bounds))
     }
 
     fn view(&self, keyspace: &Keyspace) -> Result<View> {

@@ -88,6 +88,8 @@ pub struct Stats {
     pub tables_moved: u64,
     /// Tables given up unread, because deleted ranges hid them whole.
     pub tables_dropped: u64,
+    /// Whether something waits for room on the disk: a flush, a compaction, or the log.
+    pub disk_full: bool,
     /// Time that writers were made to wait.
     pub stalled: Duration,
     /// Memory of cached blocks, for the whole environment.
@@ -120,6 +122,7 @@ impl Store {
             tables_moved: counters.tables_moved.load(Relaxed),
             tables_dropped: counters.tables_dropped.load(Relaxed),
             stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),
+            disk_full: self.is_disk_full(),
             cache_bytes: cache.bytes,
             cache_hits: cache.hits,
             cache_misses: cache.misses,

@@ -11,7 +11,8 @@
 //!
 //! 1. Readers take none of the upper four.
 //! 2. `durable <= visible < next`, and each only grows.
-//! 3. Every write to the disk that fails shuts the latch; afterwards nothing is acknowledged.
+//! 3. Every write to the disk that fails shuts the latch; afterwards nothing is acknowledged. What found
+//!    no room is no such failure (`room.rs`).
 
 use std::{
     collections::BTreeMap,
@@ -44,6 +45,7 @@ use crate::{
     manifest::{Manifest, remove_if_there},
     options::Options,
     recovery::RecoveryReport,
+    room::Room,
     snapshot::Snapshots,
     stats::Counters,
     version::Trash,
@@ -77,6 +79,7 @@ pub(crate) struct Store {
     pub(crate) holds: AtomicU64,
     /// Why there is no more compaction.
     pub(crate) compaction_halted: OnceLock<Error>,
+    pub(crate) room: Room,
     pub(crate) trash: Arc<Trash>,
     pub(crate) guard: Mutex<Option<Box<dyn Guard>>>,
     /// How a store that is only read follows its writer.
@@ -129,6 +132,7 @@ impl Store {
             preparing: Mutex::new(()),
             holds: AtomicU64::new(0),
             compaction_halted: OnceLock::new(),
+            room: Room::default(),
             trash: parts.trash,
             guard: Mutex::new(parts.guard),
             follower: parts.follower,
@@ -184,9 +188,12 @@ impl Store {
         self.next_table.fetch_add(1, Relaxed)
     }
 
-    /// No more writes, because of `error`; those who wait are told.
+    /// No more writes, because of `error`; those who wait are told. A disk without room is no reason.
     pub(crate) fn fail(&self, error: Error) -> Error {
-        let (told, first) = self.latch.shut(&self.dir, error);
+        if matches!(error, Error::Full { .. }) {
+            return error;
+        }
+        let (told, first) = self.latch.shut(error);
         if first {
             self.group.wake_all();
             self.announce(&Err(told.clone()));
@@ -203,9 +210,11 @@ impl Store {
         }
     }
 
-    /// One unit of background work; false when there is none. Failures shut the latch.
+    /// One unit of background work; false when there is none, or none before there is room on the disk.
+    /// Other failures shut the latch.
     pub(crate) fn work(&self, duty: Duty) -> bool {
-        if self.latch.is_shut() {
+        let waits = self.room_due_in(duty).is_some_and(|wait| !wait.is_zero());
+        if self.latch.is_shut() || waits {
             return false;
         }
         let outcome = match duty {
@@ -250,6 +259,11 @@ impl Store {
             remove_if_there(vfs.as_ref(), &file.path)?;
         }
         Ok(())
+    }
+
+    /// How long until `duty` must look again although nobody signals; `None` when it need not.
+    pub(crate) fn due_in(&self, duty: Duty) -> Option<Duration> {
+        if duty == Duty::Sync { self.sync_due_in() } else { self.room_due_in(duty) }
     }
 
     /// How long until the next interval sync is due; `None` when nothing waits for one.

@@ -51,7 +51,11 @@ const SERVE: Command = Command {
     run: serve,
 };
 
+/// More of them hold memory that nobody uses.
+const MALLOC_ARENAS_MAX: u16 = 2;
+
 fn main() -> ExitCode {
+    olivine_vfs::limit_malloc_arenas(MALLOC_ARENAS_MAX);
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     let (name, rest) = match arguments.split_first() {
         Some((name, rest)) => (name.to_string_lossy().into_owned(), rest),

@@ -17,6 +17,7 @@ impl Stores for Rivals {
     fn open(&self, engine: &str, dir: &Path, settings: &Settings) -> Result<Box<dyn Store>> {
         match engine {
             "rocksdb" => rocksdb::open(dir, settings),
+            "rocksdb-blob" => rocksdb::open_with_blobs(dir, settings),
             "fjall" => fjall::open(dir, settings),
             "lmdb" => lmdb::open(dir, settings),
             _ => Err(format!("no rival is called {engine:?}").into()),
@@ -26,6 +27,7 @@ impl Stores for Rivals {
     fn describe(&self, engine: &str) -> Result<String> {
         match engine {
             "rocksdb" => Ok(rocksdb::ABOUT.to_owned()),
+            "rocksdb-blob" => Ok(rocksdb::ABOUT_BLOBS.to_owned()),
             "fjall" => Ok(fjall::ABOUT.to_owned()),
             "lmdb" => Ok(lmdb::ABOUT.to_owned()),
             _ => Err(format!("no rival is called {engine:?}").into()),

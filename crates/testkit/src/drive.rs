@@ -268,8 +268,12 @@ impl Driver {
             let writes = matches!(op, Op::Write { .. } | Op::Sync);
             self.latched |= match error {
                 _ if *op == Op::Reopen => false,
-                Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => false,
-                Error::Poisoned { .. } | Error::Full { .. } => true,
+                // A full disk refuses and goes on by itself.
+                Error::Busy { .. }
+                | Error::Invalid { .. }
+                | Error::Dropped { .. }
+                | Error::Full { .. } => false,
+                Error::Poisoned { .. } => true,
                 _ => writes,
             };
         }
@@ -522,8 +526,11 @@ impl Driver {
             return Ok(());
         }
         let untouched = match error {
-            Error::Busy { .. } | Error::Invalid { .. } | Error::Dropped { .. } => true,
-            Error::Poisoned { .. } | Error::Full { .. } => self.latched,
+            Error::Busy { .. }
+            | Error::Invalid { .. }
+            | Error::Dropped { .. }
+            | Error::Full { .. } => true,
+            Error::Poisoned { .. } => self.latched,
             _ => false,
         };
         if untouched {

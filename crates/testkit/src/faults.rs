@@ -28,7 +28,7 @@ mod run;
 pub use report::{Failure, Summary};
 pub use run::{Plan, run};
 
-const STORE: &str = "/store";
+pub(crate) const STORE: &str = "/store";
 
 /// One call that fails, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub enum Wrong {
 }
 
 /// What is wrong, in words.
-type Found<T> = Result<T, (Wrong, String)>;
+pub(crate) type Found<T> = Result<T, (Wrong, String)>;
 
 /// Shown to the store in place of the failing disk; a lie in the tests of this tier.
 pub type Wrap = dyn Fn(Arc<FailingVfs>) -> Arc<dyn Vfs> + Sync;
@@ -200,7 +200,7 @@ fn attempt(seed: u64, injected: &[Injected], wrap: &Wrap) -> Found<Outcome> {
     })
 }
 
-fn open(disk: &Arc<dyn Vfs>, seed: u64) -> Result<Driver, Stop> {
+pub(crate) fn open(disk: &Arc<dyn Vfs>, seed: u64) -> Result<Driver, Stop> {
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::clone(disk), &clock, seed)?;
     let options = settings::options(seed);
@@ -217,7 +217,7 @@ fn refusal(stop: Stop) -> Found<()> {
 
 /// The fault is over: what a power cut would leave now, what the end of the process leaves, and
 /// whether both can be used.
-fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs) -> Found<()> {
+pub(crate) fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs) -> Found<()> {
     let (log, acknowledged) = (driver.log(), driver.acknowledged());
     let log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     for survival in [Survival::Nothing, Survival::Everything, Survival::Torn] {

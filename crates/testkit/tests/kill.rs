@@ -11,6 +11,7 @@ fn plan(name: &str) -> Plan {
         threads: 3,
         millis_max: 60,
         early: false,
+        planted: None,
         dir: std::env::temp_dir().join(name),
         program: PathBuf::from(env!("CARGO_BIN_EXE_reliability")),
     }

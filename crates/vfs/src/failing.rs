@@ -6,7 +6,8 @@
 //! 1. Every call is counted, the failed ones included.
 //! 2. A failed call does nothing, except a short write, of which the first bytes arrive, and a lost
 //!    sync, after which the bytes read on but are gone from the disk.
-//! 3. A full disk stays full until [`FailingVfs::clear`].
+//! 3. A full disk stays full until [`FailingVfs::clear`]. One without *room* takes what it had room for
+//!    before: overwriting and syncing go on, creating files and making them longer do not.
 
 use std::{
     io,
@@ -38,6 +39,8 @@ pub enum Fault {
         /// How many bytes arrive, at most all of them.
         kept: usize,
     },
+    /// Half of a write arrives, then ENOSPC. On any other kind of call: ENOSPC.
+    HalfWrite,
     /// A sync answers EIO. Over a crashing disk what it should have made durable is lost in the next
     /// crash, reads on until then, and a second sync answers that all is well. On any other kind of
     /// call: EIO.
@@ -56,6 +59,9 @@ struct State {
     calls: [u64; Kind::ALL.len()],
     rules: Vec<Rule>,
     full: bool,
+    /// Calls that took room so far, and the one from which on there is none.
+    growing: u64,
+    room_until: Option<u64>,
     failed: u64,
 }
 
@@ -89,11 +95,23 @@ impl FailingVfs {
         self.around.state().rules.push(Rule { kind, index, fault, lasting: true });
     }
 
+    /// The call before which `index` others took room finds none, nor do later ones, until
+    /// [`clear`](Self::clear). Of a write half arrives at first, as disks do.
+    pub fn no_room_from(&self, index: u64) {
+        self.around.state().room_until = Some(index);
+    }
+
+    /// How many calls took room or were to: those that create, and writes beyond the end of a file.
+    pub fn growing(&self) -> u64 {
+        self.around.state().growing
+    }
+
     /// Nothing fails any more; space is there again. Counting goes on.
     pub fn clear(&self) {
         let mut state = self.around.state();
         state.rules.clear();
         state.full = false;
+        state.room_until = None;
     }
 
     /// How many calls of this kind were made.
@@ -114,6 +132,15 @@ impl Failing {
 }
 
 impl State {
+    /// Counts a call that takes room, and says how it fails when there is none.
+    fn count_room(&mut self, grows: bool) -> Option<Fault> {
+        let index = self.growing;
+        self.growing += u64::from(grows);
+        let until = self.room_until.filter(|until| grows && *until <= index)?;
+        self.failed += 1;
+        Some(if until == index { Fault::HalfWrite } else { Fault::Enospc })
+    }
+
     /// Counts a call, and says how it fails.
     fn count(&mut self, kind: Kind) -> Option<Fault> {
         let index = self.calls[kind as usize];
@@ -133,16 +160,36 @@ impl State {
     }
 }
 
+/// Whether a call takes room that its file does not have yet.
+fn grows(call: &Call<'_>) -> bool {
+    match (call.kind, call.file) {
+        (Kind::Create | Kind::CreateDir | Kind::HardLink, _) => true,
+        (Kind::Write, Some(file)) => {
+            file.len().is_ok_and(|len| len < call.offset.saturating_add(call.bytes))
+        }
+        _ => false,
+    }
+}
+
 fn needs_space(kind: Kind) -> bool {
     matches!(kind, Kind::Create | Kind::CreateDir | Kind::HardLink | Kind::Write | Kind::Sync)
 }
 
 impl Around for Failing {
     fn before(&self, call: &Call<'_>) -> io::Result<()> {
-        let fault = self.state().count(call.kind);
+        let grows = grows(call);
+        let fault = {
+            let mut state = self.state();
+            let room = state.count_room(grows);
+            state.count(call.kind).or(room)
+        };
         match (fault, call.kind, &self.crashing, call.file) {
             (None, _, _, _) => Ok(()),
-            (Some(Fault::Enospc), _, _, _) => Err(Errno::NOSPC.into()),
+            (Some(Fault::HalfWrite), Kind::Write, _, Some(file)) => {
+                file.write_at(&call.data[..call.data.len() / 2], call.offset)?;
+                Err(Errno::NOSPC.into())
+            }
+            (Some(Fault::Enospc | Fault::HalfWrite), _, _, _) => Err(Errno::NOSPC.into()),
             (Some(Fault::Refused), _, _, _) => Err(Errno::PERM.into()),
             (Some(Fault::ShortWrite { kept }), Kind::Write, _, Some(file)) => {
                 file.write_at(&call.data[..kept.min(call.data.len())], call.offset)?;
@@ -259,6 +306,23 @@ mod tests {
         disk.clear();
         file.write_at(b"more", 4).unwrap();
         assert_eq!(contents(&*file), b"keptmore");
+    }
+
+    #[test]
+    fn without_room_what_is_there_can_be_overwritten_and_nothing_grows() {
+        let (disk, file) = disk_with_file();
+        file.write_at(b"four", 0).unwrap();
+        assert_eq!(disk.growing(), 2);
+        disk.no_room_from(2);
+        file.write_at(b"FOUR", 0).unwrap();
+        assert_eq!(code(file.write_at(b"five!!", 4)), ENOSPC);
+        assert_eq!(code(file.write_at(b"six", 7)), ENOSPC);
+        assert_eq!(code(disk.open(Path::new("/other"), Open::Create)), ENOSPC);
+        file.sync().unwrap();
+        assert_eq!(contents(&*file), b"FOURfiv");
+        disk.clear();
+        file.write_at(b"eight", 7).unwrap();
+        assert_eq!(contents(&*file), b"FOURfiveight");
     }
 
     #[test]

@@ -1,4 +1,9 @@
-//! What the system grants a process: how eagerly a thread runs, how many files may be open.
+//! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
+//! memory is handed out.
+
+mod malloc;
+
+pub use malloc::limit_malloc_arenas;
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, nothing changes.

@@ -11,6 +11,7 @@
     reason = "tasks read the sources and take real time; they are not part of the product"
 )]
 
+mod counts;
 mod json;
 mod markdown;
 mod packages;
@@ -34,7 +35,8 @@ usage: cargo xtask <task> [options]
 tasks:
   test    formats, lints, tidy rules, all tests, a slice of each reliability tier
   tidy    the rules that no other tool checks: arrows, headers, names, links
-  rel     the reliability tiers: crash, faults, rot, kill
+  rel     the reliability tiers: crash, faults, full, rot, kill, memory, planted
+  counts  instructions an operation takes, compared with docs/counts.txt
   bench   the benchmarks, alone or beside rivals
 
 `cargo xtask <task> --help` tells more of each.
@@ -76,12 +78,15 @@ fn main() -> ExitCode {
         "test" => test::run(&root, rest),
         "tidy" => tidy::run(&root, rest),
         "rel" => passthrough::reliability(&root, rest),
+        "counts" => counts::run(&root, rest),
         "bench" => passthrough::bench(&root, rest),
         "--help" | "-h" | "help" => {
             print!("{HELP}");
             Outcome::Good
         }
-        unknown => misused(&format!("no task `{unknown}`; there are test, tidy, rel, bench"), HELP),
+        unknown => {
+            misused(&format!("no task `{unknown}`; there are test, tidy, rel, counts, bench"), HELP)
+        }
     };
     outcome.into()
 }

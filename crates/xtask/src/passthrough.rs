@@ -9,13 +9,16 @@ use std::{path::Path, process::Command};
 const RELIABILITY_HELP: &str = "\
 Breaks the engine on purpose and counts what it lost.
 
-usage: cargo xtask rel <crash|faults|rot|kill|all> [options]
+usage: cargo xtask rel <crash|faults|full|rot|kill|memory|planted|all> [options]
 
 tiers:
   crash    power cuts at every sync of seeded histories: nothing acknowledged is lost, no holes
   faults   every n-th call of every kind fails: no wrong read, no acknowledgement after a latch
+  full     no room on the disk from any call on, until there is again: left without reopening
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
+  memory   ten times the budget of data: resident memory stays within budget + 64 MiB
+  planted  an engine built with bugs: each must be found by the tier that claims it
   all      one after the other, with the options they share: --seed S, --slice, --threads N
 
 Every failure prints the seed that repeats it. `cargo xtask rel crash --help` lists a tier's options.
@@ -30,17 +33,20 @@ const BENCH_HELP: &str = "\
 Measures the engine, alone or beside rivals on the same disk in the same run.
 
 usage: cargo xtask bench engine [--rivals all|NAMES] [options]
+       cargo xtask bench chart FILE [--out DIR]
 
 With --rivals the rivals are built first, in a target folder of their own; that takes a C++ compiler,
 libclang and some minutes. `cargo xtask bench engine --help` lists the options.
+`chart` draws what `--json FILE` wrote.
 
 examples:
   cargo xtask bench engine --smoke
   cargo xtask bench engine --n 1000000
-  cargo xtask bench engine --rivals all
+  cargo xtask bench engine --rivals all --json target/bench.json
+  cargo xtask bench chart target/bench.json
 ";
 
-const TIERS: [&str; 4] = ["crash", "faults", "rot", "kill"];
+const TIERS: [&str; 7] = ["crash", "faults", "full", "rot", "kill", "memory", "planted"];
 
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
@@ -51,9 +57,9 @@ pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
             Outcome::Good
         }
         Some("all") => all_tiers(root, &arguments[1..]),
-        Some(tier) if TIERS.contains(&tier) => cargo(root, &reliability_command(), arguments),
+        Some(tier) if TIERS.contains(&tier) => cargo(root, &reliability_command(tier), arguments),
         Some(unknown) => misused(
-            &format!("no tier `{unknown}`; there are crash, faults, rot, kill, all"),
+            &format!("no tier `{unknown}`; there are {}, all", TIERS.join(", ")),
             RELIABILITY_HELP,
         ),
     }
@@ -67,8 +73,10 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             print!("{BENCH_HELP}");
             Outcome::Good
         }
-        Some("engine") => cargo(root, &bench_command(), arguments),
-        Some(unknown) => misused(&format!("no bench `{unknown}`; there is engine"), BENCH_HELP),
+        Some("engine" | "chart") => cargo(root, &bench_command(), arguments),
+        Some(unknown) => {
+            misused(&format!("no bench `{unknown}`; there are engine, chart"), BENCH_HELP)
+        }
     }
 }
 
@@ -78,7 +86,7 @@ fn all_tiers(root: &Path, options: &[String]) -> Outcome {
     for tier in TIERS {
         let arguments: Vec<String> =
             [tier.to_owned()].into_iter().chain(options.iter().cloned()).collect();
-        match cargo(root, &reliability_command(), &arguments) {
+        match cargo(root, &reliability_command(tier), &arguments) {
             Outcome::Good => passed += 1,
             _ => failed.push(tier),
         }
@@ -87,9 +95,14 @@ fn all_tiers(root: &Path, options: &[String]) -> Outcome {
     if failed.is_empty() { Outcome::Good } else { Outcome::Bad }
 }
 
-/// What runs the reliability tiers, up to their arguments.
-pub(crate) fn reliability_command() -> [&'static str; 8] {
-    ["run", "--quiet", "--release", "--package", "olivine-testkit", "--bin", "reliability", "--"]
+/// What runs a reliability tier, up to its name and arguments.
+pub(crate) fn reliability_command(tier: &str) -> Vec<&'static str> {
+    let mut command = vec!["run", "--quiet", "--release", "--package", "olivine-testkit"];
+    if tier == "planted" {
+        command.extend(["--features", "planted"]);
+    }
+    command.extend(["--bin", "reliability", "--"]);
+    command
 }
 
 /// What runs the benchmarks, up to their arguments.

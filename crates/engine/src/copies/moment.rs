@@ -165,7 +165,7 @@ impl Part<'_> {
         let ranges =
             ranges.thinned(|piece| piece.seqnos.iter().copied().filter(|s| *s <= seqno).collect());
         let mut merge = Merge::new(self.sources);
-        match bounds.start() {
+        match bounds.lower() {
             Some(start) => merge.seek_all(Direction::Forward, |source| source.seek(start))?,
             None => merge.seek_all(Direction::Forward, Source::seek_first)?,
         }

@@ -11,7 +11,10 @@
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use super::RECORD_BYTES_MAX;
-use crate::key::{SEQNO_MAX, SeqNo};
+use crate::{
+    key::{SEQNO_MAX, SeqNo},
+    planted::{Bug, planted},
+};
 
 /// Bytes of a frame before its payload.
 pub(crate) const HEADER_BYTES: u32 = 36;
@@ -222,7 +225,7 @@ impl Frame {
         if padding.iter().any(|byte| *byte != 0) {
             return Err(FrameError::Padding);
         }
-        if xxh3_64(payload) != self.payload_hash {
+        if xxh3_64(payload) != self.payload_hash && !planted(Bug::PayloadUnverified) {
             return Err(FrameError::Payload);
         }
         Ok(payload)

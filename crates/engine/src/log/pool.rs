@@ -23,7 +23,10 @@ use std::{
 use olivine_vfs::Open;
 
 use super::{Latch, LogDir, LogOptions, segment::Segment};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    planted::{Bug, planted},
+};
 
 /// More released segments than these are removed.
 const SPARES_MAX: usize = 2;
@@ -328,6 +331,9 @@ impl Pool {
         }
         file.sync().map_err(Error::io("sync", draft))?;
         vfs.rename(draft, path).map_err(Error::io("rename", draft))?;
+        if planted(Bug::SegmentNameUnsynced) {
+            return Ok(Segment { number, file, bytes });
+        }
         vfs.sync_dir(&self.home.path).map_err(Error::io("sync", &self.home.path))?;
         Ok(Segment { number, file, bytes })
     }

@@ -26,6 +26,7 @@ use crate::{
     error::{Error, Result},
     invariant::invariant,
     key::SeqNo,
+    planted::{Bug, planted},
 };
 
 /// A buffer that grew beyond this for a large record is given back.
@@ -99,7 +100,11 @@ impl SyncJob {
     pub(crate) fn run(&self) -> Result<Position> {
         self.latch.check()?;
         for (number, file) in &self.files {
-            file.sync().map_err(|error| {
+            let mut synced = file.sync();
+            if planted(Bug::SyncRetried) {
+                synced = synced.or_else(|_| file.sync());
+            }
+            synced.map_err(|error| {
                 self.latch.set(Error::io("sync", self.home.segment_path(*number))(error))
             })?;
         }
@@ -250,9 +255,15 @@ impl LogWriter {
             let len = buffer.bytes.len();
             let behind = (buffer.segment.bytes as usize - buffer.at as usize - len).min(END.len());
             buffer.bytes.extend_from_slice(&END[..behind]);
-            buffer.segment.file.write_at(&buffer.bytes, u64::from(buffer.at)).map_err(|error| {
+            let written = buffer.segment.file.write_at(&buffer.bytes, u64::from(buffer.at));
+            if planted(Bug::PartialWriteForgotten) && written.is_err() {
+                buffer.at += len as u32;
+                buffer.bytes.clear();
+            }
+            written.map_err(|error| {
                 let path = self.home.segment_path(buffer.segment.number);
-                self.latch.set(Error::io("write", path)(error))
+                let error = Error::io("write", path)(error);
+                if planted(Bug::PartialWriteForgotten) { error } else { self.latch.set(error) }
             })?;
             buffer.at += len as u32;
             buffer.bytes.clear();
@@ -340,12 +351,19 @@ impl LogWriter {
     /// Ends the log: everything is durable, recovery will find a clean end, and no file is longer
     /// than it must be. Returns what the manifest may record as durable.
     pub(crate) fn close(mut self) -> Result<Position> {
-        let position = self.begin_sync()?.run()?;
+        let mut job = self.begin_sync()?;
+        if planted(Bug::CloseUnsynced) {
+            job.files.clear();
+        }
+        let position = job.run()?;
         self.finish_sync(position);
         self.push(FrameKind::CleanEnd, 0, &[], xxh3_64(&[]), 0);
         self.hand_over()?;
         let path = self.home.segment_path(self.place.file);
         let file = &self.current().segment.file;
+        if planted(Bug::CloseUnsynced) {
+            return Ok(position);
+        }
         let trimmed = file
             .sync()
             .map_err(Error::io("sync", &path))
@@ -525,6 +543,9 @@ fn payload_room(room: u32, end: u32) -> u32 {
 }
 
 fn rewrite(home: &LogDir, recovered: &Recovered) -> Result<()> {
+    if planted(Bug::RecoveredUnsynced) {
+        return Ok(());
+    }
     for older in &recovered.segments {
         let mut at = match older.number.cmp(&recovered.proven.segment()) {
             std::cmp::Ordering::Less => continue,

@@ -13,7 +13,10 @@ use lz4_flex::block::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
+use crate::{
+    key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX},
+    planted::{Bug, planted},
+};
 
 pub(super) const MAGIC: [u8; 8] = *b"OLVTABLE";
 pub(super) const FORMAT: u32 = 1;
@@ -163,7 +166,8 @@ pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str
     let Some((payload, trailer)) = covered.split_last_chunk::<5>() else {
         return Err("a block is shorter than its trailer");
     };
-    if xxh3_64_with_seed(covered, seed) != u64::from_le_bytes(*checksum) {
+    let matches = xxh3_64_with_seed(covered, seed) == u64::from_le_bytes(*checksum);
+    if !matches && !planted(Bug::BlockUnverified) {
         return Err("the checksum of a block does not match");
     }
     let [codec, length @ ..] = *trailer;

@@ -278,6 +278,19 @@ impl Table {
         Ok(Meta { source, index, filter, numbered, range_deletes, _charged: charged })
     }
 
+    /// Stored bytes of the data blocks that may hold keys from `from` up to `to`, whole blocks counted.
+    pub(crate) fn bytes_between(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<u64> {
+        let meta = self.meta(ReadHow::DISK)?;
+        let Some(last) = meta.index.len().checked_sub(1) else { return Ok(0) };
+        let first = from.map_or(0, |key| meta.index.find(key));
+        let to = to.map_or(last, |key| meta.index.find(key).min(last));
+        if to < first {
+            return Ok(0);
+        }
+        let (end, stored) = meta.index.place(to);
+        Ok(end + stored as u64 - meta.index.place(first).0)
+    }
+
     /// The deletions of ranges that the table lists.
     pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
         Ok(Arc::clone(&self.meta(how)?.range_deletes))

@@ -28,6 +28,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    planted::{Bug, planted},
     ranges::RangeDeletes,
 };
 
@@ -333,6 +334,7 @@ impl TableWriter {
         let hashes = std::mem::take(&mut self.hashes);
         let mut filter = Filter::new(hashes.len() as u64, self.options.filter_bits_per_key);
         for hash in hashes {
+            let hash = if planted(Bug::FilterOnWrongKeys) { !hash } else { hash };
             filter.insert(hash);
         }
         self.footer.filter_lines = filter.lines() as u64;
@@ -500,7 +502,10 @@ impl Sink {
     fn write(&mut self) -> Result<()> {
         assert!(!self.failed, "a writer that failed is given up");
         self.failed = true;
-        self.file.write_at(&self.buffer, self.written).map_err(Error::io("write", &*self.path))?;
+        let written = self.file.write_at(&self.buffer, self.written);
+        if !planted(Bug::TableWriteUnchecked) {
+            written.map_err(Error::io("write", &*self.path))?;
+        }
         self.failed = false;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -517,6 +522,9 @@ impl Sink {
 
     fn sync(&mut self) -> Result<()> {
         self.write()?;
+        if planted(Bug::TableUnsynced) {
+            return Ok(());
+        }
         self.file.sync().map_err(Error::io("sync", &*self.path))
     }
 }

@@ -265,13 +265,12 @@ fn twenty_backups_under_load_come_back_exactly() {
     let backups = Backups::new(&environment, BACKUPS);
     thread::scope(|scope| {
         let ending = ended.when_dropped();
-        for seed in 0..3 {
-            let write = &write;
-            scope.spawn(move || write(seed));
-        }
+        let write = &write;
+        let writers: Vec<_> = (0..3).map(|seed| scope.spawn(move || write(seed))).collect();
         for number in 1..=20 {
-            let goal = db.visible() + 4000;
+            let goal = db.visible() + 2000;
             while db.visible() < goal {
+                assert!(!writers.iter().any(|writer| writer.is_finished()), "a writer failed");
                 thread::yield_now();
             }
             let info = backups.take(&db, &mut |_| ()).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use olivine_engine::{Batch, CompactionFilter, Error, KeyspaceOptions, MergeOperator, Options};
 
-use crate::scene::{Scene, keys_of};
+use crate::scene::{Scene, keys_of, small};
 
 fn merging(operator: &str) -> KeyspaceOptions {
     KeyspaceOptions { merge: Some(operator.into()), ..KeyspaceOptions::default() }
@@ -42,7 +42,7 @@ fn a_range_is_gone_wherever_its_keys_stand_and_later_puts_show() {
 #[test]
 fn tables_that_a_range_hides_go_unread() {
     let scene = Scene::new();
-    let db = scene.open_with(Options { table_bytes_max: 4096, ..scene.options() });
+    let db = scene.open_with(Options { table_bytes_max: 4096, ..small() });
     let fruit = db.keyspace("fruit").unwrap();
     for number in 0..3000 {
         fruit.put(format!("key{number:05}").as_bytes(), &[7; 50]).unwrap();
@@ -143,8 +143,7 @@ impl MergeOperator for Longest {
 #[test]
 fn an_operator_of_ones_own_must_be_there_again() {
     let scene = Scene::new();
-    let given =
-        |name| Options { merge_operators: vec![Arc::new(Longest(name))], ..scene.options() };
+    let given = |name| Options { merge_operators: vec![Arc::new(Longest(name))], ..small() };
     let db = scene.open_with(given("longest"));
     let words = db.keyspace_with("words", &merging("longest")).unwrap();
     for word in ["apple", "fig", "banana", "kiwi"] {
@@ -155,7 +154,7 @@ fn an_operator_of_ones_own_must_be_there_again() {
     let changed = db.keyspace_with("words", &merging("append")).unwrap_err().to_string();
     assert!(changed.contains("was made with"), "{changed}");
     drop((words, db));
-    for options in [scene.options(), given("longest-2")] {
+    for options in [small(), given("longest-2")] {
         let refused = scene.try_open(options).unwrap_err().to_string();
         assert!(
             refused.contains("\"longest\"") && refused.contains("merge_operators"),
@@ -245,7 +244,7 @@ fn compaction_drops_what_a_filter_does_not_want() {
     let options = Options {
         compaction_filters: vec![Arc::new(NoTemporary)],
         level0_tables_max: 1,
-        ..scene.options()
+        ..small()
     };
     let db = scene.open_with(options);
     let filtered =
@@ -263,6 +262,30 @@ fn compaction_drops_what_a_filter_does_not_want() {
     db.settle().unwrap();
     assert_eq!(files.iter().unwrap().count(), 51);
     drop((files, db));
-    let refused = scene.try_open(scene.options()).unwrap_err().to_string();
+    let refused = scene.try_open(small()).unwrap_err().to_string();
     assert!(refused.contains("no-temporary"), "{refused}");
+}
+
+#[test]
+fn the_size_of_a_range_follows_its_entries() {
+    let scene = Scene::new();
+    let db = scene.open();
+    let fruit = db.keyspace("fruit").unwrap();
+    let size = |from: u32, to: u32| {
+        let key = |number: u32| format!("key{number:05}");
+        fruit.size_of_range(key(from)..key(to)).unwrap()
+    };
+    let mut random = olivine_vfs::Random::new(1);
+    for number in 0..5000 {
+        let value: Vec<u8> = (0..50).map(|_| random.next_u64() as u8).collect();
+        fruit.put(format!("key{number:05}").as_bytes(), &value).unwrap();
+    }
+    assert_eq!(size(6000, 7000), 0);
+    db.settle().unwrap();
+    let all = fruit.size_of_range::<Vec<u8>>(..).unwrap();
+    assert!(5000 * 50 < all, "{all}");
+    let tenth = size(1000, 1500);
+    assert!((all / 12..all / 8).contains(&tenth), "{tenth} of {all}");
+    assert!(size(1000, 1001) < 4096);
+    assert_eq!(size(6000, 7000), 0);
 }

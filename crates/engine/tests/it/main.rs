@@ -12,4 +12,5 @@ mod ingest;
 mod opening;
 mod scene;
 mod tickets;
+mod transactions;
 mod waiting;

@@ -57,12 +57,8 @@ impl Scene {
         Scene { environment: stepped(&Arc::new(MemoryVfs::new())) }
     }
 
-    pub(crate) fn options(&self) -> Options {
-        small()
-    }
-
     pub(crate) fn open(&self) -> Db {
-        self.open_with(self.options())
+        self.open_with(small())
     }
 
     pub(crate) fn open_with(&self, options: Options) -> Db {

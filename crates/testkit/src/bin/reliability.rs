@@ -5,7 +5,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use olivine_testkit::{
-    Op, crash, faults, kill,
+    Op, crash, faults,
+    full::{self, Answer},
+    kill, memory, planted,
     rot::{self, Mutation},
 };
 use olivine_vfs::{Open, RealVfs, Vfs};
@@ -28,12 +30,22 @@ usage: reliability <tier> [options]
              --seeds N      histories (40)            --every N    try one fault of so many (1)
              --pairs N      pairs of faults of each (50)
              --only F       one fault, as failures print it: Write:17:eio
+  full     the disk has no room from any call on that takes some, until it has again; and a real one
+             --seeds N      histories (60)            --every N    try one call of so many (1)
+             --only N       the call that finds no room, as failures print it
+             --dir DIR      where a disk of 64 MiB is mounted (by root)
   rot      every byte of every file changes; files are cut, swapped, doubled, gone
              --mutations N  at least so many (250000) --every N    make one change of so many (1)
              --only M       one change, as failures print it: flip:/store/CURRENT:3:7
   kill     a writing process is killed (on the real disk)
              --kills N      in each mode (40)         --threads N  that write (4)
              --millis N     longest life (600)        --dir DIR    where the stores lie
+  memory   writes, reads and scans over ten times the budget stay within budget + 64 MiB resident
+             --seconds N    of work (3600)            --mib N      the budget (64)
+             --dir DIR      where the store lies
+  planted  bugs made on purpose, each of which its tier must find (built with --features planted)
+             --effort N     how long each is looked for (4)
+             --only BUG     this one alone
 
   all tiers: --seed S (0), --slice (less than a minute, for CI), --threads N (2), --help
 
@@ -55,12 +67,18 @@ fn main() -> ExitCode {
     let outcome = match &tier[..] {
         "crash" => crash_tier(words),
         "faults" => faults_tier(words),
+        "full" => full_tier(words),
         "rot" => rot_tier(words),
         "kill" => kill_tier(words),
+        "memory" => memory_tier(words),
+        "memory-child" => memory::run_child(&words).map(|()| true),
+        "planted" => planted_tier(words),
         "kill-child" => {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
-        _ => Err(format!("{tier:?} is no tier; they are crash, faults, rot and kill")),
+        _ => Err(format!(
+            "{tier:?} is no tier; they are crash, faults, full, rot, kill, memory, planted"
+        )),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -179,6 +197,41 @@ fn faults_tier(words: Vec<String>) -> Result<bool, String> {
     Ok(summary.passed())
 }
 
+fn full_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = full::Plan::default();
+    if given.flag("--slice") {
+        (plan.seeds, plan.every) = (20, 4);
+    }
+    let mut dir = std::env::temp_dir().join(format!("olivine-full-{}", std::process::id()));
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--seeds", &mut plan.seeds)?;
+    given.number("--every", &mut plan.every)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    if let Some(only) = given.text("--only")? {
+        plan.only = Some(only.parse().map_err(|_| format!("{only:?} is no number"))?);
+    }
+    if let Some(given) = given.text("--dir")? {
+        dir = PathBuf::from(given);
+    }
+    given.end()?;
+    let mut held = true;
+    if plan.only.is_none() {
+        match full::fill_and_free(&dir, plan.seed) {
+            Ok(Answer::Held(what)) => println!("  64 MiB of tmpfs: {what}"),
+            Ok(Answer::Skipped(why)) => println!("  64 MiB of tmpfs: SKIPPED, cannot mount: {why}"),
+            Err(what) => {
+                held = false;
+                println!("FAILED 64 MiB of tmpfs: {what}");
+            }
+        }
+    }
+    let summary = full::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed() && held)
+}
+
 fn rot_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
     let mut plan = rot::Plan::default();
@@ -203,8 +256,16 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
     let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let dir = std::env::temp_dir().join(format!("olivine-kill-{}", std::process::id()));
-    let mut plan =
-        kill::Plan { seed: 0, kills: 40, threads: 4, millis_max: 600, early: false, dir, program };
+    let mut plan = kill::Plan {
+        seed: 0,
+        kills: 40,
+        threads: 4,
+        millis_max: 600,
+        early: false,
+        planted: None,
+        dir,
+        program,
+    };
     if given.flag("--slice") {
         (plan.kills, plan.millis_max) = (30, 300);
     }
@@ -217,6 +278,47 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     }
     given.end()?;
     let summary = kill::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn memory_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let mut dir = std::env::temp_dir().join(format!("olivine-memory-{}", std::process::id()));
+    let (mut seed, mut seconds, mut mib) = (0, 3600, 64u64);
+    if given.flag("--slice") {
+        seconds = 180;
+    }
+    given.number("--seed", &mut seed)?;
+    given.number("--seconds", &mut seconds)?;
+    given.number("--mib", &mut mib)?;
+    // Taken for the sake of `all`: the threads are what they are here.
+    given.number("--threads", &mut 0)?;
+    if let Some(given) = given.text("--dir")? {
+        dir = PathBuf::from(given);
+    }
+    given.end()?;
+    let plan = memory::Plan { seed, seconds, budget_bytes: mib << 20, dir, program };
+    let summary = memory::run(&plan)?;
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn planted_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let dir = std::env::temp_dir().join(format!("olivine-planted-{}", std::process::id()));
+    let mut plan = planted::Plan { seed: 0, effort: 4, threads: 2, only: None, dir, program };
+    if given.flag("--slice") {
+        plan.effort = 1;
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--effort", &mut plan.effort)?;
+    given.number("--threads", &mut plan.threads)?;
+    plan.only = given.text("--only")?;
+    given.end()?;
+    let summary = planted::run(&plan, &say)?;
     println!("{summary}");
     Ok(summary.passed())
 }

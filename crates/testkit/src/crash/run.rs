@@ -26,9 +26,6 @@ use std::{
     time::Duration,
 };
 
-/// How long a failing history is made shorter before it is told.
-const SHRINK_TIME: Duration = Duration::from_secs(20);
-
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -46,6 +43,8 @@ pub struct Plan {
     pub threads: usize,
     /// How many failures end the run.
     pub failures_max: usize,
+    /// How long a failing history is made shorter before it is told.
+    pub shrink: Duration,
 }
 
 impl Default for Plan {
@@ -58,6 +57,7 @@ impl Default for Plan {
             image: None,
             threads: 2,
             failures_max: 5,
+            shrink: Duration::from_secs(20),
         }
     }
 }
@@ -114,7 +114,7 @@ fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
     let places = match counted {
         Ok(places) => places,
         Err((step, trouble)) => {
-            summary.fail(plan, seed, None, &history, step, trouble, &shrink_live(seed, wrap));
+            summary.fail(plan, seed, None, &history, step, trouble, &shrink_live(plan, seed, wrap));
             return summary;
         }
     };
@@ -149,7 +149,7 @@ fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
         Err((step, trouble)) => {
             let (kind, image) = (trouble.kind, failed.map(|(image, _)| image));
             let survival = failed.map(|(_, survival)| survival);
-            let shorter = shrink_images(seed, wrap, kind, survival);
+            let shorter = shrink_images(plan, seed, wrap, kind, survival);
             summary.fail(plan, seed, image, &history, step, trouble, &shorter);
         }
     }
@@ -269,21 +269,24 @@ pub(super) fn drive(
 }
 
 /// Makes histories shorter that fail without any crash.
-fn shrink_live(seed: u64, wrap: &Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> {
+fn shrink_live(plan: &Plan, seed: u64, wrap: &Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> {
+    let time = plan.shrink;
     move |history| {
         let fails =
             |history: &[Op]| drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err();
-        shorter(history, fails)
+        shorter(history, time, fails)
     }
 }
 
 /// Makes histories shorter of which an image, taken within the last operation, fails in this way.
 fn shrink_images(
+    plan: &Plan,
     seed: u64,
     wrap: &Wrap,
     kind: Kind,
     survival: Option<Survival>,
 ) -> impl Fn(&[Op]) -> Option<Vec<Op>> {
+    let time = plan.shrink;
     move |history| {
         let (last, before) = history.split_last()?;
         let fails = |before: &[Op]| {
@@ -295,16 +298,19 @@ fn shrink_images(
             });
             outcome.is_err_and(|(_, trouble)| trouble.kind == kind)
         };
-        let mut history = shorter(before, fails)?;
+        let mut history = shorter(before, time, fails)?;
         history.push(last.clone());
         Some(history)
     }
 }
 
 /// The shortest sub-list found in time for which `fails` holds; nothing if it does not hold at all.
-fn shorter(history: &[Op], fails: impl Fn(&[Op]) -> bool) -> Option<Vec<Op>> {
+fn shorter(history: &[Op], time: Duration, fails: impl Fn(&[Op]) -> bool) -> Option<Vec<Op>> {
+    if time.is_zero() {
+        return None;
+    }
     let watch = RealClock::new();
-    let until = watch.now() + SHRINK_TIME;
+    let until = watch.now() + time;
     fails(history).then(|| shrink(history, |history| watch.now() < until && fails(history)))
 }
 

@@ -13,6 +13,7 @@ pub(super) fn name(injected: &Injected) -> String {
     let name = match injected.fault {
         Fault::Eio => "eio".to_owned(),
         Fault::Enospc => "enospc".to_owned(),
+        Fault::HalfWrite => "half".to_owned(),
         Fault::ShortWrite { kept } => format!("short{kept}"),
         Fault::Refused => "refused".to_owned(),
         Fault::SyncLost => "lost".to_owned(),
@@ -40,11 +41,12 @@ impl Injected {
             ("enospc", _) => Fault::Enospc,
             ("refused", _) => Fault::Refused,
             ("lost", _) => Fault::SyncLost,
+            ("half", _) => Fault::HalfWrite,
             (_, Some(kept)) => {
                 let kept = kept.parse().map_err(|_| format!("{kept:?} is no length"))?;
                 Fault::ShortWrite { kept }
             }
-            _ => return Err(format!("{fault:?} is none of eio, enospc, lost, short<bytes>")),
+            _ => return Err(format!("{fault:?} is none of eio, enospc, lost, half, short<bytes>")),
         };
         Ok(Injected { kind, index, fault, lasting })
     }

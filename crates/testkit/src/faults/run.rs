@@ -128,6 +128,9 @@ fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
         all = vec![only];
     }
     for injected in &all {
+        if plan.failures_max <= summary.failures.len() {
+            return summary;
+        }
         if 1 < plan.every && !random.chance(1, plan.every) {
             continue;
         }

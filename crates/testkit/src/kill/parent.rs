@@ -2,7 +2,7 @@
 //!
 //! 1. An acknowledgement counts once it is in the pipe, whether or not the child lived to see it read.
 
-use super::{Failure, Held, KEYSPACES, Mode, OPENED, Orders, Progress, Summary, open};
+use super::{Failure, Held, KEYSPACES, Mode, OPENED, Orders, PLANTED, Progress, Summary, open};
 use crate::{caught::caught, drive::full_text};
 use olivine_vfs::{Clock, EntryKind, Random, RealClock, RealVfs, Vfs};
 use std::{
@@ -27,6 +27,8 @@ pub struct Plan {
     pub millis_max: u64,
     /// Whether children lie, and tell of a write before they make it.
     pub early: bool,
+    /// The name of a bug that children make, to see that the parent notices.
+    pub planted: Option<String>,
     /// Where the stores lie.
     pub dir: PathBuf,
     /// This program, and what makes it a child (`kill-child`).
@@ -134,6 +136,7 @@ fn live_and_die(plan: &Plan, orders: &Orders, life: Life) -> Result<Died, String
         .arg("kill-child")
         .arg(&orders.dir)
         .args(orders.arguments())
+        .envs(plan.planted.as_ref().map(|bug| (PLANTED, bug)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

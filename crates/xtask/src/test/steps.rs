@@ -5,6 +5,7 @@
 
 use super::{Call, Verdict};
 use crate::{
+    counts,
     passthrough::{bench_command, reliability_command},
     tidy,
 };
@@ -29,8 +30,16 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "release", what: "everything builds as it is shipped", run: release },
     Step { name: "crash", what: "a slice of the power cuts", run: |root| tier(root, "crash") },
     Step { name: "faults", what: "a slice of the failing disks", run: |root| tier(root, "faults") },
+    Step { name: "full", what: "a slice of the full disks", run: |root| tier(root, "full") },
     Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
+    Step { name: "memory", what: "memory within its budget", run: |root| tier(root, "memory") },
+    Step {
+        name: "planted",
+        what: "bugs made on purpose are found",
+        run: |root| tier(root, "planted"),
+    },
+    Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
 ];
 
@@ -112,7 +121,7 @@ fn release(root: &Path) -> Verdict {
 }
 
 fn tier(root: &Path, tier: &'static str) -> Verdict {
-    let line = reliability_command().into_iter().chain([tier, "--slice"]);
+    let line = reliability_command(tier).into_iter().chain([tier, "--slice"]);
     match Call::cargo(root, line).run(tier) {
         Ok(lines) => Verdict::Passed(lines),
         // The same, as one would type it.
@@ -120,6 +129,15 @@ fn tier(root: &Path, tier: &'static str) -> Verdict {
             Verdict::Failed { output, repeat: format!("cargo xtask rel {tier} --slice") }
         }
         Err(other) => other,
+    }
+}
+
+fn counts(root: &Path) -> Verdict {
+    let repeat = "cargo xtask counts".to_owned();
+    match counts::counts(root, false) {
+        Ok(compared) if compared.worse.is_empty() => Verdict::Passed(compared.lines),
+        Ok(compared) => Verdict::Failed { output: compared.lines, repeat },
+        Err(what) => Verdict::Failed { output: vec![what], repeat },
     }
 }
 
