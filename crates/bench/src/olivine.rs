@@ -96,7 +96,7 @@ impl Store for OpenStore {
         cursor.seek(from)?;
         let mut count = 0;
         while count < limit && cursor.valid() {
-            seen(cursor.key(), cursor.value());
+            seen(cursor.key(), cursor.value()?);
             count += 1;
             if count < limit {
                 cursor.next()?;

@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, VALUE_BYTES_MAX},
     keyspace::{Keyspace, Tree},
+    pointer::Pointer,
 };
 
 /// The most bytes a batch takes, keys, values and bookkeeping together. One value of the largest size
@@ -233,6 +234,7 @@ impl<'a> Operations<'a> {
         let fits = match kind {
             Kind::RangeDelete => value_len <= KEY_BYTES_MAX,
             Kind::PutExpiring => EXPIRY_BYTES <= value_len,
+            Kind::Pointer => Pointer::decode(value).is_some(),
             Kind::Put | Kind::Delete | Kind::Merge => true,
         };
         fits.then_some(Operation { keyspace, kind, key, value })

@@ -193,7 +193,15 @@ impl Store {
                     .find(|tree| tree.id == operation.keyspace)
                     .expect("a batch lists its keyspaces"),
             };
-            tree.state().active.apply(segment, &operation, seqno);
+            let state = tree.state();
+            if operation.kind == Kind::Pointer {
+                let held = state.hold_values_of(operation.value);
+                assert!(held, "a stream's file is known before its pointer is written");
+            }
+            state.active.apply(segment, &operation, seqno);
+            if !matches!(operation.kind, Kind::Delete | Kind::RangeDelete) {
+                tree.gaps.cut(operation.key);
+            }
             seqno += 1;
         }
         let last = first + count - 1;

@@ -15,11 +15,15 @@ mod fold;
 mod pick;
 
 pub(crate) use fold::{Fold, FoldSink, Rules};
-pub(crate) use pick::{Job, pick};
+pub(crate) use pick::{Job, from_level0, pick};
 
-use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+};
 
 use crate::{
+    apart::{Relocation, ValueOutputs},
     background::Duty,
     error::{Error, Result},
     iter::{Direction, LevelCursor, Merge, Source},
@@ -61,22 +65,31 @@ impl Store {
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
         let Some((_, tree, version, job)) = due else {
-            self.room.compact.note(&Ok(()), self.environment.now());
-            return Ok(false);
+            let collected = self.collect_one();
+            self.room.compact.note(&collected, self.environment.now());
+            return collected;
         };
-        let run = self.run_job(&tree, &version, &job);
+        let run = self.run_job(&tree, &version, &job, &BTreeSet::new());
         self.room.compact.note(&run, self.environment.now());
         run?;
         self.measure_pile();
         Ok(true)
     }
 
-    fn run_job(&self, tree: &Tree, version: &Arc<Version>, job: &Job) -> Result<()> {
+    /// Does a job; values in the files `collected` are copied into new ones on the way.
+    pub(crate) fn run_job(
+        &self,
+        tree: &Tree,
+        version: &Arc<Version>,
+        job: &Job,
+        collected: &BTreeSet<u64>,
+    ) -> Result<()> {
         let mut outputs = Outputs::new(self, Warmth::WhereRoom, self.origin_below(tree, job));
+        let mut values = Relocation::new(self, version, collected);
         if job.is_move() {
             self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
         } else {
-            match self.merge(tree, version, job, &mut outputs) {
+            match self.merge(tree, version, job, &mut outputs, &mut values) {
                 Ok(()) => {}
                 Err(Stop::Unread(error)) => {
                     self.halt(error);
@@ -86,7 +99,7 @@ impl Store {
             }
             outputs.sync_names()?;
         }
-        self.install(tree, job, outputs)?;
+        self.install(tree, job, outputs, values.outputs)?;
         if let Some(last) = job.upper.last() {
             let mut compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
             compacted_to[job.level].clone_from(&last.info.last_key);
@@ -113,7 +126,13 @@ impl Store {
     }
 
     /// Names the outputs instead of the inputs, first durably, then for readers.
-    fn install(&self, tree: &Tree, job: &Job, outputs: Outputs<'_>) -> Result<()> {
+    fn install(
+        &self,
+        tree: &Tree,
+        job: &Job,
+        outputs: Outputs<'_>,
+        values: ValueOutputs<'_>,
+    ) -> Result<()> {
         let moved = job.is_move();
         let tables = if moved { job.upper.clone() } else { outputs.live() };
         let mut manifest = self.lock_manifest();
@@ -132,17 +151,20 @@ impl Store {
             level: below as u8,
             table: table.info.clone(),
         });
+        let apart = values.live();
+        let changes = values.changes(keyspace).chain(inputs).chain(added).collect();
         if planted(Bug::InputsRemovedEarly) && !moved {
             for (_, file) in job.inputs() {
                 self.environment.vfs().remove_file(&file.path).ok();
             }
         }
-        outputs.settle(manifest.commit(inputs.chain(added).collect()))?;
+        values.settle(outputs.settle(manifest.commit(changes)))?;
         let edit = manifest.last_edit();
         let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
         let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();
         tree.change_state(|state| {
-            let version = Arc::new(state.version.edited(&removed, &added));
+            let version = state.version.edited(&removed, &added).with_values(&[], &apart);
+            let version = Arc::new(version);
             State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), version }
         });
         drop(manifest);
@@ -158,12 +180,13 @@ impl Store {
     }
 
     /// Merges the inputs of `job` into new tables of the level below.
-    fn merge(
-        &self,
+    fn merge<'a>(
+        &'a self,
         tree: &Tree,
         version: &Arc<Version>,
         job: &Job,
-        outputs: &mut Outputs<'_>,
+        outputs: &mut Outputs<'a>,
+        values: &mut Relocation<'a>,
     ) -> Result<(), Stop> {
         let mut merge = Merge::new(sources_of(job));
         merge.seek_all(Direction::Forward, Source::seek_first).map_err(Stop::Unread)?;
@@ -174,14 +197,14 @@ impl Store {
             let below = &version.levels[job.level + 2..];
             below.iter().all(|level| level.overlapping(&piece.start, &piece.end).is_empty())
         });
-        let mut writing = Writing::new(self, version, job, outputs, ranges);
+        let mut writing = Writing::new(self, version, job, outputs, values, ranges);
         let mut read = 0u64;
         while merge.valid() {
             read += 1;
             let stamp = merge.stamp();
             let Some(kind) = stamp.kind() else {
                 let what = format!("entry of unknown kind {:#x}", stamp.0);
-                return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
+                return Err(Stop::Unread(Error::corrupt(job.path(), 0, what)));
             };
             fold.push(merge.key(), stamp, kind, merge.value(), &mut writing)
                 .map_err(Stop::Unwritten)?;
@@ -189,11 +212,12 @@ impl Store {
         }
         fold.end(&mut writing).map_err(Stop::Unwritten)?;
         writing.end_all().map_err(Stop::Unwritten)?;
+        values.outputs.end().map_err(Stop::Unwritten)?;
         assert!(fold.written() <= read, "versions are written or dropped, and never made");
         let expected: u64 = job.inputs().map(|(_, file)| file.info.entries).sum();
         if read != expected {
             let what = format!("the merged tables hold {expected} entries, and {read} were read");
-            return Err(Stop::Unread(Error::corrupt(&job.upper[0].path, 0, what)));
+            return Err(Stop::Unread(Error::corrupt(job.path(), 0, what)));
         }
         let input_bytes: u64 = job.inputs().map(|(_, file)| file.info.bytes).sum();
         self.counters.compacted_bytes_read.fetch_add(input_bytes, Relaxed);
@@ -246,6 +270,7 @@ struct Writing<'a, 'b> {
     version: &'a Version,
     job: &'a Job,
     outputs: &'a mut Outputs<'b>,
+    values: &'a mut Relocation<'b>,
     writer: Option<TableWriter>,
     /// The deletions of ranges to be listed, and the first key whose are not yet.
     ranges: RangeDeletes,
@@ -262,6 +287,7 @@ impl<'a, 'b> Writing<'a, 'b> {
         version: &'a Version,
         job: &'a Job,
         outputs: &'a mut Outputs<'b>,
+        values: &'a mut Relocation<'b>,
         ranges: RangeDeletes,
     ) -> Writing<'a, 'b> {
         let is_bottom = version.deepest() <= job.level + 1;
@@ -270,6 +296,7 @@ impl<'a, 'b> Writing<'a, 'b> {
             version,
             job,
             outputs,
+            values,
             writer: None,
             ranges,
             ranges_from: None,
@@ -323,7 +350,14 @@ impl FoldSink for Writing<'_, '_> {
             Some(writer) => writer,
             none => none.insert(self.outputs.begin()?),
         };
-        writer.add(key, stamp, value)
+        match self.values.placed(key, stamp, value)? {
+            Some((stamp, pointer)) => writer.add(key, stamp, &pointer),
+            None => writer.add(key, stamp, value),
+        }
+    }
+
+    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {
+        self.values.read(pointer)
     }
 
     fn nothing_below(&self, key: &[u8]) -> bool {

@@ -313,8 +313,10 @@ impl Store {
         let fresh = Arc::new(self.fresh_memtable());
         tree.change_state(|state| {
             state.version.tables().for_each(|file| file.mark_obsolete());
+            state.version.values.values().for_each(|file| file.mark_obsolete());
             State { active: fresh, frozen: Vec::new(), version: Arc::new(Version::default()) }
         });
+        tree.gaps.forget();
         drop(manifest);
         self.measure_pile();
         self.environment.signal(Duty::Prepare);

@@ -27,6 +27,7 @@ use crate::{
     metadata::MetadataKeeper,
     options::within,
     store::Store,
+    values::OpenValues,
 };
 
 /// How much an environment may use.
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) budget: Budget,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) metadata: Arc<MetadataKeeper>,
+    pub(crate) open_values: Arc<OpenValues>,
     stores: Mutex<Vec<Weak<Store>>>,
     steps: Option<Mutex<Random>>,
     stores_made: AtomicU64,
@@ -116,6 +118,7 @@ impl Environment {
         let inner = Arc::new(Inner {
             cache: Arc::new(BlockCache::sharing(budget.clone())),
             metadata: Arc::new(MetadataKeeper::new(budget.clone())),
+            open_values: Arc::new(OpenValues::new()),
             vfs: parts.vfs,
             clock: parts.clock,
             budget,
@@ -168,6 +171,10 @@ impl Environment {
 
     pub(crate) fn metadata(&self) -> &Arc<MetadataKeeper> {
         &self.inner.metadata
+    }
+
+    pub(crate) fn open_values(&self) -> &Arc<OpenValues> {
+        &self.inner.open_values
     }
 
     /// Time on the environment's clock.

@@ -4,11 +4,14 @@
 //!    manifest: a crash never leaves a table newer than the log.
 //! 2. File, directory, manifest, in this order, are durable before readers see the table.
 //! 3. A keyspace's memtables are flushed oldest first.
-//! 4. A memtable leaves memory, and its part of the log its duty, only after that.
+//! 4. Large values go into a value file, which is durable before the table that points into it; one
+//!    edit names both.
+//! 5. A memtable leaves memory, and its part of the log its duty, only after that.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
+    apart::ValueOutputs,
     background::Duty,
     compaction::{Fold, FoldSink},
     error::Result,
@@ -23,13 +26,22 @@ use crate::{
 };
 
 /// The table that a memtable becomes; older ones may hold anything.
-struct Level0 {
+struct Level0<'a, 'b> {
     writer: TableWriter,
+    values: &'a mut ValueOutputs<'b>,
 }
 
-impl FoldSink for Level0 {
+impl FoldSink for Level0<'_, '_> {
     fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
-        self.writer.add(key, stamp, value)
+        match self.values.separate(key, stamp, value)? {
+            Some((stamp, pointer)) => self.writer.add(key, stamp, &pointer),
+            None => self.writer.add(key, stamp, value),
+        }
+    }
+
+    /// Only a stream has put a pointer into a memtable; what it points to may be very long.
+    fn value_apart(&mut self, _pointer: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 
     fn nothing_below(&self, _key: &[u8]) -> bool {
@@ -62,7 +74,8 @@ impl Store {
 
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
         let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
-        self.write_memtable(tree, memtable, &mut outputs)?;
+        let mut values = ValueOutputs::new(self);
+        self.write_memtable(tree, memtable, &mut outputs, &mut values)?;
         if !planted(Bug::TableBeforeLog) {
             self.wait_durable(memtable.newest_seqno())?;
         }
@@ -73,6 +86,8 @@ impl Store {
         }
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
+        let apart = values.live();
+        changes.extend(values.changes(tree.id));
         for table in &tables {
             changes.push(Change::AddTable {
                 keyspace: tree.id,
@@ -83,13 +98,13 @@ impl Store {
         let log_start = self.log_start_without(memtable);
         changes.push(Change::LogStart { segment: log_start });
         changes.push(Change::LogDurable { position: self.log_durable()? });
-        outputs.settle(manifest.commit(changes))?;
+        values.settle(outputs.settle(manifest.commit(changes)))?;
         let edit = manifest.last_edit();
         let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
             let mut frozen = state.frozen.clone();
             frozen.retain(|known| !Arc::ptr_eq(known, memtable));
-            let version = Arc::new(state.version.edited(&[], &added));
+            let version = Arc::new(state.version.edited(&[], &added).with_values(&[], &apart));
             State { active: Arc::clone(&state.active), frozen, version }
         });
         drop(manifest);
@@ -107,6 +122,7 @@ impl Store {
         tree: &Tree,
         memtable: &LoggedMemtable,
         outputs: &mut Outputs<'_>,
+        values: &mut ValueOutputs<'_>,
     ) -> Result<()> {
         if memtable.is_empty() {
             return Ok(());
@@ -114,7 +130,7 @@ impl Store {
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let ranges = memtable.range_deletes().as_deref().cloned().unwrap_or_default();
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
-        let mut writing = Level0 { writer: outputs.begin()? };
+        let mut writing = Level0 { writer: outputs.begin()?, values };
         let mut cursor = memtable.table.cursor();
         cursor.seek_first();
         while cursor.valid() {
@@ -127,6 +143,7 @@ impl Store {
         fold.end(&mut writing).map_err(|error| error.or_full(&self.dir))?;
         let listed = writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false));
         listed.map_err(|error| error.or_full(&self.dir))?;
+        writing.values.end()?;
         outputs.end(writing.writer)?;
         self.counters.flushed_bytes.fetch_add(outputs.bytes(), Relaxed);
         outputs.sync_names()

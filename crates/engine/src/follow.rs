@@ -194,8 +194,10 @@ impl Reading {
             return Ok(());
         }
         let catalog = manifest::read(vfs, dir, current)?.catalog;
-        if !flushed(&self.catalog).eq(flushed(&catalog)) {
-            // The memtables are made for other tables.
+        let same = flushed(&self.catalog).eq(flushed(&catalog))
+            && value_files(&self.catalog).eq(value_files(&catalog));
+        if !same {
+            // The memtables are made for other tables, or point into other files.
             self.forget_log();
         }
         self.catalog = catalog;
@@ -213,7 +215,7 @@ impl Reading {
         let catalog = &self.catalog;
         let trees = match &mut self.trees {
             Some(trees) => trees,
-            none => none.insert(Trees::of_log(environment, options, catalog)?),
+            none => none.insert(Trees::of_log(environment, options, home, catalog)?),
         };
         let in_tables = flushed(catalog).map(|(_, seqno)| seqno).max().unwrap_or(0);
         let least = in_tables.max(catalog.next_seqno.saturating_sub(1));
@@ -256,6 +258,12 @@ fn flushed(catalog: &Catalog) -> impl Iterator<Item = (u32, SeqNo)> {
     catalog.keyspaces.iter().map(|(id, record)| (*id, record.flushed))
 }
 
+/// The value files that the memtables may point into.
+fn value_files(catalog: &Catalog) -> impl Iterator<Item = (u32, u64)> {
+    let keyspaces = catalog.keyspaces.iter();
+    keyspaces.flat_map(|(id, record)| record.values.keys().map(move |file| (*id, *file)))
+}
+
 impl Store {
     /// Shows what the writer has written meanwhile.
     pub(crate) fn refresh(&self) -> Result<SeqNo> {
@@ -288,6 +296,8 @@ impl Store {
         for (made, state) in states {
             let tree = match before.remove(&made.id) {
                 Some(tree) => {
+                    // Before: what the state shows moves with it. No walk notes one before the lock is free.
+                    tree.gaps.forget();
                     tree.change_state(|_| state);
                     tree
                 }
@@ -336,7 +346,13 @@ impl Store {
             let made = &trees.by_id[id];
             let whole = Arc::clone(&made.state().active);
             let active = LoggedMemtable::view(&self.environment, &whole, reading.seen);
-            let version = Arc::new(Version::new(tables));
+            // Those of the memtables, which hold them already.
+            let values: Vec<_> = made.state().version.values.values().cloned().collect();
+            for file in values.iter().take(pins_max - pins) {
+                file.pin()?;
+                pins += 1;
+            }
+            let version = Arc::new(Version::new(tables).with_values(&[], &values));
             let state = State { active: Arc::new(active), frozen: Vec::new(), version };
             states.push((Arc::clone(made), state));
         }

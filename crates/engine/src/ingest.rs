@@ -187,6 +187,7 @@ impl Store {
                 version: Arc::new(state.version.edited(&[], &added)),
                 ..state.clone()
             });
+            tree.gaps.forget();
             self.set_visible(seqno);
             self.raise_durable(seqno);
             drop((committing, manifest));

@@ -263,6 +263,19 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
                 ("offset", number(position.offset().into())),
             ],
         ),
+        Change::AddValues { keyspace, values } => (
+            "add values",
+            vec![
+                keyspace_of(*keyspace),
+                ("file", number(values.file)),
+                ("bytes", number(values.bytes)),
+                ("records", number(values.records)),
+                ("checksum", Detail::Word(values.checksum)),
+            ],
+        ),
+        Change::RemoveValues { keyspace, file } => {
+            ("remove values", vec![keyspace_of(*keyspace), ("file", number(*file))])
+        }
         Change::NextTable { table } => ("next table", vec![("table", number(*table))]),
         Change::NextKeyspace { keyspace } => ("next keyspace", vec![keyspace_of(*keyspace)]),
         Change::NextSeqno { seqno } => ("next seqno", vec![("seqno", number(*seqno))]),

@@ -3,7 +3,9 @@
 //! 1. A walk shows one moment: what was visible when it was opened, or what its snapshot shows.
 //! 2. Every key shows once, with its newest version of that moment; deleted keys do not show.
 //! 3. A walk keeps the memtables and tables of its moment alive until it is dropped.
-//! 4. After an error the cursor stands nowhere; seeking again is allowed.
+//! 4. A walk that passes many deleted keys in a row notes it in `gaps`, and no walk passes them again.
+//! 5. A value that stands apart is read when it is asked for, so a walk over keys touches no value file.
+//! 6. After an error the cursor stands nowhere; seeking again is allowed.
 
 mod merge;
 mod source;
@@ -14,17 +16,21 @@ pub(crate) use source::{LevelCursor, Source};
 use std::{
     fmt,
     ops::{Bound, RangeBounds},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
     error::{Error, Result},
+    gaps::{GAP_KEYS_MIN, Walked},
     key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
+    pointer::Pointer,
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
     table::{ReadHow, TableCursor, TableInfo},
+    value::Value,
+    values::{LiveValues, ValueReader},
 };
 
 /// The keys that a walk may show.
@@ -169,6 +175,28 @@ impl View {
         Ok((self.now.max(self.tree.expiry_mark()) < expiry).then_some(value))
     }
 
+    /// Where the value lies that an entry points to.
+    fn pointed(&self, pointer: &[u8]) -> Result<(Arc<LiveValues>, Pointer)> {
+        let no_pointer = || Error::corrupt(&self.store.dir, 0, "a pointer does not decode");
+        let pointer = Pointer::decode(pointer).ok_or_else(no_pointer)?;
+        Ok((self.store.values_of(&self.state, &pointer)?, pointer))
+    }
+
+    /// The value that an entry points to.
+    fn value_apart(&self, pointer: &[u8]) -> Result<Vec<u8>> {
+        let (file, pointer) = self.pointed(pointer)?;
+        file.read(&pointer)
+    }
+
+    /// Says that a walk is about to start at `low` which may find a gap, if nothing was published since
+    /// this view was opened. Never waits: a gap is worth finding only when it is not in the way.
+    fn begin_gap(&self, low: &[u8]) -> Option<Walked> {
+        let committing = self.store.commit.try_lock().ok()?;
+        // Without a log to write to, entries come from elsewhere, and nothing cuts.
+        let ours = committing.log.is_some() && Arc::ptr_eq(&*self.tree.state(), &self.state);
+        if ours { Walked::begin(&self.tree, low, self.seqno) } else { None }
+    }
+
     fn merge(&self) -> Merge {
         let memtables = self.state.memtables().filter(|memtable| !memtable.table.is_empty());
         let mut sources: Vec<Source> =
@@ -210,8 +238,34 @@ pub struct Cursor {
     key: Vec<u8>,
     /// The value stood on when walking backward, or when it was folded; otherwise it is the merge's.
     value: Vec<u8>,
+    /// Whether that value is a pointer.
+    is_apart: bool,
+    /// What it points to, once somebody asked.
+    apart: OnceLock<Vec<u8>>,
+    /// The first of the deleted keys that were passed in a row.
+    deleted_from: Vec<u8>,
     /// Bytes before the merge's value that are no part of it.
     value_from: usize,
+}
+
+/// Deleted keys that a walk passes in a row.
+#[derive(Default)]
+struct Stretch {
+    keys: u32,
+    /// Whether the key before was written after the walk's moment. The older version that comes next is
+    /// of the same key then, and a stretch that began there would end there again.
+    is_written: bool,
+    walked: Option<Walked>,
+}
+
+impl Stretch {
+    /// Something other than a deleted key stands at `key`.
+    fn end(&mut self, key: &[u8]) {
+        self.keys = 0;
+        if let Some(walked) = self.walked.take() {
+            walked.end(key);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +289,9 @@ impl Cursor {
             place: Place::Nowhere,
             key: Vec::new(),
             value: Vec::new(),
+            is_apart: false,
+            apart: OnceLock::new(),
+            deleted_from: Vec::new(),
             value_from: 0,
         }
     }
@@ -253,8 +310,41 @@ impl Cursor {
         }
     }
 
-    /// The value it stands on; empty when it stands nowhere.
-    pub fn value(&self) -> &[u8] {
+    /// The value it stands on; empty when it stands nowhere. One that is kept apart from the tables is
+    /// read now, and kept until the cursor moves.
+    #[inline]
+    pub fn value(&self) -> Result<&[u8]> {
+        if self.valid() && self.is_apart { self.value_apart() } else { Ok(self.stored()) }
+    }
+
+    /// A reader of the value it stands on, whatever its length.
+    pub fn value_stream(&self) -> Result<ValueReader> {
+        if !self.valid() || !self.is_apart {
+            return Ok(ValueReader::of(Value::copied(self.stored())));
+        }
+        let (file, pointer) = self.view.pointed(self.stored())?;
+        file.stream(&pointer)
+    }
+
+    #[cold]
+    fn value_apart(&self) -> Result<&[u8]> {
+        if let Some(value) = self.apart.get() {
+            return Ok(value);
+        }
+        let value = self.view.value_apart(self.stored())?;
+        Ok(self.apart.get_or_init(|| value))
+    }
+
+    /// Notes what kind of value the cursor stands on.
+    fn note_kind(&mut self, kind: Kind) {
+        if self.is_apart {
+            self.apart.take();
+        }
+        self.is_apart = kind == Kind::Pointer;
+    }
+
+    /// The value as the entry has it.
+    fn stored(&self) -> &[u8] {
         match self.place {
             Place::Nowhere => &[],
             Place::Forward => &self.merge.value()[self.value_from..],
@@ -354,20 +444,73 @@ impl Cursor {
     /// Walks on, from wherever the merge stands, to an entry that shows.
     fn settle_forward(&mut self) -> Result<()> {
         let bound = Stamp::upper_bound(self.view.seqno);
+        let mut stretch = Stretch::default();
         while self.merge.valid() {
             if bound < self.merge.stamp() {
+                stretch.end(self.merge.key());
+                stretch.is_written = true;
                 self.merge.skip_newer(bound)?;
                 continue;
             }
             if self.bounds.is_above(self.merge.key()) {
+                stretch.end(self.merge.key());
                 return Ok(());
             }
             if !self.bounds.is_below(self.merge.key()) && self.show_forward()? {
+                stretch.end(self.key());
                 return Ok(());
+            }
+            if !self.is_deleted()? {
+                stretch.end(self.merge.key());
+            } else if self.jump_gap(&mut stretch)? {
+                continue;
             }
             self.skip_versions()?;
         }
+        // The key behind the last one.
+        self.key.push(0);
+        stretch.end(&self.key);
         Ok(())
+    }
+
+    /// Whether the version that the merge stands on, the newest of its key in this view, says that the key
+    /// is gone for good: not only for a while, as before an expiry that another reader's clock has not
+    /// reached, and not only for these bounds.
+    fn is_deleted(&self) -> Result<bool> {
+        let is_delete = matches!(self.kind()?, Kind::Delete | Kind::RangeDelete);
+        let covered = || self.merge.stamp().seqno() < self.view.covering(self.merge.key());
+        Ok(is_delete || covered())
+    }
+
+    /// Notes that the merge stands on a deleted key, and moves it if that can be told from what walks
+    /// have noted before, or if the stretch is long enough to be noted: then it is walked again.
+    fn jump_gap(&mut self, stretch: &mut Stretch) -> Result<bool> {
+        if std::mem::take(&mut stretch.is_written) {
+            return Ok(false);
+        }
+        stretch.keys += 1;
+        if stretch.keys == 1 && stretch.walked.is_none() {
+            self.deleted_from.clear();
+            self.deleted_from.extend_from_slice(self.merge.key());
+        }
+        if stretch.keys % GAP_KEYS_MIN == 1
+            && let Some(high) = self.view.tree.gaps.behind(self.merge.key(), self.view.seqno)
+        {
+            self.merge.seek_all(Direction::Forward, |source| source.seek(&high))?;
+            return Ok(true);
+        }
+        // Should a writer be in the way, twice as many keys later is soon enough.
+        let (whole, rest) = (stretch.keys / GAP_KEYS_MIN, stretch.keys % GAP_KEYS_MIN);
+        if stretch.walked.is_some() || rest != 0 || !whole.is_power_of_two() {
+            return Ok(false);
+        }
+        stretch.walked = self.view.begin_gap(&self.deleted_from);
+        if stretch.walked.is_some() {
+            // What was inserted since the merge was there is seen now.
+            let low = &self.deleted_from;
+            self.merge.seek_all(Direction::Forward, |source| source.seek(low))?;
+        }
+        Ok(stretch.walked.is_some())
     }
 
     /// Shows the version that the merge stands on, the newest of its key in this view, if it is a value.
@@ -380,8 +523,9 @@ impl Cursor {
                 return Ok(false);
             }
         }
+        self.note_kind(kind);
         match kind {
-            Kind::Put => self.value_from = 0,
+            Kind::Put | Kind::Pointer => self.value_from = 0,
             Kind::PutExpiring => {
                 if self.view.unexpired(self.merge.value())?.is_none() {
                     return Ok(false);
@@ -413,6 +557,7 @@ impl Cursor {
             match self.kind()? {
                 Kind::Merge => operands.push(value.to_vec()),
                 Kind::Put => base = Some(value.to_vec()),
+                Kind::Pointer => base = Some(self.view.value_apart(value)?),
                 Kind::PutExpiring => base = self.view.unexpired(value)?.map(<[u8]>::to_vec),
                 Kind::Delete | Kind::RangeDelete => {}
             }
@@ -469,7 +614,11 @@ impl Cursor {
                 self.merge.step()?;
             }
             if !operands.is_empty() {
-                let base = shows.then(|| std::mem::take(&mut self.value));
+                let mut base = shows.then(|| std::mem::take(&mut self.value));
+                if let (Some(value), true) = (&mut base, self.is_apart) {
+                    *value = self.view.value_apart(value)?;
+                }
+                self.note_kind(Kind::Merge);
                 self.set_folded(base, &operands)?;
                 shows = true;
             }
@@ -484,12 +633,16 @@ impl Cursor {
     /// Takes the version that the merge stands on, newer than those taken before. `value` and what is
     /// returned say what the key came to up to it, but for the operands since.
     fn take_backward(&mut self, showed: bool, operands: &mut Vec<Vec<u8>>) -> Result<bool> {
-        let value = match self.kind()? {
+        let kind = self.kind()?;
+        if kind != Kind::Merge {
+            self.note_kind(kind);
+        }
+        let value = match kind {
             Kind::Merge => {
                 operands.push(self.merge.value().to_vec());
                 return Ok(showed);
             }
-            Kind::Put => Some(self.merge.value()),
+            Kind::Put | Kind::Pointer => Some(self.merge.value()),
             Kind::PutExpiring => self.view.unexpired(self.merge.value())?,
             Kind::Delete | Kind::RangeDelete => None,
         };
@@ -541,7 +694,7 @@ impl Iter {
             return Ok(None);
         }
         self.front_key = Some(self.front.key().to_vec());
-        Ok(Some((self.front.key().to_vec(), self.front.value().to_vec())))
+        Ok(Some((self.front.key().to_vec(), self.front.value()?.to_vec())))
     }
 
     fn step_back(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
@@ -559,7 +712,7 @@ impl Iter {
             return Ok(None);
         }
         self.back_key = Some(back.key().to_vec());
-        Ok(Some((back.key().to_vec(), back.value().to_vec())))
+        Ok(Some((back.key().to_vec(), back.value()?.to_vec())))
     }
 
     /// Turns the end of a walk, or an error, into the end of this iterator.

@@ -7,8 +7,11 @@
 /// The longest key a store takes.
 pub const KEY_BYTES_MAX: usize = 65_535;
 
-/// The longest value a store takes.
+/// The longest value a store takes in one piece.
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// The longest value a store takes as a stream.
+pub const VALUE_STREAM_BYTES_MAX: u64 = 1 << 30;
 
 /// The place of a write in the one order of all writes of a store; the first is 1.
 pub type SeqNo = u64;
@@ -30,7 +33,8 @@ pub(crate) enum Kind {
     RangeDelete = 4,
     /// The key has this value until a time, which stands before it in eight bytes.
     PutExpiring = 5,
-    // Reserved: 6 pointer to a value apart.
+    /// The key has a value, and this says where it lies.
+    Pointer = 6,
 }
 
 /// Bytes of the time before the value of a `Kind::PutExpiring`, little endian.
@@ -51,6 +55,7 @@ impl Kind {
             3 => Some(Kind::Merge),
             4 => Some(Kind::RangeDelete),
             5 => Some(Kind::PutExpiring),
+            6 => Some(Kind::Pointer),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@
 
 use std::{
     fmt,
+    io::Read,
     ops::RangeBounds,
     sync::{
         Arc, Mutex, PoisonError,
@@ -26,16 +27,19 @@ use crate::{
     compaction::Rules,
     environment::Environment,
     error::{Error, Result},
+    gaps::Gaps,
     iter::{Bounds, Cursor, Iter, View},
     key::{Kind, SeqNo, Stamp},
     memtable::Memtable,
     operator::{CompactionFilter, MergeOperator, find_filter, find_operator},
     options::{KeyspaceOptions, Options},
+    pointer::Pointer,
     ranges::RangeDeletes,
-    read::ReadFrom,
+    read::{ReadFrom, get_stream},
     store::OpenStore,
     table::TableOrigin,
     value::Value,
+    values::{LiveValues, ValueReader},
     version::Version,
 };
 
@@ -53,6 +57,8 @@ pub(crate) struct LoggedMemtable {
     newest_seqno: AtomicU64,
     charge: Mutex<Reservation>,
     charged_bytes: AtomicU64,
+    /// The value files that entries in here point into.
+    values: Mutex<Vec<Arc<LiveValues>>>,
     /// The ranges deleted; newer than anything older memtables and tables hold.
     range_deletes: ArcSwapOption<RangeDeletes>,
     range_bytes: AtomicU64,
@@ -75,6 +81,7 @@ impl LoggedMemtable {
             table,
             oldest_segment: AtomicU64::new(u64::MAX),
             newest_seqno: AtomicU64::new(0),
+            values: Mutex::default(),
             range_deletes: ArcSwapOption::empty(),
             range_bytes: AtomicU64::new(0),
             seen_up_to: SeqNo::MAX,
@@ -93,6 +100,7 @@ impl LoggedMemtable {
             cache: Arc::clone(environment.cache()),
             charged_bytes: AtomicU64::new(0),
             table: Arc::clone(&whole.table),
+            values: Mutex::new(whole.values()),
             range_deletes: ArcSwapOption::new(whole.range_deletes()),
             range_bytes: AtomicU64::new(whole.range_bytes.load(Relaxed)),
             oldest_segment: AtomicU64::new(whole.oldest_segment()),
@@ -112,6 +120,16 @@ impl LoggedMemtable {
                 self.insert(segment, operation.key, Stamp::new(seqno, kind), operation.value);
             }
         }
+    }
+
+    /// Holds the value file of a pointer that is about to be inserted.
+    pub(crate) fn hold(&self, file: Arc<LiveValues>) {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+    }
+
+    /// The value files that entries in here point into.
+    pub(crate) fn values(&self) -> Vec<Arc<LiveValues>> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds an entry whose record lies in `segment`. One caller at a time.
@@ -207,6 +225,24 @@ impl State {
     pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<LoggedMemtable>> {
         std::iter::once(&self.active).chain(&self.frozen)
     }
+
+    /// Has the active memtable hold the value file of a pointer that goes into it; false when the
+    /// pointer does not decode or names no file.
+    pub(crate) fn hold_values_of(&self, pointer: &[u8]) -> bool {
+        let file = Pointer::decode(pointer).and_then(|pointer| self.find_values(pointer.file));
+        let held = file.map(|file| self.active.hold(file));
+        held.is_some()
+    }
+
+    /// The value file of this number, into which something in this state points.
+    pub(crate) fn find_values(&self, file: u64) -> Option<Arc<LiveValues>> {
+        // A pointer in a memtable may be younger than the version beside it.
+        let held = |memtable: &Arc<LoggedMemtable>| {
+            memtable.values().into_iter().find(|values| values.info.file == file)
+        };
+        let known = self.version.values.get(&file).cloned();
+        known.or_else(|| self.memtables().find_map(held))
+    }
 }
 
 /// How a keyspace behaves, with the code that its options name.
@@ -243,6 +279,7 @@ pub(crate) struct Tree {
     dropped: AtomicBool,
     /// Where the last compaction out of each level ended.
     pub(crate) compacted_to: Mutex<[Vec<u8>; crate::version::LEVELS]>,
+    pub(crate) gaps: Gaps,
 }
 
 impl Tree {
@@ -262,6 +299,7 @@ impl Tree {
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
             compacted_to: Mutex::default(),
+            gaps: Gaps::default(),
         }
     }
 
@@ -434,9 +472,22 @@ impl Keyspace {
         self.store.multi_get(&self.tree, keys, self.now)
     }
 
+    /// Sets the value of `key` to the next `bytes` bytes of `source`, up to 1 GiB, with the store's
+    /// durability. They go to disk as they come and are never in memory together. Returns the write's
+    /// sequence number.
+    pub fn put_stream(&self, key: &[u8], bytes: u64, mut source: impl Read) -> Result<SeqNo> {
+        self.store.put_stream(self, key, bytes, &mut source)
+    }
+
+    /// A reader of the value of `key`, or `None`. What it reads stays as it is, whatever happens to the
+    /// key; its file stays on disk as long as the reader is open.
+    pub fn get_stream(&self, key: &[u8]) -> Result<Option<ValueReader>> {
+        get_stream(&self.store, &self.tree, key, None, self.now)
+    }
+
     /// Whether `key` has a value.
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.get(key)?.is_some())
+        self.store.contains(&self.tree, key, self.now)
     }
 
     /// Walks all entries, as of now.

@@ -51,14 +51,17 @@ mod cache;
 mod log;
 mod memtable;
 mod metadata;
+mod pointer;
 mod ranges;
 mod table;
+mod values;
 
 mod keyspace;
 mod manifest;
 mod value;
 mod version;
 
+mod apart;
 mod batch;
 mod commit;
 mod footprint;
@@ -66,11 +69,14 @@ mod iter;
 mod latch;
 mod read;
 mod snapshot;
+mod stream;
 mod transaction;
 
 mod admission;
+mod collect;
 mod compaction;
 mod flush;
+mod gaps;
 mod ingest;
 mod outputs;
 mod room;
@@ -96,7 +102,7 @@ pub use error::{Error, Result};
 pub use ingest::Ingest;
 pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
-pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX};
+pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{Compression, Durability, KeyspaceOptions, Options};
@@ -107,6 +113,7 @@ pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use transaction::{Expected, Transaction, TransactionIter};
 pub use value::Value;
+pub use values::ValueReader;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

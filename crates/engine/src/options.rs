@@ -63,6 +63,10 @@ pub struct Options {
     pub filter_bits_per_key: u8,
     /// How blocks are compressed. Default LZ4.
     pub compression: Compression,
+    /// Values at least this long are kept apart from the tables, in files that compaction does not
+    /// rewrite: less means less rewriting and more reads of their own. Default 4 KiB, at least 16 B; 0
+    /// keeps all values in tables but those that are streamed.
+    pub value_apart_bytes_min: u64,
     /// Operators beside those that come with the engine; keyspaces name them. Default none.
     pub merge_operators: Vec<Arc<dyn MergeOperator>>,
     /// Filters that keyspaces name. Default none.
@@ -85,6 +89,7 @@ impl Default for Options {
             level0_tables_max: 4,
             filter_bits_per_key: 10,
             compression: Compression::Lz4,
+            value_apart_bytes_min: 4 << 10,
             merge_operators: Vec::new(),
             compaction_filters: Vec::new(),
         }
@@ -147,6 +152,9 @@ impl Options {
         within("block_bytes", self.block_bytes.into(), 128, 64 << 10)?;
         within("table_bytes_max", self.table_bytes_max, 4 << 10, 1 << 30)?;
         within("level_bytes_base", self.level_bytes_base, 4 << 10, 1 << 50)?;
+        if self.value_apart_bytes_min != 0 {
+            within("value_apart_bytes_min", self.value_apart_bytes_min, 16, 64 << 20)?;
+        }
         within("level0_tables_max", self.level0_tables_max as u64, 1, 64)?;
         within("filter_bits_per_key", self.filter_bits_per_key.into(), 0, 32)
     }

@@ -11,9 +11,11 @@ use crate::{
     error::{Error, Result},
     key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, split_expiry},
     keyspace::{LoggedMemtable, State, Tree},
+    pointer::Pointer,
     store::Store,
     table::{ReadHow, Slice, key_hash},
     value::Value,
+    values::ValueReader,
     version::LiveTable,
 };
 
@@ -48,7 +50,18 @@ impl Store {
             tree.check_there()?;
             let state = tree.state();
             let seqno = state.seen(self.visible());
-            Ok((Read { tree, state: &state, seqno, now, how: from.how() }.get(key)?, seqno))
+            let read = Read { store: self, tree, state: &state, seqno, now, how: from.how() };
+            Ok((read.get(key)?, seqno))
+        })
+    }
+
+    /// Whether `key` has a value at time `now`; one that stands apart is not looked at.
+    pub(crate) fn contains(&self, tree: &Tree, key: &[u8], now: u64) -> Result<bool> {
+        self.following(|| {
+            tree.check_there()?;
+            let (state, how) = (tree.state(), ReadHow::DISK);
+            let seqno = state.seen(self.visible());
+            Read { store: self, tree, state: &state, seqno, now, how }.contains(key)
         })
     }
 
@@ -61,9 +74,9 @@ impl Store {
     ) -> Result<Vec<Option<Value>>> {
         self.following(|| {
             tree.check_there()?;
-            let state = tree.state();
+            let (state, how) = (tree.state(), ReadHow::DISK);
             let seqno = state.seen(self.visible());
-            let read = Read { tree, state: &state, seqno, now, how: ReadHow::DISK };
+            let read = Read { store: self, tree, state: &state, seqno, now, how };
             keys.iter().map(|key| read.get(key)).collect()
         })
     }
@@ -71,23 +84,48 @@ impl Store {
 
 /// The value of `key` at a snapshot that the caller holds.
 pub(crate) fn get_at(
+    store: &Store,
     tree: &Tree,
     key: &[u8],
     seqno: SeqNo,
     now: u64,
-    from: ReadFrom,
 ) -> Result<Option<Value>> {
     tree.check_there()?;
-    Read { tree, state: &tree.state(), seqno, now, how: from.how() }.get(key)
+    let (state, how) = (tree.state(), ReadHow::DISK);
+    Read { store, tree, state: &state, seqno, now, how }.get(key)
+}
+
+/// A reader of the value of `key`, now or at a snapshot that the caller holds.
+pub(crate) fn get_stream(
+    store: &Store,
+    tree: &Tree,
+    key: &[u8],
+    seqno: Option<SeqNo>,
+    now: u64,
+) -> Result<Option<ValueReader>> {
+    store.following(|| {
+        tree.check_there()?;
+        let (state, how) = (tree.state(), ReadHow::DISK);
+        let seqno = seqno.unwrap_or_else(|| state.seen(store.visible()));
+        Read { store, tree, state: &state, seqno, now, how }.stream(key)
+    })
 }
 
 /// Point reads of one moment.
 struct Read<'a> {
+    store: &'a Store,
     tree: &'a Tree,
     state: &'a State,
     seqno: SeqNo,
     now: u64,
     how: ReadHow,
+}
+
+/// What a read found: a value, or where it lies.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Value(Value),
+    Apart(Pointer),
 }
 
 /// What was found of a key, newest first, and what is still looked for.
@@ -102,21 +140,51 @@ struct Search {
 /// Whether a search is over, and with which base.
 enum Step {
     Continue,
-    Done(Option<Value>),
+    Done(Option<Found>),
 }
 
 impl Read<'_> {
     /// The newest value of `key` that this read may see.
     fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         let mut search = Search::default();
+        let base = self.find(key, &mut search)?;
+        let base = base.map(|base| self.whole(base)).transpose()?;
+        if search.operands.is_empty() {
+            return Ok(base);
+        }
+        self.fold(key, base, &search.operands).map(Some)
+    }
+
+    fn contains(&self, key: &[u8]) -> Result<bool> {
+        let mut search = Search::default();
+        let base = self.find(key, &mut search)?;
+        Ok(base.is_some() || !search.operands.is_empty())
+    }
+
+    fn stream(&self, key: &[u8]) -> Result<Option<ValueReader>> {
+        let mut search = Search::default();
         match self.find(key, &mut search)? {
-            base if search.operands.is_empty() => Ok(base),
-            base => self.fold(key, base, &search.operands).map(Some),
+            Some(Found::Apart(pointer)) if search.operands.is_empty() => {
+                self.store.values_of(self.state, &pointer)?.stream(&pointer).map(Some)
+            }
+            _ => Ok(self.get(key)?.map(ValueReader::of)),
+        }
+    }
+
+    /// The value found, read from its file if it stands apart.
+    fn whole(&self, found: Found) -> Result<Value> {
+        match found {
+            Found::Value(value) => Ok(value),
+            Found::Apart(_) if !self.how.may_read_disk => Err(Error::WouldBlock),
+            Found::Apart(pointer) => {
+                let file = self.store.values_of(self.state, &pointer)?;
+                file.read(&pointer).map(Value::owned)
+            }
         }
     }
 
     /// Looks for the value of `key` below the operands that `search` collects.
-    fn find(&self, key: &[u8], search: &mut Search) -> Result<Option<Value>> {
+    fn find(&self, key: &[u8], search: &mut Search) -> Result<Option<Found>> {
         for memtable in self.state.memtables() {
             if let Step::Done(base) = self.look_in_memtable(memtable, key, search) {
                 return Ok(base);
@@ -147,12 +215,17 @@ impl Read<'_> {
                 break;
             }
             match kind {
-                Kind::Put => return Step::Done(Some(Value::copied(value))),
+                Kind::Put => return Step::Done(Some(Found::Value(Value::copied(value)))),
+                Kind::Pointer => {
+                    let pointer = Pointer::decode(value);
+                    let pointer = pointer.expect("memtables hold pointers that decode");
+                    return Step::Done(Some(Found::Apart(pointer)));
+                }
                 Kind::Delete => return Step::Done(None),
                 Kind::Merge => search.operands.push(Value::copied(value)),
                 Kind::PutExpiring => {
                     let shown = split_expiry(value).filter(|(expiry, _)| self.shows(*expiry));
-                    return Step::Done(shown.map(|(_, value)| Value::copied(value)));
+                    return Step::Done(shown.map(|(_, value)| Found::Value(Value::copied(value))));
                 }
                 Kind::RangeDelete => unreachable!("ranges are listed apart"),
             }
@@ -184,7 +257,13 @@ impl Read<'_> {
                 break;
             }
             match kind {
-                Kind::Put => return Ok(Step::Done(Some(Value::shared(value)))),
+                Kind::Put => return Ok(Step::Done(Some(Found::Value(Value::shared(value))))),
+                Kind::Pointer => {
+                    let pointer = Pointer::decode(&value).ok_or_else(|| {
+                        Error::corrupt(&file.path, 0, "a pointer does not decode")
+                    })?;
+                    return Ok(Step::Done(Some(Found::Apart(pointer))));
+                }
                 Kind::Delete | Kind::RangeDelete => return Ok(Step::Done(None)),
                 Kind::Merge => search.operands.push(Value::shared(value)),
                 Kind::PutExpiring => return self.expiring(file, value).map(Step::Done),
@@ -194,11 +273,12 @@ impl Read<'_> {
         Ok(search.next())
     }
 
-    fn expiring(&self, file: &LiveTable, value: Slice) -> Result<Option<Value>> {
+    fn expiring(&self, file: &LiveTable, value: Slice) -> Result<Option<Found>> {
         let Some((expiry, _)) = split_expiry(&value) else {
             return Err(Error::corrupt(&file.path, 0, "an entry that expires has no time"));
         };
-        Ok(self.shows(expiry).then(|| Value::shared(value.skip(EXPIRY_BYTES))))
+        let value = Value::shared(value.skip(EXPIRY_BYTES));
+        Ok(self.shows(expiry).then_some(Found::Value(value)))
     }
 
     fn shows(&self, expiry: u64) -> bool {

@@ -23,6 +23,7 @@ use std::{
 use olivine_vfs::{Entry, EntryKind, Guard, Lock, Vfs};
 
 use crate::{
+    apart::live_values,
     batch::Operations,
     budget::Share,
     commit::Committing,
@@ -30,7 +31,7 @@ use crate::{
     error::{Error, Result},
     footprint::Watch,
     ingest::naming_edit,
-    key::{SEQNO_MAX, SeqNo},
+    key::{Kind, SEQNO_MAX, SeqNo},
     keyspace::{LoggedMemtable, State, Tree, TreeRules},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Change, Current, Manifest, manifest_name},
@@ -38,6 +39,7 @@ use crate::{
     outputs::live_table,
     planted::{Bug, planted},
     store::{OpenStore, Parts, Store, table_name},
+    values::values_name,
     version::{Trash, Version},
 };
 
@@ -148,6 +150,10 @@ impl Opening {
         let names: Vec<_> = entries.iter().map(|entry| entry.name.to_string_lossy()).collect();
         if let Some(table) = names.iter().find(|name| is_numbered(name, "table-")) {
             let what = format!("{CURRENT} is missing beside {table}");
+            return Err(Error::corrupt(self.dir.join(CURRENT), 0, what));
+        }
+        if let Some(values) = names.iter().find(|name| is_numbered(name, "values-")) {
+            let what = format!("{CURRENT} is missing beside {values}");
             return Err(Error::corrupt(self.dir.join(CURRENT), 0, what));
         }
         if let Some(log) = names.iter().find(|name| is_numbered(name, "log-")) {
@@ -282,7 +288,22 @@ impl Opening {
                 Some(_) => named.insert(name),
             };
         }
-        let ours = |name: &str| is_numbered(name, "table-") || is_numbered(name, "manifest-");
+        for values in catalog.values() {
+            let name = values_name(values.file);
+            let path = self.dir.join(&name);
+            match sizes.get(&name) {
+                None => return Err(Error::corrupt(path, 0, "the value file is missing")),
+                Some(bytes) if *bytes != values.bytes => {
+                    let expected = values.bytes;
+                    let what =
+                        format!("the value file is {bytes} bytes long and should be {expected}");
+                    return Err(Error::corrupt(path, expected.min(*bytes), what));
+                }
+                Some(_) => named.insert(name),
+            };
+        }
+        let prefixes = ["table-", "values-", "manifest-"];
+        let ours = |name: &str| prefixes.iter().any(|prefix| is_numbered(name, prefix));
         let leftover =
             |name: &&String| ours(name) && !named.contains(*name) || *name == CURRENT_NEXT;
         Ok(sizes.keys().filter(leftover).map(|name| self.dir.join(name)).collect())
@@ -411,6 +432,7 @@ impl Trees {
     pub(crate) fn of_log(
         environment: &Environment,
         options: &Options,
+        home: &LogDir,
         catalog: &Catalog,
     ) -> Result<Trees> {
         let mut trees = Trees {
@@ -419,8 +441,13 @@ impl Trees {
             memtable_bytes_hint: options.memtable_bytes_max.min(8 << 20),
             memtable_bytes_max: u64::MAX,
         };
+        let trash = Arc::default();
         for (id, record) in &catalog.keyspaces {
-            let version = Arc::new(Version::default());
+            let values = record.values.values();
+            let values: Vec<_> = values
+                .map(|info| live_values(environment, home.store, &home.path, info, &trash))
+                .collect();
+            let version = Arc::new(Version::default().with_values(&[], &values));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
             let rules = TreeRules::resolve(&record.options, options)?;
             let tree = Tree::new(*id, record.name.clone(), rules, record.expiry_mark, state);
@@ -444,7 +471,12 @@ impl Trees {
                     live_table(&opening.environment, id, path, info.clone(), None, trash),
                 )
             });
-            let version = Arc::new(Version::new(tables));
+            let values: Vec<_> = record
+                .values
+                .values()
+                .map(|info| live_values(&opening.environment, id, &opening.dir, info, trash))
+                .collect();
+            let version = Arc::new(Version::new(tables).with_values(&[], &values));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
             let rules = TreeRules::resolve(&record.options, &opening.options)?;
             let tree = Tree::new(*keyspace, record.name.clone(), rules, record.expiry_mark, state);
@@ -499,6 +531,10 @@ impl Trees {
             if known.flushed < number {
                 let tree = &self.by_id[&operation.keyspace];
                 let active = Arc::clone(&tree.state().active);
+                if operation.kind == Kind::Pointer && !tree.state().hold_values_of(operation.value)
+                {
+                    return Err(corrupt("a batch points into a value file that is not there"));
+                }
                 active.apply(segment, &operation, number);
                 if self.memtable_bytes_max <= active.bytes() {
                     self.freeze(tree);

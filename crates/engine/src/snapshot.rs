@@ -19,9 +19,10 @@ use crate::{
     key::SeqNo,
     keyspace::{Keyspace, Tree},
     planted::{Bug, planted},
-    read::{ReadFrom, get_at},
+    read::{get_at, get_stream},
     store::OpenStore,
     value::Value,
+    values::ValueReader,
 };
 
 /// The snapshots of a store that are alive.
@@ -99,7 +100,12 @@ impl Snapshot {
 
     /// The value `key` had then.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
-        get_at(self.tree(keyspace), key, self.seqno, keyspace.now(), ReadFrom::Disk)
+        get_at(&self.store, self.tree(keyspace), key, self.seqno, keyspace.now())
+    }
+
+    /// A reader of the value `key` had then.
+    pub fn get_stream(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<ValueReader>> {
+        get_stream(&self.store, self.tree(keyspace), key, Some(self.seqno), keyspace.now())
     }
 
     /// Walks all entries of then.

@@ -70,6 +70,12 @@ pub struct Stats {
     pub level_tables: [usize; LEVELS],
     /// Bytes of tables on each level.
     pub level_bytes: [u64; LEVELS],
+    /// Files of values kept apart from the tables.
+    pub value_files: usize,
+    /// Bytes of those files.
+    pub value_bytes: u64,
+    /// Bytes of them that tables point to; the rest is garbage, or not in a table yet.
+    pub value_bytes_used: u64,
     /// Bytes of the log from its oldest needed segment on.
     pub log_bytes: u64,
     /// Times the log was synced.
@@ -132,6 +138,9 @@ impl Store {
         for tree in self.trees() {
             let state = tree.state();
             stats.keyspaces += 1;
+            let files = &state.version.values;
+            stats.value_files += files.len();
+            stats.value_bytes += files.values().map(|file| file.info.bytes).sum::<u64>();
             stats.memtables_frozen += state.frozen.len();
             stats.memtable_entries +=
                 state.memtables().map(|memtable| memtable.table.len()).sum::<u64>();
@@ -140,6 +149,7 @@ impl Store {
                 stats.level_bytes[level] += tables.bytes();
                 for file in tables.tables() {
                     stats.table_entries += file.info.entries;
+                    stats.value_bytes_used += file.info.values.bytes();
                     stats.table_tombstones += file.info.tombstones;
                 }
             }

@@ -6,10 +6,10 @@
 //! flushing, compacting, preparing   one unit of that work at a time; closing takes all three
 //!   manifest             which tables exist; held while an edit is synced
 //!     commit             the log's end and the next sequence number; held for microseconds
-//!       trees, Tree::state_change, snapshots, group: leaves, nothing is taken under them
+//!       trees, Tree::state_change, Tree::gaps, snapshots, group: leaves, nothing is taken under them
 //! ```
 //!
-//! 1. Readers take none of the upper four.
+//! 1. Readers wait for none of the upper four.
 //! 2. `durable <= visible < next`, and each only grows.
 //! 3. Every write to the disk that fails shuts the latch; afterwards nothing is acknowledged. What found
 //!    no room is no such failure (`room.rs`).

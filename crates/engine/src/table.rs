@@ -30,6 +30,6 @@ pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::TableCursor;
 pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
 pub(crate) use filter::key_hash;
-pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER};
+pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
 pub(crate) use writer::{TableInfo, TableOptions, TableOrigin, TableWriter};

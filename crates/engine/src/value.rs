@@ -14,11 +14,17 @@ pub struct Value(Bytes);
 enum Bytes {
     Own(Box<[u8]>),
     Block(Slice),
+    Read(Vec<u8>),
 }
 
 impl Value {
     pub(crate) fn copied(bytes: &[u8]) -> Value {
         Value(Bytes::Own(bytes.into()))
+    }
+
+    /// Bytes that were read for this value alone.
+    pub(crate) fn owned(bytes: Vec<u8>) -> Value {
+        Value(Bytes::Read(bytes))
     }
 
     pub(crate) fn shared(slice: Slice) -> Value {
@@ -33,6 +39,7 @@ impl Deref for Value {
         match &self.0 {
             Bytes::Own(bytes) => bytes,
             Bytes::Block(slice) => slice,
+            Bytes::Read(bytes) => bytes,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! 4. A table's file is removed after the manifest forgot it and the last version that names it died.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,6 +21,7 @@ use crate::{
     invariant::invariant,
     key::prefix_word,
     table::{Table, TableInfo},
+    values::LiveValues,
 };
 
 /// Number of levels, level 0 included.
@@ -149,6 +151,8 @@ impl Level {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Version {
     pub(crate) levels: [Arc<Level>; LEVELS],
+    /// The value files that its tables, and memtables beside it, may point into.
+    pub(crate) values: Arc<BTreeMap<u64, Arc<LiveValues>>>,
     /// Whether some table lists deletions of ranges.
     pub(crate) has_range_deletes: bool,
 }
@@ -180,7 +184,7 @@ impl Version {
                 Level::ordered(tables)
             })
         });
-        Version { levels, has_range_deletes }
+        Version { levels, values: Arc::default(), has_range_deletes }
     }
 
     /// This version without `removed` and with `added`.
@@ -202,7 +206,26 @@ impl Version {
         for (level, table) in added {
             levels[*level].push(Arc::clone(table));
         }
-        Version::of(levels)
+        Version { values: Arc::clone(&self.values), ..Version::of(levels) }
+    }
+
+    /// This version without the value files `removed` and with `added`.
+    pub(crate) fn with_values(
+        mut self,
+        removed: &[Arc<LiveValues>],
+        added: &[Arc<LiveValues>],
+    ) -> Version {
+        if removed.is_empty() && added.is_empty() {
+            return self;
+        }
+        let mut values = BTreeMap::clone(&self.values);
+        for file in removed {
+            let known = values.remove(&file.info.file);
+            assert!(known.is_some(), "value file {} is not there", file.info.file);
+        }
+        values.extend(added.iter().map(|file| (file.info.file, Arc::clone(file))));
+        self.values = Arc::new(values);
+        self
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {

@@ -8,7 +8,7 @@
 //! 3. An answer that differs ends the drive; so does an error, told apart from it ([`Stop`]).
 
 use crate::{
-    history::{Change, KEYSPACES, Op, SLOTS, What},
+    history::{Change, KEYSPACES, Op, SLOTS, Value, What},
     oracle::{Bytes, CommitLog, Contents, Event},
 };
 use olivine_engine::{
@@ -267,6 +267,8 @@ impl Driver {
         if let Err(Stop::Refused(error)) = &outcome {
             let writes = matches!(op, Op::Write { .. } | Op::Sync);
             self.latched |= match error {
+                // A stream that found no room gave up its own file and nothing else.
+                Error::Full { .. } if matches!(op, Op::Stream { .. }) => false,
                 _ if *op == Op::Reopen => false,
                 // A full disk refuses and goes on by itself.
                 Error::Busy { .. }
@@ -289,6 +291,9 @@ impl Driver {
         match op {
             Op::Write { changes, durability, ticketed } => {
                 self.write(changes, *durability, *ticketed)?;
+            }
+            Op::Stream { keyspace, key, value } => {
+                self.stream(KEYSPACES[*keyspace], key, *value)?;
             }
             Op::Sync => {
                 let position = self.position();
@@ -394,6 +399,31 @@ impl Driver {
                 // A store that is behind may say so to those who do not wait.
                 let may_refuse = ticketed && matches!(error, Error::Busy { .. });
                 if may_refuse { Ok(()) } else { Err(error.into()) }
+            }
+        }
+    }
+
+    /// Puts a value as a stream.
+    fn stream(&mut self, name: &str, key: &[u8], value: Value) -> Result<(), Stop> {
+        let Some((handle, _)) = self.handles.get(name) else { return Ok(()) };
+        let handle = handle.clone();
+        let spelled: Bytes = value.spell().into();
+        let before = self.position();
+        let written = vec![(name.to_owned(), key.to_vec(), Some(Bytes::clone(&spelled)))];
+        let position = self.with_log(|log| log.push(Event::Write(written)));
+        match handle.put_stream(key, spelled.len() as u64, &*spelled) {
+            Ok(seqno) => {
+                self.seqnos.push(seqno);
+                self.check_seqno(before, position, seqno)?;
+                match self.options.durability {
+                    Durability::Sync => self.acknowledged.is_lasting(position),
+                    Durability::Os | Durability::Interval => self.acknowledged.is_handed(position),
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(before, position, &error)?;
+                Err(error.into())
             }
         }
     }

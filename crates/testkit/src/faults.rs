@@ -274,8 +274,11 @@ fn reopen(seed: u64, disk: &CrashingVfs, log: &CommitLog, floor: usize) -> Found
     let names = file_names(disk);
     let count = |what: &str| names.iter().filter(|name| name.starts_with(what)).count();
     let tables: usize = stats.level_tables.iter().sum();
-    if count("table-") != tables || count("manifest-") != 1 || count("CURRENT") != 1 {
-        let what = format!("{tables} tables are in use, and the files are {names:?}");
+    let values = stats.value_files;
+    let fits = count("table-") == tables && count("values-") == values;
+    if !fits || count("manifest-") != 1 || count("CURRENT") != 1 {
+        let used = format!("{tables} tables and {values} value files");
+        let what = format!("{used} are in use, and the files are {names:?}");
         return Err((Wrong::Leaked, what));
     }
     db.close().map_err(unusable("close"))

@@ -129,6 +129,15 @@ pub enum Op {
         /// Whether by `write_ticketed`.
         ticketed: bool,
     },
+    /// Puts a value as a stream.
+    Stream {
+        /// Which of [`KEYSPACES`].
+        keyspace: usize,
+        /// The key.
+        key: Vec<u8>,
+        /// What to put.
+        value: Value,
+    },
     /// Asks for everything visible to be durable.
     Sync,
     /// Flushes every memtable.

@@ -28,6 +28,7 @@ pub fn options(seed: u64) -> Options {
         level0_tables_max: random.between(1, 4) as usize,
         filter_bits_per_key: [0, 4, 10][random.index(3)],
         compression: if random.chance(1, 2) { Compression::Lz4 } else { Compression::None },
+        value_apart_bytes_min: [0, 16, 64, 200][random.index(4)],
         ..Options::default()
     }
 }

@@ -87,6 +87,9 @@ pub(crate) trait FoldSink {
     /// Takes a version; `is_first` says that it is the first of its key.
     fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()>;
 
+    /// The value that a pointer leads to; `None` when it cannot be had, and then nothing is done to it.
+    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>>;
+
     /// Whether no version of `key` can stand below what is written.
     fn nothing_below(&self, key: &[u8]) -> bool;
 
@@ -205,9 +208,15 @@ impl<'a> Fold<'a> {
         let (Some(operator), Some(key)) = (self.rules.operator, &self.key) else {
             return Ok(false);
         };
+        let apart;
         let base = match base {
             // What it comes to changes when the value expires.
             Some((Kind::PutExpiring, _)) => return Ok(false),
+            Some((Kind::Pointer, pointer)) => {
+                let Some(value) = sink.value_apart(pointer) else { return Ok(false) };
+                apart = value;
+                Some(apart.as_slice())
+            }
             Some((_, value)) => Some(value),
             None => None,
         };
@@ -230,7 +239,7 @@ impl<'a> Fold<'a> {
         let key = self.key.as_deref().expect("there is a key");
         let is_final = self.rules.is_final(seqno);
         if let Some((kind, value)) = base
-            && !(is_final && !self.has_first && self.is_unwanted(key, kind, value))
+            && !(is_final && !self.has_first && self.is_unwanted(key, kind, value, sink))
         {
             let seqno = if is_final && sink.is_bottom() { 0 } else { seqno };
             return self.hand_on(Stamp::new(seqno, kind), value, sink);
@@ -241,9 +250,12 @@ impl<'a> Fold<'a> {
         self.hand_on(Stamp::new(seqno, Kind::Delete), &[], sink)
     }
 
-    fn is_unwanted(&self, key: &[u8], kind: Kind, value: &[u8]) -> bool {
+    fn is_unwanted(&self, key: &[u8], kind: Kind, value: &[u8], sink: &mut impl FoldSink) -> bool {
         let Some(filter) = self.rules.filter else { return false };
         let value = match kind {
+            Kind::Pointer => {
+                return sink.value_apart(value).is_some_and(|value| !filter.wants(key, &value));
+            }
             Kind::PutExpiring => split_expiry(value).map_or(value, |(_, value)| value),
             _ => value,
         };

@@ -4,7 +4,7 @@
 //! 2. A job's tables cover every table of their levels that overlaps them, as far as order demands:
 //!    no version of a key goes below an older one of the same key.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     options::Options,
@@ -26,8 +26,13 @@ const FANOUT: u64 = 10;
 impl Job {
     /// Whether the tables can go down as they are.
     pub(crate) fn is_move(&self) -> bool {
-        let apart = self.level != 0 || self.upper.len() == 1;
-        apart && self.lower.is_empty()
+        let disjoint = self.level != 0 || self.upper.len() == 1;
+        disjoint && self.lower.is_empty()
+    }
+
+    /// The file of an input.
+    pub(crate) fn path(&self) -> &Path {
+        self.inputs().next().map_or(Path::new(""), |(_, file)| &file.path)
     }
 
     pub(crate) fn inputs(&self) -> impl Iterator<Item = (usize, &Arc<LiveTable>)> {
@@ -70,7 +75,7 @@ fn score(version: &Version, options: &Options, level: usize) -> f64 {
 }
 
 /// All of level 0 with what it overlaps below.
-fn from_level0(version: &Version) -> Job {
+pub(crate) fn from_level0(version: &Version) -> Job {
     let upper = version.levels[0].tables().to_vec();
     let first = upper.iter().map(|file| &file.info.first_key).min();
     let last = upper.iter().map(|file| &file.info.last_key).max();

@@ -21,10 +21,10 @@ use std::{
     sync::Arc,
 };
 
-use olivine_vfs::{EntryKind, Guard, Lock, Open, Vfs};
+use olivine_vfs::{EntryKind, File, Guard, Lock, Open, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::set::{Name, Set, Stored, catalog_name, set_name, stored_name};
+use self::set::{Name, Set, Stored, catalog_name, set_name, stored_table, stored_values};
 pub use self::{
     restore::{Damage, Verified},
     set::BackupInfo,
@@ -42,6 +42,7 @@ use crate::{
     manifest::Edit,
     recovery::LOCK,
     store::{Store, table_name},
+    values::LiveValues,
     version::LiveTable,
 };
 
@@ -241,6 +242,48 @@ impl fmt::Debug for Backups {
     }
 }
 
+/// A file of the store, held so that it stays.
+enum Original {
+    Table(Arc<LiveTable>),
+    Values(Arc<LiveValues>),
+}
+
+/// The files of a moment that are not the copy's own.
+fn files_of(moment: &Moment) -> impl Iterator<Item = Original> {
+    let tables = moment.tables().into_iter().map(|(_, _, table)| Original::Table(table));
+    tables.chain(moment.values().into_iter().map(Original::Values))
+}
+
+impl Original {
+    fn stored_name(&self, store: u64) -> String {
+        match self {
+            Original::Table(table) => stored_table(store, &table.info),
+            Original::Values(values) => stored_values(store, &values.info),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Original::Table(table) => table.info.bytes,
+            Original::Values(values) => values.info.bytes,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Original::Table(table) => &table.path,
+            Original::Values(values) => &values.path,
+        }
+    }
+
+    fn open(&self) -> Result<Arc<dyn File>> {
+        match self {
+            Original::Table(table) => table.table.file(),
+            Original::Values(values) => values.file(),
+        }
+    }
+}
+
 /// A backup being made.
 struct Taking<'a> {
     backups: &'a Backups,
@@ -257,7 +300,6 @@ impl Taking<'_> {
         let mut moment = self.store.moment()?;
         let mut files = Vec::new();
         let mut bytes_new = self.take_memtables(&mut moment, &mut files)?;
-        let tables = moment.tables();
         let known: BTreeMap<&str, &Stored> =
             found.stored().map(|stored| (stored.name.as_str(), stored)).collect();
         let is_known = |name: &str| {
@@ -266,18 +308,18 @@ impl Taking<'_> {
         };
         let mut told = Progress::default();
         let mut missing = Vec::new();
-        for (_, _, table) in &tables {
-            let name = stored_name(self.store.id, &table.info);
+        for file in files_of(&moment) {
+            let name = file.stored_name(self.store.id);
             if let Some(stored) = is_known(&name) {
                 files.push(stored);
             } else {
-                told.bytes += table.info.bytes;
-                missing.push((name, table));
+                told.bytes += file.bytes();
+                missing.push((name, file));
             }
         }
-        for (name, table) in missing {
-            files.push(self.copy(name, table, &mut told, progress)?);
-            bytes_new += table.info.bytes;
+        for (name, file) in missing {
+            bytes_new += file.bytes();
+            files.push(self.copy(name, &file, &mut told, progress)?);
         }
         let number = found.sets.keys().next_back().map_or(1, |last| last + 1);
         let catalog = &moment.catalog;
@@ -292,7 +334,7 @@ impl Taking<'_> {
             seqno: moment.seqno,
             time: self.store.environment.clock().wall().as_secs(),
             keyspaces: catalog.keyspaces.len() as u64,
-            tables: files.len() as u64 - 1,
+            tables: catalog.tables().count() as u64,
             entries: catalog.tables().map(|(_, _, table)| table.entries).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             bytes_new: bytes_new + bytes,
@@ -325,13 +367,13 @@ impl Taking<'_> {
         let dir = self.backups.dir.clone();
         let vfs = self.vfs();
         let mut bytes = 0;
-        let written = moment.write_memtables(self.store, &Bounds::all(), &dir)?;
+        let written = moment.write_memtables(self.store, &Bounds::all(), false, &dir)?;
         for info in written {
             let path = dir.join(table_name(info.id));
             let file = vfs.open(&path, Open::Read).map_err(Error::io("open", &path))?;
             let from = Whole { file: &file, path: &path, bytes: info.bytes };
             let hash = from.pieces(&mut |_, _| Ok(()))?;
-            let name = stored_name(self.store.id, &info);
+            let name = stored_table(self.store.id, &info);
             self.create(&name, |target| {
                 vfs.rename(&path, target).map_err(Error::io("rename", &path))
             })?;
@@ -341,17 +383,17 @@ impl Taking<'_> {
         Ok(bytes)
     }
 
-    /// Copies a table of the store under the name it is stored by.
+    /// Copies a file of the store under the name it is stored by.
     fn copy(
         &mut self,
         name: String,
-        table: &LiveTable,
+        file: &Original,
         told: &mut Progress,
         progress: OnProgress<'_>,
     ) -> Result<Stored> {
         let vfs = self.vfs();
-        let file = table.table.file()?;
-        let from = Whole { file: &file, path: &table.path, bytes: table.info.bytes };
+        let (open, bytes) = (file.open()?, file.bytes());
+        let from = Whole { file: &open, path: file.path(), bytes };
         let next = format!("{name}.next");
         let hash = self.create(&next, |path| {
             from.copy_to(vfs.as_ref(), path, &mut |bytes| {
@@ -362,7 +404,7 @@ impl Taking<'_> {
         let next = self.backups.dir.join(next);
         // Over a file of this name that was cut or lost its end, if there is one.
         self.create(&name, |path| vfs.rename(&next, path).map_err(Error::io("rename", &next)))?;
-        Ok(Stored { name, bytes: table.info.bytes, hash })
+        Ok(Stored { name, bytes, hash })
     }
 }
 

@@ -10,9 +10,9 @@
 //! 1. When a checkpoint returns it is durable: its tables, their names, CURRENT, its own name.
 //! 2. A checkpoint of a range shows that range and holds no byte of a key beside it.
 
-use std::{io::ErrorKind, ops::RangeBounds, path::Path};
+use std::{collections::BTreeMap, io::ErrorKind, ops::RangeBounds, path::Path, sync::Arc};
 
-use olivine_vfs::Vfs;
+use olivine_vfs::File;
 
 use super::{
     draft::Draft,
@@ -27,6 +27,7 @@ use crate::{
     keyspace::Keyspace,
     manifest::Manifest,
     store::{Store, table_name},
+    values::values_name,
     version::LiveTable,
 };
 
@@ -42,7 +43,7 @@ pub struct Checkpoint {
     pub tables: usize,
     /// Tables that it shares with the store it was made of.
     pub tables_shared: usize,
-    /// Bytes of all its tables.
+    /// Bytes of all its tables and value files.
     pub bytes: u64,
     /// Bytes that had to be written: what was in memtables, edges of a range, tables that could not be shared.
     pub bytes_written: u64,
@@ -86,11 +87,23 @@ impl Store {
         }
         let all = Bounds::all();
         let bounds = part.as_ref().map_or(&all, |part| &part.bounds);
+        // Value files hold values of any keys; of a part only what is pointed to comes along.
+        let relocates = part.is_some();
+        if relocates {
+            moment.catalog.keyspaces.values_mut().for_each(|record| record.values.clear());
+        } else {
+            for values in moment.values() {
+                let (bytes, target) = (values.info.bytes, values_name(values.info.file));
+                let how =
+                    share(self, &values.path, bytes, &draft.dir().join(target), || values.file())?;
+                made.add_bytes(bytes, how);
+            }
+        }
         // First, so that the memtables are not kept in memory by a long copy.
-        for info in moment.write_memtables(self, bounds, draft.dir())? {
+        for info in moment.write_memtables(self, bounds, relocates, draft.dir())? {
             made.add(info.bytes, Made::Written);
         }
-        self.take_tables(&mut moment, bounds, draft.dir(), &mut made)?;
+        self.take_tables(&mut moment, bounds, relocates, draft.dir(), &mut made)?;
         let (vfs, catalog) = (self.environment.vfs(), moment.catalog);
         Manifest::create(vfs, draft.dir(), self.id, MANIFEST, catalog)?;
         draft.finish()?;
@@ -102,14 +115,17 @@ impl Store {
         &self,
         moment: &mut Moment,
         bounds: &Bounds,
+        relocates: bool,
         dir: &Path,
         made: &mut Checkpoint,
     ) -> Result<()> {
-        let vfs = self.environment.vfs().as_ref();
+        let values: BTreeMap<_, _> =
+            moment.values().into_iter().map(|file| (file.info.file, file)).collect();
         for (tree, level, table) in moment.tables() {
             let info = &table.info;
-            if is_inside(&table, bounds) {
-                let how = share(vfs, &table, &dir.join(table_name(info.id)))?;
+            if (!relocates || info.values.is_empty()) && is_inside(&table, bounds) {
+                let target = dir.join(table_name(info.id));
+                let how = share(self, &table.path, info.bytes, &target, || table.table.file())?;
                 made.add(info.bytes, how);
                 continue;
             }
@@ -119,10 +135,12 @@ impl Store {
             if bounds.is_above(&info.first_key) || bounds.is_below(&info.last_key) {
                 continue;
             }
-            if let Some(cut) = write_part(self, (&tree, level, &table), bounds, moment.seqno, dir)?
-            {
-                made.add(cut.bytes, Made::Written);
-                moment.catalog.next_table = moment.catalog.next_table.max(cut.id + 1);
+            let place = (tree.as_ref(), level, table.as_ref());
+            if let Some(cut) = write_part(self, place, &values, bounds, moment.seqno, dir)? {
+                made.add(cut.table.bytes, Made::Written);
+                if let Some(values) = &cut.values {
+                    made.add_bytes(values.bytes, Made::Written);
+                }
                 moment.add(tree.id, level as u8, cut);
             }
         }
@@ -142,19 +160,31 @@ enum Made {
 }
 
 impl Checkpoint {
+    /// Counts a table.
     fn add(&mut self, bytes: u64, how: Made) {
         self.tables += 1;
+        self.tables_shared += usize::from(how == Made::Shared);
+        self.add_bytes(bytes, how);
+    }
+
+    fn add_bytes(&mut self, bytes: u64, how: Made) {
         self.bytes += bytes;
-        match how {
-            Made::Shared => self.tables_shared += 1,
-            Made::Written => self.bytes_written += bytes,
+        if how == Made::Written {
+            self.bytes_written += bytes;
         }
     }
 }
 
-/// Gives a table a second name, or where that cannot be, copies it.
-fn share(vfs: &dyn Vfs, table: &LiveTable, target: &Path) -> Result<Made> {
-    match vfs.hard_link(&table.path, target) {
+/// Gives a file of the store a second name, or where that cannot be, copies it.
+fn share(
+    store: &Store,
+    source: &Path,
+    bytes: u64,
+    target: &Path,
+    open: impl FnOnce() -> Result<Arc<dyn File>>,
+) -> Result<Made> {
+    let vfs = store.environment.vfs().as_ref();
+    match vfs.hard_link(source, target) {
         Ok(()) => Ok(Made::Shared),
         Err(error)
             if matches!(
@@ -165,11 +195,10 @@ fn share(vfs: &dyn Vfs, table: &LiveTable, target: &Path) -> Result<Made> {
                     | ErrorKind::TooManyLinks
             ) =>
         {
-            let file = table.table.file()?;
-            let from = Whole { file: &file, path: &table.path, bytes: table.info.bytes };
-            from.copy_to(vfs, target, &mut |_| ())?;
+            let whole = Whole { file: &open()?, path: source, bytes };
+            whole.copy_to(vfs, target, &mut |_| ())?;
             Ok(Made::Written)
         }
-        Err(error) => Err(Error::io("link", &table.path)(error)),
+        Err(error) => Err(Error::io("link", source)(error)),
     }
 }

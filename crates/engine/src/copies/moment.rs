@@ -7,18 +7,20 @@
 //! 1. Everything up to `seqno` is in the memtables and tables pinned, and nothing newer shows.
 //! 2. The catalog names exactly the tables pinned; their files stay as long as this lives.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     compaction::{Fold, FoldSink},
     error::{Error, Result},
     iter::{Bounds, Direction, Merge, Source},
-    key::{SeqNo, Stamp},
+    key::{Kind, SeqNo, Stamp},
     keyspace::{State, Tree},
     manifest::Catalog,
+    pointer::{POINTER_BYTES, Pointer},
     ranges::RangeDeletes,
     store::{Store, table_name},
     table::{ReadHow, TableCursor, TableInfo, TableOrigin, TableWriter},
+    values::{LiveValues, ValuesInfo, ValuesWriter, values_name},
     version::{LiveTable, Version},
 };
 
@@ -74,11 +76,12 @@ impl Moment {
     }
 
     /// Writes what the memtables hold within `bounds` into `dir`, a table for each keyspace, and names
-    /// the tables in the catalog. Lets go of the memtables.
+    /// the tables in the catalog. Lets go of the memtables. `relocates`: see `write_part`.
     pub(super) fn write_memtables(
         &mut self,
         store: &Store,
         bounds: &Bounds,
+        relocates: bool,
         dir: &Path,
     ) -> Result<Vec<TableInfo>> {
         let mut written = Vec::new();
@@ -90,15 +93,17 @@ impl Moment {
             let part = Part {
                 tree: &tree,
                 level: 0,
+                values: &state.version.values,
+                relocates,
                 sources: memtables
                     .iter()
                     .map(|memtable| Source::Memtable(memtable.table.cursor()))
                     .collect(),
                 ranges: RangeDeletes::united(lists.iter().map(Arc::as_ref)),
             };
-            if let Some(info) = part.write(store, bounds, self.seqno, dir)? {
-                self.add(tree.id, 0, info.clone());
-                written.push(info);
+            if let Some(made) = part.write(store, bounds, self.seqno, dir)? {
+                written.push(made.table.clone());
+                self.add(tree.id, 0, made);
             }
         }
         self.catalog.next_table = self.catalog.next_table.max(store.draw_table_id());
@@ -106,9 +111,11 @@ impl Moment {
     }
 
     /// Names a table that was written for the copy.
-    pub(super) fn add(&mut self, keyspace: u32, level: u8, info: TableInfo) {
+    pub(super) fn add(&mut self, keyspace: u32, level: u8, made: Made) {
         if let Some(record) = self.catalog.keyspaces.get_mut(&keyspace) {
-            record.tables.insert(info.id, (level, info));
+            self.catalog.next_table = self.catalog.next_table.max(made.table.id + 1);
+            record.tables.insert(made.table.id, (level, made.table));
+            record.values.extend(made.values.map(|values| (values.file, values)));
         }
     }
 
@@ -123,22 +130,38 @@ impl Moment {
         }
         tables
     }
+
+    /// The value files of the store.
+    pub(super) fn values(&self) -> Vec<Arc<LiveValues>> {
+        let files = self.versions.iter().flat_map(|(_, version)| version.values.values());
+        files.cloned().collect()
+    }
 }
 
-/// Writes the part of a table that lies within `bounds` as a table of its own; none when nothing does.
+/// What was written for a copy.
+pub(super) struct Made {
+    pub(super) table: TableInfo,
+    /// The values that the table points to, if they were copied along.
+    pub(super) values: Option<ValuesInfo>,
+}
+
+/// Writes the part of a table that lies within `bounds` as a table of its own, and the values that it points
+/// to into a file of their own; none when nothing does.
 pub(super) fn write_part(
     store: &Store,
     (tree, level, table): (&Tree, usize, &LiveTable),
+    values: &BTreeMap<u64, Arc<LiveValues>>,
     bounds: &Bounds,
     seqno: SeqNo,
     dir: &Path,
-) -> Result<Option<TableInfo>> {
+) -> Result<Option<Made>> {
     let cursor = TableCursor::new(Arc::clone(&table.table), ReadHow::SCAN);
     let ranges = match table.info.range_deletes {
         0 => RangeDeletes::default(),
         _ => table.table.range_deletes(ReadHow::SCAN)?.as_ref().clone(),
     };
-    let part = Part { tree, level, sources: vec![Source::Table(cursor)], ranges };
+    let sources = vec![Source::Table(cursor)];
+    let part = Part { tree, level, values, relocates: true, sources, ranges };
     part.write(store, bounds, seqno, dir)
 }
 
@@ -146,6 +169,10 @@ pub(super) fn write_part(
 struct Part<'a> {
     tree: &'a Tree,
     level: usize,
+    /// The value files that entries may point into.
+    values: &'a BTreeMap<u64, Arc<LiveValues>>,
+    /// Whether what is pointed to is copied along, because the files do not come as a whole.
+    relocates: bool,
     sources: Vec<Source>,
     ranges: RangeDeletes,
 }
@@ -159,7 +186,7 @@ impl Part<'_> {
         bounds: &Bounds,
         seqno: SeqNo,
         dir: &Path,
-    ) -> Result<Option<TableInfo>> {
+    ) -> Result<Option<Made>> {
         let (from, to) = bounds.clip();
         let ranges = self.ranges.clipped(from.as_deref(), to.as_deref());
         let ranges =
@@ -171,7 +198,8 @@ impl Part<'_> {
         }
         let mut fold = Fold::new(self.tree.folding_rules(vec![seqno], ranges));
         let origin = self.tree.origin(self.level, seqno);
-        let mut sink = Sink { store, dir, origin, writer: None };
+        let (values, relocates) = (self.values, self.relocates);
+        let mut sink = Sink { store, dir, origin, values, relocates, writer: None, apart: None };
         while merge.valid() && !bounds.is_above(merge.key()) {
             let (key, stamp) = (merge.key(), merge.stamp());
             if stamp.seqno() <= seqno && !bounds.is_below(key) {
@@ -188,7 +216,9 @@ impl Part<'_> {
         if !ranges.is_empty() {
             sink.writer()?.set_range_deletes(ranges)?;
         }
-        sink.writer.map(TableWriter::finish).transpose()
+        let Some(writer) = sink.writer else { return Ok(None) };
+        let values = sink.apart.map(ValuesWriter::finish).transpose()?;
+        Ok(Some(Made { table: writer.finish()?, values }))
     }
 }
 
@@ -197,10 +227,35 @@ struct Sink<'a> {
     store: &'a Store,
     dir: &'a Path,
     origin: TableOrigin,
+    values: &'a BTreeMap<u64, Arc<LiveValues>>,
+    relocates: bool,
     writer: Option<TableWriter>,
+    apart: Option<ValuesWriter>,
 }
 
 impl Sink<'_> {
+    /// Copies what a pointer leads to. Returns the pointer to the copy.
+    fn relocate(&mut self, pointer: &[u8]) -> Result<[u8; POINTER_BYTES]> {
+        let store = self.store;
+        let pointer = Pointer::decode(pointer);
+        let file = pointer.and_then(|pointer| self.values.get(&pointer.file));
+        let (Some(pointer), Some(file)) = (pointer, file) else {
+            let what = "an entry points into a value file that is not there";
+            return Err(Error::corrupt(&store.dir, 0, what));
+        };
+        let record = file.record(&pointer)?;
+        let apart = match &mut self.apart {
+            Some(apart) => apart,
+            none => {
+                let id = store.draw_table_id();
+                let (vfs, path) = (store.environment.vfs(), self.dir.join(values_name(id)));
+                let codec = store.table_options().codec;
+                none.insert(ValuesWriter::create(vfs.as_ref(), path, store.id, id, codec)?)
+            }
+        };
+        Ok(apart.add_record(&record)?.encode())
+    }
+
     fn writer(&mut self) -> Result<&mut TableWriter> {
         let store = self.store;
         Ok(match &mut self.writer {
@@ -219,7 +274,16 @@ impl Sink<'_> {
 
 impl FoldSink for Sink<'_> {
     fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        if self.relocates && stamp.kind() == Some(Kind::Pointer) {
+            let pointer = self.relocate(value)?;
+            return self.writer()?.add(key, stamp, &pointer);
+        }
         self.writer()?.add(key, stamp, value)
+    }
+
+    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {
+        let pointer = Pointer::decode(pointer)?;
+        self.values.get(&pointer.file)?.read(&pointer).ok()
     }
 
     fn nothing_below(&self, _key: &[u8]) -> bool {

@@ -4,12 +4,14 @@
 //! 2. An edit that contradicts the catalog (a table added twice, removed while absent, out of place)
 //!    is refused: on disk it is damage.
 //! 3. Levels from 1 on hold tables that do not overlap.
+//! 4. A table points into value files of its keyspace only, and those are there.
 
 use std::collections::BTreeMap;
 
 use super::edit::{Change, Edit};
 use crate::{
-    key::SeqNo, log::Position, options::KeyspaceOptions, table::TableInfo, version::LEVELS,
+    key::SeqNo, log::Position, options::KeyspaceOptions, pointer::ValueUse, table::TableInfo,
+    values::ValuesInfo, version::LEVELS,
 };
 
 /// One keyspace in the catalog.
@@ -20,6 +22,8 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) flushed: SeqNo,
     /// By id; with the level each stands on.
     pub(crate) tables: BTreeMap<u64, (u8, TableInfo)>,
+    /// By number.
+    pub(crate) values: BTreeMap<u64, ValuesInfo>,
     pub(crate) options: KeyspaceOptions,
     /// What expires up to here may be gone.
     pub(crate) expiry_mark: u64,
@@ -80,6 +84,18 @@ impl Catalog {
                     }
                 }
             }
+            Change::AddValues { keyspace, values } => {
+                self.next_table = self.next_table.max(values.file.saturating_add(1));
+                let record = self.record(*keyspace)?;
+                if record.values.insert(values.file, values.clone()).is_some() {
+                    return Err(format!("value file {} is added twice", values.file));
+                }
+            }
+            Change::RemoveValues { keyspace, file } => {
+                if self.record(*keyspace)?.values.remove(file).is_none() {
+                    return Err(format!("value file {file} is removed and does not exist"));
+                }
+            }
             Change::Flushed { keyspace, seqno } => {
                 let record = self.record(*keyspace)?;
                 record.flushed = record.flushed.max(*seqno);
@@ -129,6 +145,9 @@ impl Catalog {
                 changes.push(Change::ExpiryMark { keyspace, mark: record.expiry_mark });
             }
             changes.push(Change::Flushed { keyspace, seqno: record.flushed });
+            for values in record.values.values() {
+                changes.push(Change::AddValues { keyspace, values: values.clone() });
+            }
             for (level, table) in record.tables.values() {
                 changes.push(Change::AddTable { keyspace, level: *level, table: table.clone() });
             }
@@ -136,9 +155,18 @@ impl Catalog {
         changes
     }
 
-    /// Says which tables overlap on a level where none may.
+    /// Says which tables overlap on a level where none may, or point into a file that is not there.
     pub(crate) fn verify(&self) -> Result<(), String> {
         for record in self.keyspaces.values() {
+            for (_, table) in record.tables.values() {
+                let missing = |used: &&ValueUse| !record.values.contains_key(&used.file);
+                if let Some(used) = table.values.files.iter().find(missing) {
+                    let (table, file) = (table.id, used.file);
+                    return Err(format!(
+                        "table {table} points into value file {file}, which is gone"
+                    ));
+                }
+            }
             let mut tables: Vec<_> =
                 record.tables.values().filter(|(level, _)| *level != 0).collect();
             tables.sort_by(|(a_level, a), (b_level, b)| {
@@ -155,6 +183,11 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+
+    /// Every value file.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &ValuesInfo> {
+        self.keyspaces.values().flat_map(|record| record.values.values())
     }
 
     /// Every table with the keyspace and level it belongs to.

@@ -5,7 +5,10 @@
 //! 1. `decode(encode(edit)) == edit`.
 //! 2. Bytes that are no edit give `None`; nothing is guessed.
 
-use crate::{key::SeqNo, log::Position, options::KeyspaceOptions, table::TableInfo};
+use crate::{
+    key::SeqNo, log::Position, options::KeyspaceOptions, pointer::ValueUses, table::TableInfo,
+    values::ValuesInfo,
+};
 
 /// One thing that an edit changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub(crate) enum Change {
     LogStart { segment: u64 },
     /// The log was synced up to here.
     LogDurable { position: Position },
+    /// A value file belongs to a keyspace from now on.
+    AddValues { keyspace: u32, values: ValuesInfo },
+    /// A value file into which nothing points is gone.
+    RemoveValues { keyspace: u32, file: u64 },
     /// The next table gets at least this number.
     NextTable { table: u64 },
     /// The next keyspace gets at least this number.
@@ -55,6 +62,9 @@ const NEXT_TABLE: u8 = 8;
 const NEXT_KEYSPACE: u8 = 9;
 const NEXT_SEQNO: u8 = 10;
 const SET_OPTIONS: u8 = 11;
+const ADD_TABLE_WITH_VALUES: u8 = 12;
+const ADD_VALUES: u8 = 13;
+const REMOVE_VALUES: u8 = 14;
 const EXPIRY_MARK: u8 = 15;
 
 impl Edit {
@@ -91,8 +101,9 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         }
         Change::DropKeyspace { keyspace } => numbers(DROP_KEYSPACE, &[u64::from(*keyspace)]),
         Change::AddTable { keyspace, level, table } => {
+            let apart = !table.values.is_empty();
             numbers(
-                ADD_TABLE,
+                if apart { ADD_TABLE_WITH_VALUES } else { ADD_TABLE },
                 &[
                     u64::from(*keyspace),
                     u64::from(*level),
@@ -108,6 +119,13 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
             );
             put_bytes(bytes, &table.first_key);
             put_bytes(bytes, &table.last_key);
+            if apart {
+                let words = table.values.words();
+                put_number(bytes, words.len() as u64);
+                for word in words {
+                    put_number(bytes, word);
+                }
+            }
         }
         Change::RemoveTable { keyspace, level, table } => {
             numbers(REMOVE_TABLE, &[u64::from(*keyspace), u64::from(*level), *table]);
@@ -116,6 +134,13 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::LogStart { segment } => numbers(LOG_START, &[*segment]),
         Change::LogDurable { position } => {
             numbers(LOG_DURABLE, &[position.to_word()]);
+        }
+        Change::AddValues { keyspace, values } => {
+            let ValuesInfo { file, bytes, records, checksum } = values;
+            numbers(ADD_VALUES, &[u64::from(*keyspace), *file, *bytes, *records, *checksum]);
+        }
+        Change::RemoveValues { keyspace, file } => {
+            numbers(REMOVE_VALUES, &[u64::from(*keyspace), *file]);
         }
         Change::NextTable { table } => numbers(NEXT_TABLE, &[*table]),
         Change::NextKeyspace { keyspace } => numbers(NEXT_KEYSPACE, &[u64::from(*keyspace)]),
@@ -144,11 +169,21 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             name: String::from_utf8(rest.bytes()?).ok()?,
         },
         DROP_KEYSPACE => Change::DropKeyspace { keyspace: rest.small()? },
-        ADD_TABLE => Change::AddTable {
+        ADD_TABLE | ADD_TABLE_WITH_VALUES => Change::AddTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
-            table: decode_table(rest)?,
+            table: decode_table(rest, *tag == ADD_TABLE_WITH_VALUES)?,
         },
+        ADD_VALUES => Change::AddValues {
+            keyspace: rest.small()?,
+            values: ValuesInfo {
+                file: rest.number()?,
+                bytes: rest.number()?,
+                records: rest.number()?,
+                checksum: rest.number()?,
+            },
+        },
+        REMOVE_VALUES => Change::RemoveValues { keyspace: rest.small()?, file: rest.number()? },
         REMOVE_TABLE => Change::RemoveTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
@@ -173,7 +208,7 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
     })
 }
 
-fn decode_table(rest: &mut Reader<'_>) -> Option<TableInfo> {
+fn decode_table(rest: &mut Reader<'_>, apart: bool) -> Option<TableInfo> {
     let [id, bytes, entries, tombstones] =
         [rest.number()?, rest.number()?, rest.number()?, rest.number()?];
     let [seqno_min, seqno_max, checksum, ranges] =
@@ -190,6 +225,7 @@ fn decode_table(rest: &mut Reader<'_>) -> Option<TableInfo> {
         last_is_excluded: ranges & 1 != 0,
         first_key: rest.bytes()?,
         last_key: rest.bytes()?,
+        values: if apart { rest.uses()? } else { ValueUses::default() },
     })
 }
 
@@ -229,6 +265,15 @@ impl Reader<'_> {
         None
     }
 
+    fn uses(&mut self) -> Option<ValueUses> {
+        let count = usize::try_from(self.number()?).ok()?;
+        if self.bytes.len() < count {
+            return None;
+        }
+        let words: Option<Vec<u64>> = (0..count).map(|_| self.number()).collect();
+        ValueUses::from_words(&words?).filter(|uses| !uses.is_empty())
+    }
+
     fn small(&mut self) -> Option<u32> {
         u32::try_from(self.number()?).ok()
     }
@@ -258,7 +303,13 @@ mod tests {
             last_is_excluded: true,
             first_key: vec![],
             last_key: vec![0xff; 200],
+            values: ValueUses::default(),
         }
+    }
+
+    fn table_with_values() -> TableInfo {
+        let values = ValueUses::from_words(&[5, 12, 2, 1 << 33, 13, 1, 70]).unwrap();
+        TableInfo { values, ..table() }
     }
 
     fn one_of_each() -> Edit {
@@ -266,6 +317,12 @@ mod tests {
             Change::CreateKeyspace { keyspace: 1, name: "näme".into() },
             Change::DropKeyspace { keyspace: u32::MAX },
             Change::AddTable { keyspace: 1, level: 6, table: table() },
+            Change::AddTable { keyspace: 1, level: 5, table: table_with_values() },
+            Change::AddValues {
+                keyspace: 1,
+                values: ValuesInfo { file: 12, bytes: 1 << 34, records: 3, checksum: 1 << 63 },
+            },
+            Change::RemoveValues { keyspace: 1, file: 12 },
             Change::RemoveTable { keyspace: 1, level: 0, table: 12 },
             Change::Flushed { keyspace: 1, seqno: 128 },
             Change::LogStart { segment: 127 },

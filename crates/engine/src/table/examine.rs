@@ -26,6 +26,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     key::Stamp,
+    pointer::ValueUses,
     ranges::RangeDeletes,
 };
 
@@ -201,6 +202,18 @@ impl Examiner {
             checksum: facts.checksum,
             range_deletes: self.range_deletes_in(properties.get(RANGE_DELETES))?.count(),
             last_is_excluded: properties.contains_key("last_is_excluded"),
+            values: self.values_in(properties.get("values"))?,
+        })
+    }
+
+    /// What the properties say that entries point to in value files.
+    fn values_in(&self, property: Option<&Vec<u8>>) -> Result<ValueUses> {
+        let Some(bytes) = property else { return Ok(ValueUses::default()) };
+        let (words, rest) = bytes.as_chunks::<8>();
+        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        ValueUses::from_words(&words).filter(|_| rest.is_empty()).ok_or_else(|| {
+            let at = self.footer.as_ref().map_or(0, |(footer, _)| footer.properties_at);
+            self.source.corrupt(at, "the list of values used does not decode")
         })
     }
 

@@ -24,6 +24,8 @@ pub(super) const FORMAT: u32 = 1;
 /// Magic, format, four zero bytes, store, table.
 pub(super) const HEADER_BYTES: u64 = 32;
 
+/// Entries may be pointers to values apart.
+pub(super) const FEATURE_POINTERS: u64 = 8;
 /// Codec, decoded length, checksum.
 pub(super) const TRAILER_BYTES: usize = 13;
 
@@ -44,7 +46,7 @@ pub(super) const RANGE_DELETES: &str = "range_deletes";
 pub(crate) const FEATURE_NUMBERED_LATER: u64 = 32;
 
 /// Every feature that this release knows.
-const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_NUMBERED_LATER;
+const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
 
 /// The fields of the footer, before its checksum.
 const WORDS_BYTES: usize = FOOTER_BYTES - 20;
@@ -67,21 +69,21 @@ pub(crate) enum Codec {
 
 /// Binds checksums to one file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FileSeed(u64);
+pub(crate) struct FileSeed(u64);
 
 impl FileSeed {
-    pub(super) fn new(store: u64, table: u64) -> FileSeed {
+    pub(crate) fn new(store: u64, table: u64) -> FileSeed {
         FileSeed(mix(table ^ mix(store)))
     }
 
     /// The seed of what begins at `offset`.
-    pub(super) fn at(self, offset: u64) -> u64 {
+    pub(crate) fn at(self, offset: u64) -> u64 {
         mix(offset ^ self.0)
     }
 }
 
 /// The finalizer of splitmix64: one to one, and every bit of the input moves every bit of the output.
-pub(super) fn mix(word: u64) -> u64 {
+pub(crate) fn mix(word: u64) -> u64 {
     let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ word >> 31
@@ -97,7 +99,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(word)
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)

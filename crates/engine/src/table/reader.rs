@@ -361,6 +361,9 @@ impl Table {
 }
 
 #[cfg(test)]
+use crate::pointer::ValueUses;
+
+#[cfg(test)]
 impl Table {
     pub(super) fn footer(&self) -> Result<Footer> {
         Ok(self.open()?.1)
@@ -377,11 +380,14 @@ impl Table {
             let at = view.lower_bound(name.as_bytes(), Stamp(u64::MAX));
             if at < view.count() { view.value(at).to_vec() } else { Vec::new() }
         };
+        let uses = property("values");
+        let uses: Vec<u64> = uses.as_chunks::<8>().0.iter().map(|word| u64_at(word, 0)).collect();
         Ok(super::TableInfo {
             id: footer.table,
             bytes: footer.file_bytes,
             entries: footer.entries,
             tombstones: footer.tombstones,
+            values: ValueUses::from_words(&uses).unwrap_or_default(),
             first_key: property("first_key"),
             last_key: property("last_key"),
             seqno_min: footer.seqno_min,

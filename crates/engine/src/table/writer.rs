@@ -18,9 +18,9 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FEATURE_NUMBERED_LATER, FEATURE_RANGE_DELETES, FOOTER_BYTES, FileSeed, Footer,
-        HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer, TRAILER_BYTES, header,
-        mix,
+        Codec, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES, FOOTER_BYTES,
+        FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer,
+        TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -29,6 +29,7 @@ use crate::{
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
     planted::{Bug, planted},
+    pointer::{Pointer, UseCount, ValueUses},
     ranges::RangeDeletes,
 };
 
@@ -69,6 +70,8 @@ pub(crate) struct TableInfo {
     pub(crate) entries: u64,
     /// Entries that are deletes.
     pub(crate) tombstones: u64,
+    /// What its entries point to in value files.
+    pub(crate) values: ValueUses,
     pub(crate) first_key: Vec<u8>,
     pub(crate) last_key: Vec<u8>,
     pub(crate) seqno_min: SeqNo,
@@ -121,6 +124,9 @@ pub(crate) struct TableWriter {
     footer: Footer,
     key_bytes: u64,
     value_bytes: u64,
+    uses: UseCount,
+    /// Whether a version of the last key hides those that follow it.
+    is_hidden: bool,
     warmed: Option<(Arc<BlockCache>, u64)>,
     range_deletes: RangeDeletes,
     origin: Option<TableOrigin>,
@@ -153,6 +159,8 @@ impl TableWriter {
             footer: Footer { store, table, seqno_min: SeqNo::MAX, ..Footer::default() },
             key_bytes: 0,
             value_bytes: 0,
+            uses: UseCount::default(),
+            is_hidden: false,
             warmed: None,
             range_deletes: RangeDeletes::default(),
             origin: None,
@@ -217,6 +225,13 @@ impl TableWriter {
             assert!(self.is_empty() || *self.last_key < *key, "keys must be added in order");
             self.hashes.push(key_hash(key));
         }
+        if stamp.kind() == Some(Kind::Pointer) {
+            let pointer = Pointer::decode(value).ok_or_else(|| {
+                Error::corrupt(&self.sink.path, self.sink.position(), "a pointer does not decode")
+            })?;
+            self.uses.add(&pointer, same && self.is_hidden);
+            self.footer.features |= FEATURE_POINTERS;
+        }
         if self.must_cut(key, stamp, value, same) {
             self.cut(same)?;
         }
@@ -238,6 +253,7 @@ impl TableWriter {
             self.last_key.extend_from_slice(key);
         }
         self.last_stamp = stamp;
+        self.is_hidden = same && self.is_hidden || stamp.kind() != Some(Kind::Merge);
         let footer = &mut self.footer;
         footer.entries += 1;
         footer.tombstones += u64::from(stamp.kind() == Some(Kind::Delete));
@@ -297,6 +313,7 @@ impl TableWriter {
             bytes: self.footer.file_bytes,
             entries: self.footer.entries,
             tombstones: self.footer.tombstones,
+            values: self.uses.uses(),
             first_key: self.first_key,
             last_key: self.last_key,
             seqno_min: self.footer.seqno_min,
@@ -417,6 +434,11 @@ impl TableWriter {
         named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
             properties.add(name.as_bytes(), 0, Stamp(0), value);
+        }
+        if !self.uses.is_empty() {
+            let words = self.uses.uses().words();
+            let uses: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            properties.add(b"values", 0, Stamp(0), &uses);
         }
         self.payload.clear();
         properties.encode(false, &mut self.payload);

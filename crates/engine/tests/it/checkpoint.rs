@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
 
 use olivine_engine::{
-    Batch, Db, Durability, Environment, EnvironmentOptions, Error, Options, Parts, Work, check,
+    Backups, Batch, Db, Durability, Environment, EnvironmentOptions, Error, Options, Parts, Work,
+    check,
 };
 use olivine_vfs::{FailingVfs, Fault, Kind, MemoryVfs, Open, RealClock, Vfs};
 
@@ -225,4 +226,56 @@ fn checkpoints_under_load_cut_between_batches() {
         }
         drop(ending);
     });
+}
+
+/// Values that stand apart come along: whole files with a store, of a range only what it points to, and
+/// who only reads finds them.
+#[test]
+fn values_apart_come_along() {
+    let vfs = Arc::new(MemoryVfs::new());
+    let environment = stepped(&vfs);
+    let options = Options { value_apart_bytes_min: 1000, ..small() };
+    let db = Db::open(&environment, STORE, options.clone()).unwrap();
+    let reader = Db::open_read_only(&environment, STORE, options.clone()).unwrap();
+    let keyspace = db.keyspace("a").unwrap();
+    for number in 0..200u32 {
+        let value = vec![number as u8; 500 + 40 * number as usize];
+        keyspace.put(&number.to_be_bytes(), &value).unwrap();
+    }
+    db.settle().unwrap();
+    let streamed = vec![7; 300_000];
+    keyspace.put_stream(&60u32.to_be_bytes(), 300_000, &mut streamed.as_slice()).unwrap();
+    keyspace.put_stream(b"outside", 300_000, &mut streamed.as_slice()).unwrap();
+    reader.refresh().unwrap();
+    let all = contents(&db, "a");
+    assert!(contents(&reader, "a") == all);
+    let backups = Backups::new(&environment, "/backups");
+    let restored = |name: &str, db: &Db| {
+        backups.take(db, &mut |_| ()).unwrap();
+        backups.restore(None, name, &mut |_| ()).unwrap();
+    };
+    restored("/restored", &db);
+    db.checkpoint(COPY).unwrap();
+    let (first, last) = (50u32.to_be_bytes(), 90u32.to_be_bytes());
+    let part = db.checkpoint_range(&keyspace, first..last, "/part").unwrap();
+    let mut inside = all.clone();
+    inside.retain(|key, _| (first.as_slice()..last.as_slice()).contains(&key.as_slice()));
+    let bytes: usize = inside.values().map(Vec::len).sum();
+    assert!(part.bytes < 2 * bytes as u64, "{part:?} for {bytes}");
+    for number in 0..200u32 {
+        keyspace.put(&number.to_be_bytes(), &[0; 2000]).unwrap();
+    }
+    db.settle().unwrap();
+    assert!(contents(&reader, "a") == all, "the files it reads are gone from the directory");
+    restored("/restored-later", &reader);
+    reader.refresh().unwrap();
+    assert!(contents(&reader, "a") == contents(&db, "a"));
+    let copies = [(COPY, &all), ("/restored", &all), ("/restored-later", &all), ("/part", &inside)];
+    for (path, expected) in copies {
+        assert_eq!(check(&environment, path, &mut |_, _| ()).unwrap().damages, 0, "{path}");
+        let copy = Db::open(&environment, path, options.clone()).unwrap();
+        assert!(contents(&copy, "a") == *expected, "{path}");
+        copy.settle().unwrap();
+        assert!(contents(&copy, "a") == *expected, "{path}");
+    }
 }

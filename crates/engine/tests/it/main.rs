@@ -13,4 +13,5 @@ mod opening;
 mod scene;
 mod tickets;
 mod transactions;
+mod values;
 mod waiting;

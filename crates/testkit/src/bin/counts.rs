@@ -73,7 +73,7 @@ fn run(what: &str) -> Result<bool> {
             cursor.seek_first()?;
             counted(|| {
                 for _ in 0..TIMES {
-                    black_box((cursor.key(), cursor.value()));
+                    black_box((cursor.key(), cursor.value().unwrap_or_default()));
                     cursor.next()?;
                 }
                 Ok(())

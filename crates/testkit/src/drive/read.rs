@@ -23,7 +23,7 @@ pub fn read_all(db: &Db) -> Result<Contents, Error> {
         let mut cursor = db.keyspace(&name)?.cursor()?;
         cursor.seek_first()?;
         while cursor.valid() {
-            keys.insert(cursor.key().to_vec(), cursor.value().into());
+            keys.insert(cursor.key().to_vec(), cursor.value()?.into());
             cursor.next()?;
         }
         contents.insert(name, keys);
@@ -88,7 +88,11 @@ impl OpenCursor {
 
     fn compare(&self, step: &Move) -> Result<(), Stop> {
         let expected = self.place.map(|place| &self.entries[place]);
-        let found = self.cursor.valid().then(|| (self.cursor.key(), self.cursor.value()));
+        let found = if self.cursor.valid() {
+            Some((self.cursor.key(), self.cursor.value()?))
+        } else {
+            None
+        };
         same_entry(expected, found)
             .map_err(|what| Stop::Differs(format!("cursor {step:?}: {what}")))
     }

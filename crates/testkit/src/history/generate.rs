@@ -74,7 +74,11 @@ impl Gen {
         }
         match self.draw.below(1_000) {
             0..480 => self.write(),
-            480..500 => Op::Sync,
+            480..488 => {
+                let (keyspace, key) = (self.keyspace(), self.key());
+                Op::Stream { keyspace, key, value: self.value() }
+            }
+            488..500 => Op::Sync,
             500..512 => Op::Flush,
             512..518 => Op::Settle,
             518..620 => Op::Step(self.draw.between(1, 4) as usize),
@@ -272,7 +276,7 @@ mod tests {
                 kinds.push(discriminant(&op));
             }
         }
-        assert_eq!(kinds.len(), 15);
+        assert_eq!(kinds.len(), 16);
     }
 
     #[test]

@@ -56,6 +56,9 @@ impl Display for Op {
                 write!(f, "{} {durability}", if *ticketed { "ticket" } else { "write" })?;
                 changes.iter().try_for_each(|change| write!(f, " {change}"))
             }
+            Op::Stream { keyspace, key, value: Value { id, bytes } } => {
+                write!(f, "stream {} {} {id}/{bytes}", KEYSPACES[*keyspace], Key(key))
+            }
             Op::Sync => f.write_str("sync"),
             Op::Flush => f.write_str("flush"),
             Op::Settle => f.write_str("settle"),
@@ -125,6 +128,10 @@ impl Op {
                     changes.push(change(kind, &mut words)?);
                 }
                 Op::Write { changes, durability, ticketed: kind == "ticket" }
+            }
+            "stream" => {
+                let (keyspace, key) = (keyspace(word()?)?, key(word()?)?);
+                Op::Stream { keyspace, key, value: value(word()?)? }
             }
             "sync" => Op::Sync,
             "flush" => Op::Flush,

@@ -199,7 +199,7 @@ fn work(
                 if !cursor.valid() {
                     break;
                 }
-                if !right(cursor.key(), cursor.value()) {
+                if !right(cursor.key(), cursor.value()?) {
                     count(&tally.wrong);
                 }
                 cursor.next()?;

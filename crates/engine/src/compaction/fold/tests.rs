@@ -7,6 +7,9 @@ use crate::operator::find_operator;
 
 type Entry = (Stamp, Vec<u8>);
 
+/// What a pointer of these tests begins with, before the value itself, when a fold may follow it.
+const READABLE: u8 = 1;
+
 /// Collects what is handed on.
 struct Collected {
     entries: Vec<(Vec<u8>, Entry)>,
@@ -19,6 +22,10 @@ impl FoldSink for Collected {
         assert_eq!(is_first, !known, "the first version of a key is told as such");
         self.entries.push((key.to_vec(), (stamp, value.to_vec())));
         Ok(())
+    }
+
+    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {
+        (pointer[0] == READABLE).then(|| pointer[1..].to_vec())
     }
 
     fn nothing_below(&self, _key: &[u8]) -> bool {
@@ -54,6 +61,10 @@ fn read(
                 base = Some(value);
                 break;
             }
+            Kind::Pointer => {
+                base = Some(&value[1..]);
+                break;
+            }
             Kind::PutExpiring => {
                 let (expiry, value) = split_expiry(value).unwrap();
                 base = (now < expiry).then_some(value);
@@ -78,7 +89,11 @@ fn versions_of(random: &mut Random) -> (Vec<Entry>, RangeDeletes) {
     let mut versions = Vec::new();
     for seqno in 2..2 + random.below(12) {
         let text = vec![b'a' + (seqno % 26) as u8];
-        match random.below(10) {
+        match random.below(11) {
+            10 => {
+                let value = [&[random.below(2) as u8], text.as_slice()].concat();
+                versions.push((Stamp::new(seqno, Kind::Pointer), value));
+            }
             0 => ranges = ranges.with(b"a", b"z", seqno),
             1 | 2 => versions.push((Stamp::new(seqno, Kind::Delete), vec![])),
             3 | 4 => versions.push((Stamp::new(seqno, Kind::Put), text)),

@@ -15,7 +15,7 @@ use olivine_vfs::Open;
 
 use super::{
     BackupInfo, Backups, Found, OnProgress, Progress,
-    set::{Set, Stored, set_name, stored_name},
+    set::{Set, Stored, set_name, stored_table, stored_values},
 };
 use crate::{
     copies::{draft::Draft, file::Whole},
@@ -24,6 +24,7 @@ use crate::{
     outputs::live_table,
     store::table_name,
     table::{ReadHow, TableCursor, TableInfo},
+    values::{ValuesInfo, values_name},
 };
 
 /// A file that is not what was stored.
@@ -50,6 +51,40 @@ pub struct Verified {
     pub bytes: u64,
     /// What is not as it should be; nothing, if all is well.
     pub damages: Vec<Damage>,
+}
+
+/// A file that a catalog names.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Table(&'a TableInfo),
+    Values(&'a ValuesInfo),
+}
+
+/// The files that a catalog names, by the names they are stored under.
+fn wanted(store: u64, catalog: &Catalog) -> BTreeMap<String, Wanted<'_>> {
+    let tables = catalog.tables();
+    let tables = tables.map(|(_, _, table)| (stored_table(store, table), Wanted::Table(table)));
+    let values = catalog.values();
+    tables
+        .chain(values.map(|values| (stored_values(store, values), Wanted::Values(values))))
+        .collect()
+}
+
+impl Wanted<'_> {
+    /// The name it has in a store.
+    fn name(self) -> String {
+        match self {
+            Wanted::Table(table) => table_name(table.id),
+            Wanted::Values(values) => values_name(values.file),
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Wanted::Table(table) => table.bytes,
+            Wanted::Values(values) => values.bytes,
+        }
+    }
 }
 
 /// The number of a restored store's manifest.
@@ -114,20 +149,20 @@ impl Backups {
         let set = found.set(&self.dir, number)?;
         let draft = Draft::begin(self.environment.vfs(), target.as_ref())?;
         let catalog = self.read_catalog(&found, set)?;
-        let tables: BTreeMap<String, &TableInfo> = catalog
-            .tables()
-            .map(|(_, _, table)| (stored_name(set.info.store, table), table))
-            .collect();
-        self.check_complete(set, &catalog, &tables)?;
+        let wanted = wanted(set.info.store, &catalog);
+        self.check_complete(set, &catalog, &wanted)?;
         let mut told = Progress { bytes_done: 0, bytes: set.info.bytes };
         for stored in &set.files[1..] {
-            let table = tables[&stored.name];
-            let path = draft.dir().join(table_name(table.id));
+            let wanted = wanted[&stored.name];
+            let path = draft.dir().join(wanted.name());
             self.copy_out(stored, &path, &mut |bytes| {
                 told.bytes_done += bytes;
                 progress(told);
             })
-            .and_then(|()| self.check_entries(set.info.store, table, &path))
+            .and_then(|()| match wanted {
+                Wanted::Table(table) => self.check_entries(set.info.store, table, &path),
+                Wanted::Values(_) => Ok(()),
+            })
             .map_err(|error| found.harmed(&self.dir, stored, error))?;
         }
         Manifest::create(self.environment.vfs(), draft.dir(), set.info.store, MANIFEST, catalog)?;
@@ -192,13 +227,13 @@ impl Backups {
         &self,
         set: &Set,
         catalog: &Catalog,
-        tables: &BTreeMap<String, &TableInfo>,
+        wanted: &BTreeMap<String, Wanted<'_>>,
     ) -> Result<()> {
         let stored: BTreeSet<&str> = set.files[1..].iter().map(|file| file.name.as_str()).collect();
-        let fits = stored.iter().copied().eq(tables.keys().map(String::as_str))
+        let fits = stored.iter().copied().eq(wanted.keys().map(String::as_str))
             && stored.len() + 1 == set.files.len()
-            && set.files[1..].iter().all(|file| file.bytes == tables[&file.name].bytes)
-            && set.info.entries == tables.values().map(|table| table.entries).sum::<u64>()
+            && set.files[1..].iter().all(|file| file.bytes == wanted[&file.name].bytes())
+            && set.info.entries == catalog.tables().map(|(_, _, table)| table.entries).sum::<u64>()
             && set.info.keyspaces == catalog.keyspaces.len() as u64
             && set.info.seqno + 1 == catalog.next_seqno;
         if fits {

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     key::SeqNo,
     table::TableInfo,
+    values::ValuesInfo,
 };
 
 /// The format that this release writes and reads.
@@ -53,7 +54,7 @@ pub(super) struct Stored {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Set {
     pub(super) info: BackupInfo,
-    /// The catalog first, then the tables.
+    /// The catalog first, then tables and value files.
     pub(super) files: Vec<Stored>,
 }
 
@@ -68,15 +69,20 @@ pub(super) fn catalog_name(number: u64) -> String {
 }
 
 /// The name under which a table is stored: no two tables of any store share one.
-pub(super) fn stored_name(store: u64, table: &TableInfo) -> String {
+pub(super) fn stored_table(store: u64, table: &TableInfo) -> String {
     format!("table-{store:016x}-{:012}-{:016x}", table.id, table.checksum)
+}
+
+/// The same for a value file.
+pub(super) fn stored_values(store: u64, values: &ValuesInfo) -> String {
+    format!("values-{store:016x}-{:012}-{:016x}", values.file, values.checksum)
 }
 
 /// What a name in a directory of backups stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Set(u64),
-    /// A catalog or a table.
+    /// A catalog, a table or a value file.
     Data,
     /// Something that was never finished.
     Unfinished,
@@ -97,7 +103,7 @@ impl Name {
             ("backup", [number]) if is(number, 12, 10) => Some(Name::Set(number.parse().ok()?)),
             ("catalog", [number]) if is(number, 12, 10) => Some(Name::Data),
             ("table", [number]) if is(number, 12, 10) => Some(Name::Unfinished),
-            ("table", [store, number, checksum])
+            ("table" | "values", [store, number, checksum])
                 if is(store, 16, 16) && is(number, 12, 10) && is(checksum, 16, 16) =>
             {
                 Some(Name::Data)
