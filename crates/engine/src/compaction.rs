@@ -26,6 +26,7 @@ use crate::{
     apart::{Relocation, ValueOutputs},
     background::Duty,
     error::{Error, Result},
+    health::Event,
     iter::{Direction, LevelCursor, Merge, Source},
     key::Stamp,
     keyspace::{State, Tree},
@@ -44,13 +45,13 @@ impl Store {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
         if self.halted().is_some() {
-            self.room.compact.note(&Ok(()), self.environment.now());
+            self.note_room(&self.room.compact, &Ok(()));
             return Ok(false);
         }
         for tree in self.trees() {
             let dropped = self.drop_covered(&tree);
             if dropped.is_err() {
-                self.room.compact.note(&dropped, self.environment.now());
+                self.note_room(&self.room.compact, &dropped);
             }
             if dropped? {
                 self.measure_pile();
@@ -66,11 +67,17 @@ impl Store {
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
         let Some((_, tree, version, job)) = due else {
             let collected = self.collect_one();
-            self.room.compact.note(&collected, self.environment.now());
+            self.note_room(&self.room.compact, &collected);
             return collected;
         };
+        let begun = self.environment.now();
         let run = self.run_job(&tree, &version, &job, &BTreeSet::new());
-        self.room.compact.note(&run, self.environment.now());
+        if run.is_ok() {
+            let took = self.environment.now().saturating_sub(begun);
+            self.counters.compaction_times.add(took);
+            self.tell(&Event::Compacted { keyspace: tree.name.clone(), took });
+        }
+        self.note_room(&self.room.compact, &run);
         run?;
         self.measure_pile();
         Ok(true)
@@ -112,7 +119,8 @@ impl Store {
     fn origin_below(&self, tree: &Tree, job: &Job) -> TableOrigin {
         let keyspaces = &self.lock_manifest().catalog.keyspaces;
         let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
-        tree.origin(job.level + 1, flushed)
+        let inputs = job.inputs().map(|(_, file)| file.info.id).collect();
+        TableOrigin { inputs, ..tree.origin(job.level + 1, flushed) }
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and
@@ -122,7 +130,9 @@ impl Store {
     }
 
     fn halt(&self, error: Error) {
-        self.compaction_halted.get_or_init(|| error);
+        if self.compaction_halted.set(error.clone()).is_ok() {
+            self.tell(&Event::CompactionHalted(error));
+        }
     }
 
     /// Names the outputs instead of the inputs, first durably, then for readers.

@@ -77,6 +77,8 @@ mod collect;
 mod compaction;
 mod flush;
 mod gaps;
+mod health;
+mod histogram;
 mod ingest;
 mod outputs;
 mod room;
@@ -89,6 +91,7 @@ mod environment;
 mod follow;
 mod inspect;
 mod recovery;
+mod repair;
 mod stats;
 mod store;
 
@@ -99,6 +102,8 @@ pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, 
 pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
+pub use health::{Event, Health, OldestSnapshot, Stall};
+pub use histogram::Histogram;
 pub use ingest::Ingest;
 pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
@@ -109,6 +114,7 @@ pub use options::{Compression, Durability, KeyspaceOptions, Options};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
+pub use repair::{Loss, RepairReport, repair};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use transaction::{Expected, Transaction, TransactionIter};

@@ -217,7 +217,7 @@ impl Opening {
         guard: Box<dyn Guard>,
         report: RecoveryReport,
     ) -> Result<Arc<Store>> {
-        // A copy of a store begins where its origin was.
+        // A store that was copied or repaired has writes already.
         let next_seqno = manifest.catalog.next_seqno.max(1);
         let log = LogWriter::create(self.log_dir(id), self.log_options(), next_seqno)?;
         manifest.commit(vec![Change::LogStart { segment: log.current_segment() }])?;

@@ -32,4 +32,4 @@ pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
 pub(crate) use filter::key_hash;
 pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{TableInfo, TableOptions, TableOrigin, TableWriter};
+pub(crate) use writer::{OPTION, TableInfo, TableOptions, TableOrigin, TableWriter};

@@ -28,6 +28,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    options::KeyspaceOptions,
     planted::{Bug, planted},
     pointer::{Pointer, UseCount, ValueUses},
     ranges::RangeDeletes,
@@ -59,7 +60,14 @@ pub(crate) struct TableOrigin {
     pub(crate) level: u8,
     /// Every write to the keyspace up to here was in tables when this one was named.
     pub(crate) flushed: SeqNo,
+    /// What the keyspace was made with.
+    pub(crate) options: KeyspaceOptions,
+    /// The tables whose entries it takes over.
+    pub(crate) inputs: Vec<u64>,
 }
+
+/// What the names of a keyspace's options begin with among the properties.
+pub(crate) const OPTION: &str = "option_";
 
 /// What there is to know of a table without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +96,18 @@ impl TableInfo {
     /// Whether every key of the table is below `key`.
     pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
         self.last_key.as_slice() < key || (self.last_is_excluded && self.last_key == key)
+    }
+
+    /// Takes deleted ranges into first and last key.
+    pub(crate) fn widen(&mut self, list: &RangeDeletes) {
+        let Some((start, end)) = list.extent() else { return };
+        if start < self.first_key.as_slice() {
+            self.first_key = start.to_vec();
+        }
+        if self.last_key.as_slice() < end {
+            self.last_key = end.to_vec();
+            self.last_is_excluded = true;
+        }
     }
 
     /// Whether `key` lies between the table's first and last.
@@ -425,12 +445,19 @@ impl TableWriter {
         let words = origin.map(|origin| {
             (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
         });
+        let inputs = origin.map(|origin| &origin.inputs).into_iter().flatten();
+        let inputs: Vec<u8> = inputs.flat_map(|table| table.to_le_bytes()).collect();
         if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
             named.push(("flushed", flushed));
+            named.push(("inputs", &inputs));
             named.push(("keyspace", keyspace));
             named.push(("keyspace_name", origin.name.as_bytes()));
             named.push(("level", level));
         }
+        let options = origin.map(|origin| origin.options.encode()).unwrap_or_default();
+        let options: Vec<(String, Vec<u8>)> =
+            options.into_iter().map(|(name, value)| (format!("{OPTION}{name}"), value)).collect();
+        named.extend(options.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
         named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
             properties.add(name.as_bytes(), 0, Stamp(0), value);
