@@ -5,6 +5,7 @@ mod backup;
 mod basics;
 mod check;
 mod checkpoint;
+mod copies;
 mod data;
 mod follow;
 mod golden;
