@@ -258,6 +258,19 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
                 ("table", number(*table)),
             ],
         ),
+        Change::CutTable { keyspace, level, table, part } => (
+            "cut table",
+            vec![
+                keyspace_of(*keyspace),
+                ("level", number((*level).into())),
+                ("table", number(*table)),
+                ("entries", number(part.entries)),
+                ("deletions", number(part.tombstones)),
+                ("first_key", Detail::Bytes(part.first_key.clone())),
+                ("last_key", Detail::Bytes(part.last_key.clone())),
+                ("last_is_excluded", number(part.last_is_excluded.into())),
+            ],
+        ),
         Change::Flushed { keyspace, seqno } => {
             ("flushed", vec![keyspace_of(*keyspace), ("seqno", number(*seqno))])
         }

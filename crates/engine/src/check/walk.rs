@@ -129,6 +129,7 @@ struct Counted {
     /// Whether a block was passed over, so that no count means anything.
     torn: bool,
     entries: u64,
+    shown: u64,
     tombstones: u64,
     seqnos: Option<(SeqNo, SeqNo)>,
     first_key: Option<Vec<u8>>,
@@ -152,13 +153,15 @@ impl Walk {
         Walk { values, vfs, dir: dir.into(), store, level, tables, open: None }
     }
 
-    /// Goes to the next entry, through blocks and tables.
+    /// Goes to the next entry that shows, through blocks and tables.
     fn advance(&mut self, report: &mut CheckReport, walked: Walked<'_>) {
         loop {
             if let Some(open) = &mut self.open {
-                if open.advance(report, walked) {
-                    open.follow(&self.values, report, walked);
-                    return;
+                while open.advance(report, walked) {
+                    if open.shows() {
+                        open.follow(&self.values, report, walked);
+                        return;
+                    }
                 }
                 open.end(report);
                 self.open = None;
@@ -221,6 +224,13 @@ impl OpenTable {
             separator: Box::default(),
             counted: Counted { torn, ..Counted::default() },
         }
+    }
+
+    /// Counts the entry it stands on if it shows: of a table that was cut, not all do.
+    fn shows(&mut self) -> bool {
+        let shows = !self.info.is_cut() || self.info.spans(&self.key);
+        self.counted.shown += u64::from(shows);
+        shows
     }
 
     fn corrupt(&self, what: &'static str) -> Error {
@@ -352,7 +362,7 @@ impl OpenTable {
         if self.counted.torn {
             return;
         }
-        let (counted, info, list) = (&self.counted, &self.info, &self.layout.range_deletes);
+        let (counted, info, list) = (&self.counted, self.info.uncut(), &self.layout.range_deletes);
         let (mut least, mut most) = counted.seqnos.unwrap_or((0, 0));
         if let Some(bounds) = list.seqno_bounds() {
             (least, most) = (least.min(bounds.0), most.max(bounds.1));
@@ -381,10 +391,16 @@ impl OpenTable {
         if list.count() != info.range_deletes {
             wrong.push("the manifest says that there are other deleted ranges".into());
         }
+        if self.info.is_cut() && counted.shown != self.info.entries {
+            wrong.push(format!(
+                "the manifest says that {} entries are visible, and {} are",
+                self.info.entries, counted.shown
+            ));
+        }
         if counted.values.uses() != info.values {
             wrong.push("the manifest says that other values are pointed to".into());
         }
-        if spanned != *info {
+        if spanned != info {
             wrong.push("the manifest says that other keys are the first and the last one".into());
         }
         let checksum = self.examiner.blocks_checksum(counted.checksum, &self.layout);
