@@ -4,6 +4,7 @@
 mod basics;
 mod check;
 mod data;
+mod explain;
 mod golden;
 mod health;
 mod opening;
