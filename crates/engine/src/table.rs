@@ -34,4 +34,4 @@ pub use explain::BlockLook;
 pub(crate) use filter::key_hash;
 pub(crate) use format::{Codec, FileSeed, mix, u64_at};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{OPTION, TableInfo, TableOptions, TableOrigin, TableWriter};
+pub(crate) use writer::{OPTION, Part, TableInfo, TableOptions, TableOrigin, TableWriter};

@@ -189,6 +189,13 @@ impl Table {
         Ok(None)
     }
 
+    /// Takes out of the cache the blocks that hold keys from `first` on and none from `next` on.
+    pub(crate) fn forget_blocks(&self, first: &[u8], next: Option<&[u8]>) {
+        let Some(meta) = self.meta.load_full() else { return };
+        let end = next.map_or(meta.index.len(), |next| meta.index.find(next));
+        self.cache.remove_blocks(self.cache_id, meta.index.find(first)..end);
+    }
+
     /// Whether the look for `key` goes on in the block behind block `number`.
     pub(super) fn continues(
         &self,
@@ -359,6 +366,7 @@ impl Table {
             seqno_min: footer.seqno_min,
             seqno_max: footer.seqno_max,
             checksum: self.file.checksum,
+            whole: None,
             range_deletes: 0,
             last_is_excluded: false,
         })

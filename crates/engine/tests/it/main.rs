@@ -10,6 +10,7 @@ mod health;
 mod opening;
 mod repair;
 mod scene;
+mod streaming;
 mod tickets;
 mod transactions;
 mod values;
