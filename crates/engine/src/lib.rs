@@ -88,6 +88,8 @@ mod db;
 mod describe;
 mod environment;
 mod explain;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 mod recovery;
 mod repair;

@@ -14,6 +14,8 @@ mod check;
 mod dump;
 mod ending;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 mod json;
 mod load;
