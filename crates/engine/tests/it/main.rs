@@ -8,6 +8,7 @@ mod checkpoint;
 mod copies;
 mod data;
 mod follow;
+mod explain;
 mod golden;
 mod health;
 mod ingest;
