@@ -58,6 +58,10 @@ impl Store {
         if DELAY_LEAST <= owed {
             self.counters.stalled_nanos.fetch_add(owed.as_nanos() as u64, Relaxed);
             self.pause(owed);
+            waited += owed;
+        }
+        if !waited.is_zero() {
+            self.counters.wait_times.add(waited);
         }
         Ok(())
     }
@@ -99,7 +103,7 @@ impl Store {
     }
 
     /// How far level 0 of the worst keyspace is on its way from the slow mark (0) to the stop mark (1).
-    fn pile(&self) -> f64 {
+    pub(crate) fn pile(&self) -> f64 {
         f64::from_bits(self.counters.pile.load(Relaxed))
     }
 

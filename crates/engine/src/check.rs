@@ -18,12 +18,12 @@ mod report;
 mod walk;
 
 pub use report::{CheckReport, Finding, Severity};
-pub(crate) use walk::runs_of;
 
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -34,13 +34,16 @@ use crate::{
     db::Db,
     environment::Environment,
     error::{Error, Result},
+    key::Kind,
     log::{self, LogDir, Name, Proof, Record},
     manifest::{self, CURRENT, CURRENT_NEXT, Catalog, Current, manifest_name},
+    pointer::Pointer,
     store::{Store, table_name},
     table::{Examiner, TableInfo},
+    values::{self, ValuesExaminer, ValuesInfo, values_name},
     version::LEVELS,
 };
-use walk::{Walk, walk};
+use walk::{Walk, runs_of, walk};
 
 /// What a store is locked by.
 pub(crate) const LOCK: &str = "LOCK";
@@ -69,6 +72,38 @@ pub fn check(
     let _guard = checking.lock()?;
     checking.store(&sizes)?;
     Ok(checking.report)
+}
+
+/// Checks a store whose lock the caller has.
+pub(crate) fn examine(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    sizes: &BTreeMap<String, Option<u64>>,
+    progress: Progress<'_>,
+) -> Result<CheckReport> {
+    let mut checking = Checking::new(vfs, dir, progress);
+    checking.store(sizes)?;
+    Ok(checking.report)
+}
+
+/// Whether a table reads whole, and is what the manifest says.
+pub(crate) fn is_sound_table(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    store: u64,
+    level: usize,
+    info: &TableInfo,
+    values: &Rc<ValuesExaminer>,
+) -> bool {
+    let mut report = CheckReport::default();
+    let walks = vec![Walk::new(vfs, dir, store, level, vec![info.clone()], values)];
+    walk(walks, &mut report, &mut |_| {});
+    report.is_sound()
+}
+
+/// Bytes that are read to check a table, and the values that it points to.
+fn work_of(table: &TableInfo) -> u64 {
+    table.bytes + table.values.bytes()
 }
 
 impl Db {
@@ -102,14 +137,15 @@ impl Store {
         let versions: Vec<_> =
             self.trees().iter().map(|tree| Arc::clone(&tree.state().version)).collect();
         let tables = versions.iter().flat_map(|version| version.tables());
-        checking.total = tables.map(|file| file.info.bytes).sum();
+        checking.total = tables.map(|file| work_of(&file.info)).sum();
         checking.report.keyspaces = versions.len() as u64;
         for version in &versions {
             let levels = version
                 .levels
                 .each_ref()
                 .map(|level| level.tables().iter().map(|file| file.info.clone()).collect());
-            checking.keyspace(self.id, levels);
+            let values: Vec<_> = version.values.values().map(|file| file.info.clone()).collect();
+            checking.keyspace(self.id, levels, &values);
         }
         Ok(checking.report)
     }
@@ -133,7 +169,8 @@ pub(crate) fn survey(vfs: &dyn Vfs, dir: &Path) -> Result<BTreeMap<String, Optio
     });
     let sizes: BTreeMap<_, _> = names.collect();
     let ours = |name: &String| {
-        name == CURRENT || numbered(name, "manifest-").is_some() || is_table_or_log(name)
+        let numbered = |prefix| numbered(name, prefix).is_some();
+        name == CURRENT || numbered("manifest-") || numbered("values-") || is_table_or_log(name)
     };
     if !sizes.keys().any(ours) {
         return Err(unusable("it holds no store; name the directory of one"));
@@ -207,7 +244,7 @@ impl<'a> Checking<'a> {
         }
         let catalog = read.catalog;
         self.report.keyspaces = catalog.keyspaces.len() as u64;
-        self.total = catalog.tables().map(|(.., table)| table.bytes).sum();
+        self.total = catalog.tables().map(|(.., table)| work_of(table)).sum();
         let log = log_bytes(sizes, catalog.log_start);
         self.total += log;
         for record in catalog.keyspaces.values() {
@@ -217,7 +254,12 @@ impl<'a> Checking<'a> {
                     levels[usize::from(*level)].push(table.clone());
                 }
             }
-            self.keyspace(current.store, levels);
+            let values: Vec<ValuesInfo> = record.values.values().cloned().collect();
+            for info in &values {
+                let name = values_name(info.file);
+                self.has_length(&name, "value file", info.bytes, sizes);
+            }
+            self.keyspace(current.store, levels, &values);
         }
         self.log(&catalog, current);
         self.done += log;
@@ -230,26 +272,40 @@ impl<'a> Checking<'a> {
         (self.progress)(self.done, self.total);
     }
 
-    /// Whether the file of a table that the manifest names is there, as long as it must be.
+    /// Whether the file of a table that the manifest names is there to be looked at.
     fn is_there(&mut self, table: &TableInfo, sizes: &BTreeMap<String, Option<u64>>) -> bool {
         let name = table_name(table.id);
-        let path = self.dir.join(&name);
-        let wrong = match sizes.get(&name) {
-            Some(Some(bytes)) if *bytes == table.bytes => return true,
-            Some(Some(bytes)) => {
-                let what = format!("the table is {bytes} bytes long and should be {}", table.bytes);
-                Error::corrupt(path, table.bytes.min(*bytes), what)
-            }
-            Some(None) => Error::corrupt(path, 0, "there is no file where the table should be"),
-            None => Error::corrupt(path, 0, "the table is missing"),
-        };
-        self.report.damage(self.dir, &wrong, SALVAGE);
+        self.has_length(&name, "table", table.bytes, sizes);
         // One of another length is looked at nevertheless: it may be readable in part.
         matches!(sizes.get(&name), Some(Some(_)))
     }
 
+    /// Tells when a file that the manifest names is not there, or not as long as it must be.
+    fn has_length(
+        &mut self,
+        name: &str,
+        what: &str,
+        expected: u64,
+        sizes: &BTreeMap<String, Option<u64>>,
+    ) {
+        let path = self.dir.join(name);
+        let wrong = match sizes.get(name) {
+            Some(Some(bytes)) if *bytes == expected => return,
+            Some(Some(bytes)) => {
+                let what = format!("the {what} is {bytes} bytes long and should be {expected}");
+                Error::corrupt(path, expected.min(*bytes), what)
+            }
+            Some(None) => {
+                Error::corrupt(path, 0, format!("there is no file where the {what} should be"))
+            }
+            None => Error::corrupt(path, 0, format!("the {what} is missing")),
+        };
+        self.report.damage(self.dir, &wrong, SALVAGE);
+    }
+
     /// Checks the tables of one keyspace, each and against each other.
-    fn keyspace(&mut self, store: u64, levels: [Vec<TableInfo>; LEVELS]) {
+    fn keyspace(&mut self, store: u64, levels: [Vec<TableInfo>; LEVELS], values: &[ValuesInfo]) {
+        let values = Rc::new(ValuesExaminer::new(self.vfs, self.dir, store, values));
         let mut walks = Vec::new();
         for (level, tables) in levels.into_iter().enumerate() {
             let runs = runs_of(level, tables);
@@ -259,7 +315,7 @@ impl<'a> Checking<'a> {
                 self.report.damage(self.dir, &Error::corrupt(path, 0, what), SALVAGE);
             }
             for run in runs {
-                walks.push(Walk::new(Arc::clone(self.vfs), self.dir, store, level, run));
+                walks.push(Walk::new(self.vfs, self.dir, store, level, run, &values));
             }
         }
         let (progress, total) = (&mut self.progress, self.total);
@@ -286,7 +342,15 @@ impl<'a> Checking<'a> {
                 Ok(info) => {
                     let mut levels: [Vec<TableInfo>; LEVELS] = Default::default();
                     levels[0].push(info);
-                    self.keyspace(store, levels);
+                    let values: Vec<ValuesInfo> = sizes
+                        .keys()
+                        .filter_map(|name| Some((name, numbered(name, "values-")?)))
+                        .filter_map(|(name, number)| {
+                            let path = self.dir.join(name);
+                            values::describe(self.vfs.as_ref(), &path, store, number).ok()
+                        })
+                        .collect();
+                    self.keyspace(store, levels, &values);
                 }
                 Err(error) => {
                     self.report.damage(self.dir, &error, SALVAGE);
@@ -373,6 +437,11 @@ impl<'a> Checking<'a> {
                     let what = format!("no manifest names this table of {size} bytes");
                     self.report.orphan(path, what, LEFT);
                 }
+            } else if let Some(number) = numbered(name, "values-") {
+                if catalog.values().all(|values| values.file != number) {
+                    let what = format!("no manifest names this value file of {size} bytes");
+                    self.report.orphan(path, what, LEFT);
+                }
             } else if let Some(number) = numbered(name, "manifest-") {
                 if number != current.manifest {
                     self.report.orphan(path, "CURRENT names another manifest".into(), LEFT);
@@ -401,7 +470,7 @@ fn log_bytes(sizes: &BTreeMap<String, Option<u64>>, oldest: u64) -> u64 {
 }
 
 /// Refuses a record that opening would refuse.
-fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
+pub(crate) fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
     let corrupt = |what: &str| {
         let path = home.segment_path(record.start.segment());
         Error::corrupt(path, u64::from(record.start.offset()), what)
@@ -412,6 +481,13 @@ fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<
         count += 1;
         if catalog.next_keyspace <= operation.keyspace {
             return Err(corrupt("a batch writes to a keyspace that was never made"));
+        }
+        if operation.kind == Kind::Pointer
+            && let Some(record) = catalog.keyspaces.get(&operation.keyspace)
+            && Pointer::decode(operation.value)
+                .is_none_or(|pointer| !record.values.contains_key(&pointer.file))
+        {
+            return Err(corrupt("a batch points into a value file that is not there"));
         }
     }
     if count != u64::from(record.count) {

@@ -45,6 +45,7 @@ use crate::{
     apart::Relocation,
     background::Duty,
     error::{Error, Result},
+    health::Event,
     key::SeqNo,
     keyspace::{State, Tree},
     outputs::{Outputs, Warmth},
@@ -65,13 +66,13 @@ impl Store {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
         if self.halted().is_some() || self.is_closing() {
-            self.room.compact.note(&Ok(()), self.environment.now());
+            self.note_room(&self.room.compact, &Ok(()));
             return Ok(false);
         }
         for tree in self.trees() {
             let dropped = self.drop_covered(&tree);
             if dropped.is_err() {
-                self.room.compact.note(&dropped, self.environment.now());
+                self.note_room(&self.room.compact, &dropped);
             }
             if dropped? {
                 self.measure_pile();
@@ -94,13 +95,19 @@ impl Store {
         if idle {
             let collected = self.collect_one();
             if due.is_none() || !matches!(collected, Ok(false)) {
-                self.room.compact.note(&collected, self.environment.now());
+                self.note_room(&self.room.compact, &collected);
                 return collected;
             }
         }
         let Some((_, task)) = due else { return Ok(false) };
+        let (begun, keyspace) = (self.environment.now(), task.tree.name.clone());
         let run = self.run_task(task);
-        self.room.compact.note(&run, self.environment.now());
+        if run.is_ok() {
+            let took = self.environment.now().saturating_sub(begun);
+            self.counters.compaction_times.add(took);
+            self.tell(&Event::Compacted { keyspace, took });
+        }
+        self.note_room(&self.room.compact, &run);
         run?;
         self.measure_pile();
         Ok(true)
@@ -178,10 +185,10 @@ impl Store {
     }
 
     /// Where tables that are written for level `target` belong.
-    fn origin_of(&self, tree: &Tree, target: usize) -> TableOrigin {
+    fn origin_of(&self, tree: &Tree, target: usize, inputs: Vec<u64>) -> TableOrigin {
         let keyspaces = &self.lock_manifest().catalog.keyspaces;
         let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
-        tree.origin(target, flushed)
+        TableOrigin { inputs, ..tree.origin(target, flushed) }
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and
@@ -191,21 +198,25 @@ impl Store {
     }
 
     fn halt(&self, error: Error) {
-        self.compaction_halted.get_or_init(|| error);
+        if self.compaction_halted.set(error.clone()).is_ok() {
+            self.tell(&Event::CompactionHalted(error));
+        }
     }
 
     /// Merges the inputs of `job` into new tables of its target level, as far as it is not left off.
     fn merge(&self, task: Task) -> Result<(), Stop> {
         let Task { tree, urge, job, around, values, collected } = task;
         // What tables point to in value files is counted for whole tables: those are not cut.
-        let in_pieces = values.is_empty() && self.options.value_apart_bytes_min == 0;
+        let in_pieces = values.is_empty();
         let (target, is_deep) = (job.target, job.is_deep);
         let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
         let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
+        let ids = job.inputs.iter().map(|(_, file)| file.info.id).collect();
+        let origin = self.origin_of(&tree, target, ids);
         // From here on only what was not read yet keeps its table.
         drop(job);
         let mut values = Relocation::new(self, values, collected);
-        let mut outputs = Outputs::new(self, Warmth::AsBefore, self.origin_of(&tree, target));
+        let mut outputs = Outputs::new(self, Warmth::AsBefore, origin);
         let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
@@ -218,7 +229,7 @@ impl Store {
                 while let Some(end) = writing.end_before(merge.key()) {
                     writing.end(Some(&end)).map_err(Stop::Unwritten)?;
                     if in_pieces {
-                        let written = writing.written();
+                        let written = writing.written().map_err(Stop::Unwritten)?;
                         let there = self.install(&tree, target, &mut merge, written, Some(&end))?;
                         if !there || self.leaves_off(is_deep) {
                             return Ok(());
@@ -245,8 +256,7 @@ impl Store {
         fold.end(&mut writing).map_err(Stop::Unwritten)?;
         writing.end_all().map_err(Stop::Unwritten)?;
         assert!(fold.written() <= read, "versions are written or dropped, and never made");
-        values.outputs.end().map_err(Stop::Unwritten)?;
-        let written = (&mut outputs, &mut values.outputs);
+        let written = writing.written().map_err(Stop::Unwritten)?;
         self.install(&tree, target, &mut merge, written, None)?;
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::{
     background::Duty,
     compaction::{Fold, FoldSink},
     error::Result,
+    health::Event,
     key::Stamp,
     keyspace::{LoggedMemtable, State, Tree},
     log::Position,
@@ -64,15 +65,22 @@ impl Store {
         };
         let next = self.trees().iter().filter_map(oldest).min_by_key(|(segment, ..)| *segment);
         let Some((_, tree, memtable)) = next else {
-            self.room.flush.note(&Ok(()), self.environment.now());
+            self.note_room(&self.room.flush, &Ok(()));
             return Ok(false);
         };
+        let begun = self.environment.now();
         let flushed = self.flush(&tree, &memtable);
-        self.room.flush.note(&flushed, self.environment.now());
-        flushed.map(|()| true)
+        if let Ok(bytes) = flushed {
+            let took = self.environment.now().saturating_sub(begun);
+            self.counters.flush_times.add(took);
+            self.tell(&Event::Flushed { keyspace: tree.name.clone(), bytes, took });
+        }
+        self.note_room(&self.room.flush, &flushed);
+        flushed.map(|_| true)
     }
 
-    fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<()> {
+    /// Makes tables of a memtable; returns their bytes.
+    fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<u64> {
         let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
         let mut values = ValueOutputs::new(self);
         self.write_memtable(tree, memtable, &mut outputs, &mut values)?;
@@ -82,8 +90,9 @@ impl Store {
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
         if tree.is_dropped() {
-            return Ok(());
+            return Ok(0);
         }
+        let bytes = outputs.bytes();
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
         let apart = values.live();
@@ -112,7 +121,7 @@ impl Store {
         self.release_log(log_start, edit)?;
         self.measure_pile();
         self.environment.signal(Duty::Compact);
-        Ok(())
+        Ok(bytes)
     }
 
     /// Writes the table of a memtable and makes file and name durable. Writes none when nothing is

@@ -310,6 +310,7 @@ fn table_details(table: &TableInfo) -> Vec<(&'static str, Detail)> {
         ("deletions", number(table.tombstones)),
         ("seqno_min", number(table.seqno_min)),
         ("seqno_max", number(table.seqno_max)),
+        ("range_deletes", number(table.range_deletes)),
         ("checksum", Detail::Word(table.checksum)),
         ("first_key", Detail::Bytes(table.first_key.clone())),
         ("last_key", Detail::Bytes(table.last_key.clone())),
@@ -421,6 +422,9 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
         visit(Fact::new("footer", at, details));
         let properties_at = facts.parts.get(5).map_or(0, |(_, at)| *at);
         for (name, value) in layout.properties.iter().flatten() {
+            if name == "range_deletes" {
+                continue;
+            }
             let value = property(name, value);
             visit(Fact::new(
                 "property",
@@ -428,6 +432,16 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
                 vec![("name", text(name)), ("value", value)],
             ));
         }
+    }
+    for piece in layout.range_deletes.pieces() {
+        let newest = piece.seqnos.first().copied().unwrap_or(0);
+        let details = vec![
+            ("from", Detail::Bytes(piece.start.clone())),
+            ("to", Detail::Bytes(piece.end.clone())),
+            ("deletions", number(piece.seqnos.len() as u64)),
+            ("newest_seqno", number(newest)),
+        ];
+        visit(Fact::new("deleted range", 0, details));
     }
     for error in damages {
         match error {
@@ -449,7 +463,7 @@ fn inspect_blocks(
     let mut unknown = None;
     loop {
         let (offset, stored) = match unknown.take() {
-            Some((from, end)) => match examiner.find_block(from, end, &mut layout)? {
+            Some((from, end)) => match examiner.find_block(from, end, &mut layout)?.0 {
                 Some((offset, stored)) => {
                     unknown = Some((offset + u64::from(stored), end));
                     (offset, stored)

@@ -270,7 +270,9 @@ impl Tree {
 
     /// Where a table of this keyspace belongs that is written for `level`.
     pub(crate) fn origin(&self, level: usize, flushed: SeqNo) -> TableOrigin {
-        TableOrigin { keyspace: self.id, name: self.name.clone(), level: level as u8, flushed }
+        let (name, options) = (self.name.clone(), self.rules.options.clone());
+        let (keyspace, level, inputs) = (self.id, level as u8, Vec::new());
+        TableOrigin { keyspace, name, level, flushed, options, inputs }
     }
 
     /// The state of this moment, for the length of one call.

@@ -77,6 +77,8 @@ mod collect;
 mod compaction;
 mod flush;
 mod gaps;
+mod health;
+mod histogram;
 mod outputs;
 mod room;
 
@@ -86,6 +88,7 @@ mod db;
 mod environment;
 mod inspect;
 mod recovery;
+mod repair;
 mod stats;
 mod store;
 
@@ -95,6 +98,8 @@ pub use check::{CheckReport, Finding, Severity, check};
 pub use db::{Db, Ticket};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};
 pub use error::{Error, Result};
+pub use health::{Event, Health, OldestSnapshot, Stall};
+pub use histogram::Histogram;
 pub use inspect::{Depth, Detail, Fact, FileKind, inspect};
 pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};
@@ -104,6 +109,7 @@ pub use options::{Compression, Durability, KeyspaceOptions, Options};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};
+pub use repair::{Loss, RepairReport, repair};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use transaction::{Expected, Transaction, TransactionIter};

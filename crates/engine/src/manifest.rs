@@ -18,7 +18,7 @@ mod catalog;
 mod edit;
 pub(crate) mod salvage;
 
-pub(crate) use catalog::Catalog;
+pub(crate) use catalog::{Catalog, KeyspaceRecord};
 pub(crate) use edit::{Change, Edit};
 
 use std::{

@@ -216,10 +216,12 @@ impl Opening {
         guard: Box<dyn Guard>,
         report: RecoveryReport,
     ) -> Result<Arc<Store>> {
-        let log = LogWriter::create(self.log_dir(id), self.log_options(), 1)?;
+        // A store that was repaired has writes already.
+        let next_seqno = manifest.catalog.next_seqno.max(1);
+        let log = LogWriter::create(self.log_dir(id), self.log_options(), next_seqno)?;
         manifest.commit(vec![Change::LogStart { segment: log.current_segment() }])?;
         let trees = Trees::of(&self, id, &manifest.catalog, &Arc::default())?;
-        Ok(self.finish(id, manifest, log, trees, 0, Arc::default(), guard, report))
+        Ok(self.finish(id, manifest, log, trees, next_seqno - 1, Arc::default(), guard, report))
     }
 
     /// Opens the store that `current` names.

@@ -18,6 +18,7 @@ use std::{
 use crate::{
     background::Duty,
     error::{Error, Result},
+    health::Event,
     planted::{Bug, planted},
     store::Store,
 };
@@ -85,6 +86,17 @@ impl Store {
     pub(crate) fn is_disk_full(&self) -> bool {
         let Room { flush, compact, log } = &self.room;
         flush.is_missing() || compact.is_missing() || log.is_missing()
+    }
+
+    /// Notes what a try came to, and tells when that made the disk full or gave it room again.
+    pub(crate) fn note_room<T>(&self, tries: &Tries, outcome: &Result<T>) {
+        let was_full = self.is_disk_full();
+        tries.note(outcome, self.environment.now());
+        match (was_full, self.is_disk_full()) {
+            (false, true) => self.tell(&Event::DiskFull),
+            (true, false) => self.tell(&Event::RoomAgain),
+            _ => {}
+        }
     }
 
     /// Refuses a writer for whom memory or level 0 has no place while the disk has none either.

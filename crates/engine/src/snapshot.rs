@@ -10,7 +10,8 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::RangeBounds,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use crate::{
@@ -28,21 +29,35 @@ use crate::{
 /// The snapshots of a store that are alive.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
-    counts: Mutex<BTreeMap<SeqNo, usize>>,
+    alive: Mutex<BTreeMap<SeqNo, (usize, Taken)>>,
+}
+
+/// When a snapshot was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) at: Duration,
+    /// Bytes that had been written by then.
+    pub(crate) appended_bytes: u64,
 }
 
 impl Snapshots {
     /// Takes one at whatever `visible` says under the lock.
-    pub(crate) fn take(&self, visible: impl FnOnce() -> SeqNo) -> SeqNo {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn take(&self, taken: Taken, visible: impl FnOnce() -> SeqNo) -> SeqNo {
+        let mut counts = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         let seqno = visible();
-        *counts.entry(seqno).or_default() += 1;
+        counts.entry(seqno).or_insert((0, taken)).0 += 1;
         seqno
     }
 
+    /// The one that shows least, and when it was first taken.
+    pub(crate) fn oldest(&self) -> Option<(SeqNo, Taken)> {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.first_key_value().map(|(seqno, (_, taken))| (*seqno, *taken))
+    }
+
     pub(crate) fn release(&self, seqno: SeqNo) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&seqno) {
+        let mut counts = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((count, _)) = counts.get_mut(&seqno) {
             *count -= 1;
             if *count == 0 {
                 counts.remove(&seqno);
@@ -52,7 +67,7 @@ impl Snapshots {
 
     /// The numbers that readers may ask for, ascending: every snapshot, and last the watermark.
     pub(crate) fn boundaries(&self, visible: impl FnOnce() -> SeqNo) -> Vec<SeqNo> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         let visible = visible();
         if planted(Bug::SnapshotIgnored) {
             return vec![visible];
@@ -65,7 +80,8 @@ impl Snapshots {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.values().map(|(count, _)| count).sum()
     }
 }
 
@@ -77,7 +93,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn take(store: &Arc<OpenStore>) -> Snapshot {
-        let seqno = store.snapshots.take(|| store.visible());
+        let taken = Taken {
+            at: store.environment.now(),
+            appended_bytes: store.counters.appended_bytes.load(Relaxed),
+        };
+        let seqno = store.snapshots.take(taken, || store.visible());
         Snapshot { store: Arc::clone(store), seqno }
     }
 

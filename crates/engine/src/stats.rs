@@ -5,7 +5,14 @@ use std::{
     time::Duration,
 };
 
-use crate::{admission::delay_for, budget::Share, key::SeqNo, store::Store, version::LEVELS};
+use crate::{
+    admission::delay_for,
+    budget::Share,
+    histogram::{Counts, Histogram},
+    key::SeqNo,
+    store::Store,
+    version::LEVELS,
+};
 
 /// What is counted as it happens.
 #[derive(Debug, Default)]
@@ -19,6 +26,10 @@ pub(crate) struct Counters {
     pub(crate) tables_moved: AtomicU64,
     pub(crate) tables_dropped: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
+    pub(crate) sync_times: Counts,
+    pub(crate) flush_times: Counts,
+    pub(crate) compaction_times: Counts,
+    pub(crate) wait_times: Counts,
     /// How high level 0 is piled, as the bits of a float; see `admission.rs`.
     pub(crate) pile: AtomicU64,
     /// Bytes of payload ever appended to the log, and how many of those are durable.
@@ -98,6 +109,14 @@ pub struct Stats {
     pub disk_full: bool,
     /// Time that writers were made to wait.
     pub stalled: Duration,
+    /// How long syncs of the log took.
+    pub sync_times: Histogram,
+    /// How long flushes took.
+    pub flush_times: Histogram,
+    /// How long compactions took.
+    pub compaction_times: Histogram,
+    /// How long writers were made to wait, those that were.
+    pub wait_times: Histogram,
     /// Memory of cached blocks, for the whole environment.
     pub cache_bytes: u64,
     /// Blocks found in the cache, for the whole environment.
@@ -129,6 +148,10 @@ impl Store {
             tables_dropped: counters.tables_dropped.load(Relaxed),
             stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),
             disk_full: self.is_disk_full(),
+            sync_times: counters.sync_times.read(),
+            flush_times: counters.flush_times.read(),
+            compaction_times: counters.compaction_times.read(),
+            wait_times: counters.wait_times.read(),
             cache_bytes: cache.bytes,
             cache_hits: cache.hits,
             cache_misses: cache.misses,

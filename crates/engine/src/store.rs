@@ -38,6 +38,7 @@ use crate::{
     compaction::Urge,
     environment::Environment,
     error::{Error, Result},
+    health::{Event, EventListener},
     key::SeqNo,
     keyspace::Tree,
     latch::Latch,
@@ -66,6 +67,7 @@ pub(crate) struct Store {
     pub(crate) log_pool: Arc<Pool>,
     pub(crate) group: Group,
     pub(crate) listeners: Mutex<Vec<Listener>>,
+    pub(crate) event_listeners: Mutex<Vec<EventListener>>,
     visible: AtomicU64,
     durable: AtomicU64,
     pub(crate) next_table: AtomicU64,
@@ -129,6 +131,7 @@ impl Store {
             log_pool: parts.log_pool,
             group: Group::default(),
             listeners: Mutex::default(),
+            event_listeners: Mutex::default(),
             visible: AtomicU64::new(parts.last_seqno),
             durable: AtomicU64::new(parts.last_seqno),
             next_table: AtomicU64::new(parts.next_table),
@@ -205,6 +208,7 @@ impl Store {
         if first {
             self.group.wake_all();
             self.announce(&Err(told.clone()));
+            self.tell(&Event::Refused(told.clone()));
         }
         told
     }

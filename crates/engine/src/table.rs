@@ -32,4 +32,4 @@ pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
 pub(crate) use filter::key_hash;
 pub(crate) use format::{Codec, FileSeed, mix, u64_at};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{Part, TableInfo, TableOptions, TableOrigin, TableWriter};
+pub(crate) use writer::{OPTION, Part, TableInfo, TableOptions, TableOrigin, TableWriter};

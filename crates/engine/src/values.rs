@@ -10,11 +10,13 @@
 //!    the manifest forgot it and the last version that names it died.
 //! 3. Memory of a reader or writer that streams is a chunk, whatever the length of the value.
 
+mod examine;
 mod file;
 mod format;
 mod reader;
 mod writer;
 
+pub(crate) use examine::{ValuesExaminer, describe};
 pub(crate) use file::{LiveValues, OpenValues};
 pub(crate) use format::{
     CHUNK_BYTES as STREAM_CHUNK_BYTES, FILE_BYTES_LEAST, ValuesInfo, values_name,

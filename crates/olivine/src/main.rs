@@ -17,6 +17,7 @@ mod inspect;
 mod json;
 mod load;
 mod progress;
+mod repair;
 mod shell;
 mod shown;
 mod transfer;
@@ -38,6 +39,7 @@ const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
+    ("mend", &[&repair::COMMAND]),
 ];
 
 const SERVE: Command = Command {

@@ -5,7 +5,13 @@
 //!    through by the filter; what was counted is what footer and manifest say.
 //! 3. Of one key, what stands further down is older.
 
-use std::{cmp::Ordering, path::Path, path::PathBuf, sync::Arc, vec};
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    vec,
+};
 
 use olivine_vfs::Vfs;
 
@@ -13,8 +19,10 @@ use super::{SALVAGE, report::CheckReport};
 use crate::{
     error::Error,
     key::{Kind, SeqNo, Stamp},
+    pointer::UseCount,
     store::table_name,
     table::{Entries, Examiner, Layout, Piece, TableInfo, mixed},
+    values::ValuesExaminer,
 };
 
 /// Tells how many more bytes were walked over.
@@ -22,7 +30,7 @@ type Walked<'a> = &'a mut dyn FnMut(u64);
 
 /// Runs of tables that do not overlap, out of the tables of a level, newer runs first. On level 0 each
 /// table is a run of its own.
-pub(crate) fn runs_of(level: usize, mut tables: Vec<TableInfo>) -> Vec<Vec<TableInfo>> {
+pub(super) fn runs_of(level: usize, mut tables: Vec<TableInfo>) -> Vec<Vec<TableInfo>> {
     if level == 0 {
         tables.sort_by_key(|table| std::cmp::Reverse((table.seqno_max, table.id)));
         return tables.into_iter().map(|table| vec![table]).collect();
@@ -80,6 +88,7 @@ pub(super) fn walk(mut walks: Vec<Walk>, report: &mut CheckReport, walked: Walke
 
 /// Tables that follow one another, and the entry that the walk stands on.
 pub(super) struct Walk {
+    values: Rc<ValuesExaminer>,
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
     store: u64,
@@ -104,6 +113,8 @@ struct OpenTable {
     stamp: Stamp,
     /// Whether the walk stands on an entry.
     stands: bool,
+    /// Whether it is another version of the key before.
+    again: bool,
     /// Whether the block before said that its last key goes on.
     continues: bool,
     /// The separator of the block before.
@@ -123,6 +134,7 @@ struct Counted {
     seqnos: Option<(SeqNo, SeqNo)>,
     first_key: Option<Vec<u8>>,
     checksum: u64,
+    values: UseCount,
     /// Whether something was said of the order, or of the filter, already: once is enough.
     told_order: bool,
     told_filter: bool,
@@ -130,13 +142,15 @@ struct Counted {
 
 impl Walk {
     pub(super) fn new(
-        vfs: Arc<dyn Vfs>,
+        vfs: &Arc<dyn Vfs>,
         dir: &Path,
         store: u64,
         level: usize,
         tables: Vec<TableInfo>,
+        values: &Rc<ValuesExaminer>,
     ) -> Walk {
-        Walk { vfs, dir: dir.into(), store, level, tables: tables.into_iter(), open: None }
+        let (vfs, values, tables) = (Arc::clone(vfs), Rc::clone(values), tables.into_iter());
+        Walk { values, vfs, dir: dir.into(), store, level, tables, open: None }
     }
 
     /// Goes to the next entry that shows, through blocks and tables.
@@ -145,6 +159,7 @@ impl Walk {
             if let Some(open) = &mut self.open {
                 while open.advance(report, walked) {
                     if open.shows() {
+                        open.follow(&self.values, report, walked);
                         return;
                     }
                 }
@@ -203,6 +218,7 @@ impl OpenTable {
             key: Vec::new(),
             stamp: Stamp(0),
             stands: false,
+            again: false,
             continues: false,
             before: None,
             separator: Box::default(),
@@ -225,6 +241,24 @@ impl OpenTable {
         if !self.counted.told_order {
             self.counted.told_order = true;
             report.damage(&self.path, &self.corrupt(what), SALVAGE);
+        }
+    }
+
+    /// Reads the value that the entry points to, when it does.
+    fn follow(&mut self, values: &ValuesExaminer, report: &mut CheckReport, walked: Walked<'_>) {
+        if self.stamp.kind() != Some(Kind::Pointer) {
+            return;
+        }
+        let Some(block) = &self.block else { return };
+        match values.verify(block.value(self.at - 1)) {
+            Ok(pointer) => {
+                walked(pointer.record_bytes);
+                self.counted.values.add(&pointer, self.again);
+            }
+            Err(error) => {
+                self.counted.torn = true;
+                report.damage(&self.path, &error, SALVAGE);
+            }
         }
     }
 
@@ -284,6 +318,7 @@ impl OpenTable {
         if order == Ordering::Greater || order == Ordering::Equal && self.stamp <= stamp {
             self.order(report, "the entries of a table are out of order");
         }
+        self.again = order == Ordering::Equal;
         if first_of_block {
             let goes_on = std::mem::replace(&mut self.continues, continues);
             let below = self.before.as_deref().is_some_and(|before| match before.cmp(&key) {
@@ -326,18 +361,19 @@ impl OpenTable {
         if self.counted.torn {
             return;
         }
-        let (counted, info) = (&self.counted, self.info.uncut());
-        let ranges = match self.examiner.range_deletes(&self.layout) {
-            Ok(ranges) => ranges,
-            Err(error) => return report.damage(&self.path, &error, SALVAGE),
+        let (counted, list) = (&self.counted, &self.layout.range_deletes);
+        let info = self.info.uncut();
+        let (mut least, mut most) = counted.seqnos.unwrap_or((0, 0));
+        if let Some(bounds) = list.seqno_bounds() {
+            (least, most) = (least.min(bounds.0), most.max(bounds.1));
+        }
+        let mut spanned = TableInfo {
+            first_key: counted.first_key.clone().unwrap_or_default(),
+            last_key: self.key.clone(),
+            last_is_excluded: false,
+            ..info.clone()
         };
-        let seqnos = counted.seqnos.into_iter().chain(ranges.seqno_bounds());
-        let united = |a: (SeqNo, SeqNo), b: (SeqNo, SeqNo)| (a.0.min(b.0), a.1.max(b.1));
-        let (least, most) = seqnos.reduce(united).unwrap_or((0, 0));
-        let first = counted.first_key.as_deref().unwrap_or_default();
-        let (start, end) = ranges.extent().unwrap_or((first, &[]));
-        let (first, last) = (first.min(start), self.key.as_slice().max(end));
-        let last_is_excluded = self.key.as_slice() < last;
+        spanned.widen(list);
         let found = [counted.entries, counted.tombstones, least, most];
         let told = [
             ("footer", [footer.entries, footer.tombstones, footer.seqno_min, footer.seqno_max]),
@@ -358,15 +394,13 @@ impl OpenTable {
                 self.info.entries, counted.shown
             ));
         }
-        if ranges.count() != info.range_deletes {
-            wrong.push(format!(
-                "the manifest says {} deleted ranges, and there are {}",
-                info.range_deletes,
-                ranges.count()
-            ));
+        if list.count() != info.range_deletes {
+            wrong.push("the manifest says that there are other deleted ranges".into());
         }
-        let ends = (info.last_key.as_slice(), info.last_is_excluded);
-        if first != info.first_key || (last, last_is_excluded) != ends {
+        if counted.values.uses() != info.values {
+            wrong.push("the manifest says that other values are pointed to".into());
+        }
+        if spanned != info {
             wrong.push("the manifest says that other keys are the first and the last one".into());
         }
         let checksum = self.examiner.blocks_checksum(counted.checksum, &self.layout);
@@ -400,8 +434,9 @@ mod tests {
     }
 
     fn walked(vfs: &Arc<dyn Vfs>, levels: &[(usize, &TableInfo)]) -> CheckReport {
+        let values = Rc::new(ValuesExaminer::new(vfs, Path::new("/"), 1, []));
         let walk_of = |(level, table): &(usize, &TableInfo)| {
-            Walk::new(Arc::clone(vfs), Path::new("/"), 1, *level, vec![(*table).clone()])
+            Walk::new(vfs, Path::new("/"), 1, *level, vec![(*table).clone()], &values)
         };
         let mut report = CheckReport::default();
         walk(levels.iter().map(walk_of).collect(), &mut report, &mut |_| {});
@@ -434,6 +469,7 @@ mod tests {
             (TableInfo { seqno_min: 4, ..right.clone() }, "says 4 as its lowest write"),
             (TableInfo { last_key: b"c".into(), ..right.clone() }, "other keys"),
             (TableInfo { checksum: 9, ..right.clone() }, "not the one that was written here"),
+            (TableInfo { range_deletes: 1, ..right.clone() }, "other deleted ranges"),
         ] {
             let report = walked(&vfs, &[(0, &wrong)]);
             assert_eq!(report.damages, 1, "{report:?}");

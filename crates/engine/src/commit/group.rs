@@ -162,7 +162,9 @@ impl Store {
             let bytes = self.counters.appended_bytes.load(Relaxed);
             (committing.log()?.begin_sync()?, committing.next_seqno - 1, bytes)
         };
+        let begun = self.environment.now();
         let position = job.run()?;
+        self.counters.sync_times.add(self.environment.now().saturating_sub(begun));
         self.lock_commit().log()?.finish_sync(position);
         self.raise_durable(reached);
         self.counters.durable_bytes.fetch_max(bytes, Relaxed);

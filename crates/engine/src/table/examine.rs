@@ -16,8 +16,9 @@ use super::{
     block::{Block, View},
     filter::{Filter, key_hash},
     format::{
-        Codec, FOOTER_BYTES, Fault, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK,
-        PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES, mix, u32_at, u64_at,
+        Codec, FEATURE_RANGE_DELETES, FOOTER_BYTES, Fault, FileSeed, Footer, HEADER_BYTES,
+        LINE_BYTES, LINES_PER_BLOCK, PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES, mix, u32_at,
+        u64_at,
     },
     reader::{footer_error, open_block, read_filter},
     source::{Source, Window},
@@ -32,8 +33,10 @@ use crate::{
 
 /// Bytes read at once.
 const WINDOW_BYTES: u64 = 256 << 10;
-/// How far the beginning of a block is looked for behind a damaged one.
-const SEARCH_BYTES_MAX: u64 = 1 << 20;
+/// How far behind a damaged block the beginning of another is looked for,
+const BEHIND_STARTS_MAX: usize = 80 << 10;
+/// and how far its end.
+const BEHIND_BYTES_MAX: u64 = 256 << 10;
 
 /// A table's file, open to be looked at.
 #[derive(Debug)]
@@ -76,6 +79,7 @@ pub(crate) struct Layout {
     pub(crate) pieces: Vec<Piece>,
     filter: Option<Filter>,
     pub(crate) properties: Option<BTreeMap<String, Vec<u8>>>,
+    pub(crate) range_deletes: RangeDeletes,
     /// Where the stored blocks behind the data are, and what each is; in order.
     pub(crate) tail: Vec<(&'static str, u64, u32)>,
 }
@@ -190,7 +194,8 @@ impl Examiner {
             Err(error) => return Err(error.clone()),
         };
         let mut properties = properties_of(&self.block(at, stored)?);
-        Ok(TableInfo {
+        let list = range_deletes_of(&properties).unwrap_or_default();
+        let mut info = TableInfo {
             id: table,
             bytes: self.bytes,
             entries: facts.entries,
@@ -200,11 +205,13 @@ impl Examiner {
             seqno_min: facts.seqno_min,
             seqno_max: facts.seqno_max,
             checksum: facts.checksum,
-            range_deletes: self.range_deletes_in(properties.get(RANGE_DELETES))?.count(),
+            range_deletes: list.count(),
             last_is_excluded: properties.contains_key("last_is_excluded"),
             whole: None,
             values: self.values_in(properties.get("values"))?,
-        })
+        };
+        info.widen(&list);
+        Ok(info)
     }
 
     /// What the properties say that entries point to in value files.
@@ -216,21 +223,6 @@ impl Examiner {
             let at = self.footer.as_ref().map_or(0, |(footer, _)| footer.properties_at);
             self.source.corrupt(at, "the list of values used does not decode")
         })
-    }
-
-    /// The ranges that the properties say are deleted.
-    fn range_deletes_in(&self, property: Option<&Vec<u8>>) -> Result<RangeDeletes> {
-        let Some(bytes) = property else { return Ok(RangeDeletes::default()) };
-        RangeDeletes::decode(bytes).ok_or_else(|| {
-            let at = self.footer.as_ref().map_or(0, |(footer, _)| footer.properties_at);
-            self.source.corrupt(at, "the list of deleted ranges does not decode")
-        })
-    }
-
-    /// The ranges that a table of this layout says are deleted.
-    pub(crate) fn range_deletes(&self, layout: &Layout) -> Result<RangeDeletes> {
-        let properties = layout.properties.as_ref();
-        self.range_deletes_in(properties.and_then(|properties| properties.get(RANGE_DELETES)))
     }
 
     /// Reads everything but the data blocks. What is damaged goes to `damage`.
@@ -271,7 +263,18 @@ impl Examiner {
         let properties_bytes = (self.bytes - FOOTER_BYTES as u64 - footer.properties_at) as u32;
         layout.tail.push(("properties", footer.properties_at, properties_bytes));
         match self.block(footer.properties_at, properties_bytes) {
-            Ok(block) => layout.properties = Some(properties_of(&block)),
+            Ok(block) => {
+                let properties = properties_of(&block);
+                let listed = footer.features & FEATURE_RANGE_DELETES != 0;
+                match range_deletes_of(&properties) {
+                    Some(list) if list.is_empty() != listed => layout.range_deletes = list,
+                    _ => {
+                        let what = "the list of deleted ranges does not decode";
+                        damage(self.source.corrupt(footer.properties_at, what));
+                    }
+                }
+                layout.properties = Some(properties);
+            }
             Err(error) => damage(error),
         }
         layout
@@ -364,35 +367,42 @@ impl Examiner {
         self.footer.as_ref().ok().map(|(footer, _)| footer.blocks_checksum)
     }
 
-    /// Finds the next data block from `offset` on, before `end`, by its checksum: where it is and its
-    /// stored bytes. Properties found on the way go to `layout`.
+    /// Finds the next data block from `offset` on, before `end`, by its checksum: where it is, its
+    /// stored bytes, and whether something that does not verify was passed over. Properties found on
+    /// the way go to `layout`.
     pub(crate) fn find_block(
         &mut self,
         mut offset: u64,
         end: u64,
         layout: &mut Layout,
-    ) -> Result<Option<(u64, u32)>> {
+    ) -> Result<(Option<(u64, u32)>, bool)> {
         let end = end.min(self.bytes);
-        let give_up = end.min(offset.saturating_add(SEARCH_BYTES_MAX));
-        while offset < give_up {
-            let Some(stored) = self.block_at(offset, end)? else {
-                offset += 1;
-                continue;
+        let mut passed = false;
+        while offset < end {
+            let (at, stored) = if let Some(stored) = self.block_at(offset, end)? {
+                (offset, stored)
+            } else {
+                passed = true;
+                let Some(found) = self.block_behind(offset, end)? else { break };
+                found
             };
-            match self.block(offset, stored) {
-                Ok(block) if block.view().is_tagged() => return Ok(Some((offset, stored))),
+            match self.block(at, stored) {
+                Ok(block) if block.view().is_tagged() => return Ok((Some((at, stored)), passed)),
                 Ok(block) => {
                     let properties = properties_of(&block);
                     if properties.contains_key("block_bytes") {
+                        if let Some(list) = range_deletes_of(&properties) {
+                            layout.range_deletes = list;
+                        }
                         layout.properties = Some(properties);
                     }
                 }
                 // A block of the filter holds no entries.
                 Err(_) => {}
             }
-            offset += u64::from(stored);
+            offset = at + u64::from(stored);
         }
-        Ok(None)
+        Ok((None, passed))
     }
 
     /// The stored bytes of the block that begins at `offset`, if one does: the trailer whose checksum
@@ -416,23 +426,51 @@ impl Examiner {
                 }
                 at += 1;
             }
-            if wanted == most || (SEARCH_BYTES_MAX as usize) <= wanted {
+            if wanted == most {
                 return Ok(None);
             }
             wanted = (4 * wanted).min(most);
         }
     }
+
+    /// The first block that begins behind `offset`, where it is not further off than a few blocks of
+    /// ordinary size.
+    fn block_behind(&self, offset: u64, end: u64) -> Result<Option<(u64, u32)>> {
+        let mut bytes = vec![0; (end - offset).min(BEHIND_BYTES_MAX) as usize];
+        self.source.read(&mut bytes, offset)?;
+        let last = bytes.len().saturating_sub(TRAILER_BYTES);
+        let could_end: Vec<usize> =
+            (1..=last).filter(|at| may_be_trailer(0, &bytes[*at..at + 5])).collect();
+        for start in 1..last.min(BEHIND_STARTS_MAX) {
+            let mut hasher = Xxh3::with_seed(self.seed.at(offset + start as u64));
+            let mut hashed = start;
+            for &at in &could_end[could_end.partition_point(|at| *at <= start)..] {
+                if may_be_trailer(at - start, &bytes[at..at + 5]) {
+                    hasher.update(&bytes[hashed..at + 5]);
+                    hashed = at + 5;
+                    if hasher.digest() == u64_at(&bytes, at + 5) {
+                        let stored = (at + TRAILER_BYTES - start) as u32;
+                        return Ok(Some((offset + start as u64, stored)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Whether these five bytes can be the codec and the length of a payload that is stored in `stored`
-/// bytes.
+/// bytes; of any number of bytes when that is 0.
 fn may_be_trailer(stored: usize, bytes: &[u8]) -> bool {
     let length = u32_at(bytes, 1) as usize;
     if bytes[0] == Codec::Raw as u8 {
-        return length == stored;
+        return length == stored || stored == 0 && length <= BEHIND_BYTES_MAX as usize;
     }
-    bytes[0] <= Codec::Lz4 as u8 && stored < length && length <= PAYLOAD_BYTES_MAX
+    bytes[0] <= CODEC_MAX && stored < length && length <= PAYLOAD_BYTES_MAX
 }
+
+/// No codec has a higher number.
+const CODEC_MAX: u8 = 7;
 
 /// The checksums of blocks, one more of them mixed in.
 pub(crate) fn mixed(all: u64, checksum: u64) -> u64 {
@@ -489,6 +527,14 @@ fn pieces_of(partition: &Entries, mut offset: u64, end: u64) -> Option<Vec<Piece
         offset = offset.checked_add(u64::from(stored))?;
     }
     (offset == end).then_some(pieces)
+}
+
+/// The list of deleted ranges that properties hold: empty when there is none, `None` when it does not
+/// decode.
+fn range_deletes_of(properties: &BTreeMap<String, Vec<u8>>) -> Option<RangeDeletes> {
+    properties
+        .get(RANGE_DELETES)
+        .map_or(Some(RangeDeletes::default()), |list| RangeDeletes::decode(list))
 }
 
 fn properties_of(block: &Entries) -> BTreeMap<String, Vec<u8>> {

@@ -28,6 +28,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
+    options::KeyspaceOptions,
     planted::{Bug, planted},
     pointer::{Pointer, UseCount, ValueUses},
     ranges::RangeDeletes,
@@ -59,7 +60,14 @@ pub(crate) struct TableOrigin {
     pub(crate) level: u8,
     /// Every write to the keyspace up to here was in tables when this one was named.
     pub(crate) flushed: SeqNo,
+    /// What the keyspace was made with.
+    pub(crate) options: KeyspaceOptions,
+    /// The tables whose entries it takes over.
+    pub(crate) inputs: Vec<u64>,
 }
+
+/// What the names of a keyspace's options begin with among the properties.
+pub(crate) const OPTION: &str = "option_";
 
 /// What there is to know of a table without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +112,18 @@ impl TableInfo {
     /// Whether every key of the table is below `key`.
     pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
         self.last_key.as_slice() < key || (self.last_is_excluded && self.last_key == key)
+    }
+
+    /// Takes deleted ranges into first and last key.
+    pub(crate) fn widen(&mut self, list: &RangeDeletes) {
+        let Some((start, end)) = list.extent() else { return };
+        if start < self.first_key.as_slice() {
+            self.first_key = start.to_vec();
+        }
+        if self.last_key.as_slice() < end {
+            self.last_key = end.to_vec();
+            self.last_is_excluded = true;
+        }
     }
 
     /// Whether `key` lies between the table's first and last.
@@ -155,6 +175,15 @@ impl TableInfo {
     /// The part that is visible, where the table is cut.
     pub(crate) fn part(&self) -> Option<Part> {
         self.is_cut().then(|| self.visible())
+    }
+
+    /// What is visible of the deleted ranges that the file lists, where the table is cut.
+    pub(crate) fn clip(&self, list: &RangeDeletes) -> Option<RangeDeletes> {
+        let mut behind = self.last_key.clone();
+        if !self.last_is_excluded {
+            behind.push(0);
+        }
+        self.is_cut().then(|| list.clipped(Some(&self.first_key), Some(&behind)))
     }
 
     /// About how many bytes of the file are visible.
@@ -507,12 +536,19 @@ impl TableWriter {
         let words = origin.map(|origin| {
             (origin.keyspace.to_le_bytes(), [origin.level], origin.flushed.to_le_bytes())
         });
+        let inputs = origin.map(|origin| &origin.inputs).into_iter().flatten();
+        let inputs: Vec<u8> = inputs.flat_map(|table| table.to_le_bytes()).collect();
         if let (Some(origin), Some((keyspace, level, flushed))) = (origin, &words) {
             named.push(("flushed", flushed));
+            named.push(("inputs", &inputs));
             named.push(("keyspace", keyspace));
             named.push(("keyspace_name", origin.name.as_bytes()));
             named.push(("level", level));
         }
+        let options = origin.map(|origin| origin.options.encode()).unwrap_or_default();
+        let options: Vec<(String, Vec<u8>)> =
+            options.into_iter().map(|(name, value)| (format!("{OPTION}{name}"), value)).collect();
+        named.extend(options.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
         named.sort_by_key(|(name, _)| *name);
         for (name, value) in named {
             properties.add(name.as_bytes(), 0, Stamp(0), value);

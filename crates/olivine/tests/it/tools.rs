@@ -46,7 +46,7 @@ fn flip(path: &PathBuf, at: usize) {
 #[test]
 fn every_command_has_its_help_with_examples() {
     let help = said(&["--help"], "", 0);
-    let commands = ["serve", "shell", "dump", "load", "check", "inspect"];
+    let commands = ["serve", "shell", "dump", "load", "check", "inspect", "repair"];
     for command in commands {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let help = said(&[command, "--help"], "", 0);
@@ -200,7 +200,7 @@ fn what_is_no_store_is_refused_by_every_command() {
     let letter = foreign.0.join("letter.txt");
     fs::write(&letter, "dear reader").unwrap();
     let letter = letter.to_str().unwrap();
-    for command in ["check", "dump"] {
+    for command in ["check", "dump", "repair"] {
         for path in ["/nowhere/at/all", empty.path(), foreign.path(), letter] {
             let told = said(&[command, path], "", 1);
             assert!(told.starts_with("error: cannot"), "{command} {path}: {told}");
@@ -221,7 +221,7 @@ fn a_later_format_is_named_and_left_alone() {
     let dir = filled("later");
     let current = dir.0.join("CURRENT");
     fs::write(&current, "olivine store, format 9\nwhatever comes then\n").unwrap();
-    for command in ["check", "dump"] {
+    for command in ["check", "dump", "repair"] {
         let told = said(&[command, dir.path()], "", 1);
         assert!(told.contains("has format 9"), "{told}");
     }
@@ -242,7 +242,7 @@ fn a_store_that_is_open_elsewhere_names_its_holder() {
     input.write_all(b"GET zebra\n").unwrap();
     let mut answers = std::io::BufReader::new(shell.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut answers, &mut String::new()).unwrap();
-    for command in ["check", "dump", "load"] {
+    for command in ["check", "dump", "load", "repair"] {
         let told = said(&[command, dir.path()], "", 6);
         assert!(told.contains(&format!("open in process {}", shell.id())), "{told}");
     }
@@ -279,4 +279,37 @@ fn a_pipe_sees_nothing_but_the_answer() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_damaged_store_is_repaired_and_says_what_is_lost() {
+    let dir = filled("repaired");
+    assert_eq!(said(&["repair", dir.path()], "", 0), "the store is sound; nothing was done\n");
+    flip(&file(&dir, "table-"), 100);
+    let planned = said(&["repair", dir.path(), "--dry-run"], "", 5);
+    assert!(planned.contains("to do: write "), "{planned}");
+    assert!(planned.ends_with("1 range would be lost; nothing was changed\n"), "{planned}");
+    said(&["check", dir.path()], "", 5);
+    let told = said(&["repair", dir.path()], "", 5);
+    let lost = "lost: keyspace \"default\", keys from \"user:0000\" to \"";
+    assert!(told.contains(lost) && told.ends_with("repaired; 1 range is lost\n"), "{told}");
+    said(&["check", dir.path()], "", 0);
+    let dump = said(&["dump", dir.path()], "", 0);
+    assert!(200 < dump.lines().count() && dump.lines().count() < 500, "{}", dump.lines().count());
+    assert!(dump.contains("user:0499") && dump.contains("zebra"));
+    let kept = file(&dir, "damaged-");
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 2, "table and manifest");
+}
+
+#[test]
+fn without_current_and_manifest_nothing_is_lost() {
+    let dir = filled("headless");
+    let dump = said(&["dump", dir.path()], "", 0);
+    fs::remove_file(file(&dir, "CURRENT")).unwrap();
+    fs::remove_file(file(&dir, "manifest-")).unwrap();
+    said(&["dump", dir.path()], "", 5);
+    let told = said(&["repair", dir.path(), "--json"], "", 0);
+    assert!(told.starts_with("{\"needed\":true,\"done\":true,"), "{told}");
+    assert!(told.contains("\"losses\":[]"), "{told}");
+    assert_eq!(said(&["dump", dir.path()], "", 0), dump);
 }
