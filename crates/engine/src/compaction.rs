@@ -207,16 +207,16 @@ impl Store {
     fn merge(&self, task: Task) -> Result<(), Stop> {
         let Task { tree, urge, job, around, values, collected } = task;
         // What tables point to in value files is counted for whole tables: those are not cut.
-        let in_pieces = values.is_empty();
+        let in_pieces = job.inputs.iter().all(|(_, file)| file.info.values.is_empty());
         let (target, is_deep) = (job.target, job.is_deep);
+        let names = job.inputs.iter().map(|(_, file)| file.info.id).collect();
         let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
         let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
-        let ids = job.inputs.iter().map(|(_, file)| file.info.id).collect();
-        let origin = self.origin_of(&tree, target, ids);
         // From here on only what was not read yet keeps its table.
         drop(job);
         let mut values = Relocation::new(self, values, collected);
-        let mut outputs = Outputs::new(self, Warmth::AsBefore, origin);
+        let mut outputs =
+            Outputs::new(self, Warmth::AsBefore, self.origin_of(&tree, target, names));
         let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));

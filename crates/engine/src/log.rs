@@ -34,7 +34,10 @@ use olivine_vfs::Vfs;
 
 use crate::error::{Error, Result};
 
-pub(crate) use frame::{ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash};
+pub(crate) use frame::{
+    ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, chain_after,
+    checksum as frame_checksum, payload_hash,
+};
 pub(crate) use pool::Pool;
 pub(crate) use recovery::{Proof, Record, Recovered, recover};
 pub(crate) use segment::{Head, Name};

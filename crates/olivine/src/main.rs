@@ -8,11 +8,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod base64;
+mod bench;
 mod call;
 mod check;
 mod dump;
 mod ending;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 mod json;
 mod load;
@@ -20,6 +23,7 @@ mod progress;
 mod repair;
 mod shell;
 mod shown;
+mod stats;
 mod transfer;
 
 use std::{
@@ -38,7 +42,7 @@ use json::Json;
 const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
-    ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
+    ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
     ("mend", &[&repair::COMMAND]),
 ];
 

@@ -113,8 +113,8 @@ struct OpenTable {
     stamp: Stamp,
     /// Whether the walk stands on an entry.
     stands: bool,
-    /// Whether it is another version of the key before.
-    again: bool,
+    /// Whether an entry before, of the same key, hides it: one that is no operand.
+    is_hidden: bool,
     /// Whether the block before said that its last key goes on.
     continues: bool,
     /// The separator of the block before.
@@ -218,7 +218,7 @@ impl OpenTable {
             key: Vec::new(),
             stamp: Stamp(0),
             stands: false,
-            again: false,
+            is_hidden: false,
             continues: false,
             before: None,
             separator: Box::default(),
@@ -253,7 +253,7 @@ impl OpenTable {
         match values.verify(block.value(self.at - 1)) {
             Ok(pointer) => {
                 walked(pointer.record_bytes);
-                self.counted.values.add(&pointer, self.again);
+                self.counted.values.add(&pointer, self.is_hidden);
             }
             Err(error) => {
                 self.counted.torn = true;
@@ -318,7 +318,8 @@ impl OpenTable {
         if order == Ordering::Greater || order == Ordering::Equal && self.stamp <= stamp {
             self.order(report, "the entries of a table are out of order");
         }
-        self.again = order == Ordering::Equal;
+        let hides = self.is_hidden || self.stamp.kind() != Some(Kind::Merge);
+        self.is_hidden = order == Ordering::Equal && hides;
         if first_of_block {
             let goes_on = std::mem::replace(&mut self.continues, continues);
             let below = self.before.as_deref().is_some_and(|before| match before.cmp(&key) {
@@ -361,8 +362,7 @@ impl OpenTable {
         if self.counted.torn {
             return;
         }
-        let (counted, list) = (&self.counted, &self.layout.range_deletes);
-        let info = self.info.uncut();
+        let (counted, info, list) = (&self.counted, self.info.uncut(), &self.layout.range_deletes);
         let (mut least, mut most) = counted.seqnos.unwrap_or((0, 0));
         if let Some(bounds) = list.seqno_bounds() {
             (least, most) = (least.min(bounds.0), most.max(bounds.1));
@@ -388,14 +388,14 @@ impl OpenTable {
                 }
             }
         }
+        if list.count() != info.range_deletes {
+            wrong.push("the manifest says that there are other deleted ranges".into());
+        }
         if self.info.is_cut() && counted.shown != self.info.entries {
             wrong.push(format!(
                 "the manifest says that {} entries are visible, and {} are",
                 self.info.entries, counted.shown
             ));
-        }
-        if list.count() != info.range_deletes {
-            wrong.push("the manifest says that there are other deleted ranges".into());
         }
         if counted.values.uses() != info.values {
             wrong.push("the manifest says that other values are pointed to".into());
