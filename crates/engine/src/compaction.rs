@@ -229,7 +229,7 @@ impl Store {
                 while let Some(end) = writing.end_before(merge.key()) {
                     writing.end(Some(&end)).map_err(Stop::Unwritten)?;
                     if in_pieces {
-                        let written = writing.written();
+                        let written = writing.written().map_err(Stop::Unwritten)?;
                         let there = self.install(&tree, target, &mut merge, written, Some(&end))?;
                         if !there || self.leaves_off(is_deep) {
                             return Ok(());
@@ -256,7 +256,7 @@ impl Store {
         fold.end(&mut writing).map_err(Stop::Unwritten)?;
         writing.end_all().map_err(Stop::Unwritten)?;
         assert!(fold.written() <= read, "versions are written or dropped, and never made");
-        let written = (&mut outputs, &mut values.outputs);
+        let written = writing.written().map_err(Stop::Unwritten)?;
         self.install(&tree, target, &mut merge, written, None)?;
         Ok(())
     }

@@ -274,6 +274,9 @@ impl Repair {
         let mut run = Maker::begin(origin, RangeDeletes::default(), false);
         let mut entries = 0_u64;
         while table.advance_with(values) {
+            if info.is_cut() && !info.spans(&table.key) {
+                continue;
+            }
             entries += 1;
             self.maker.add(&mut run, &table.key, table.stamp, table.value())?;
         }

@@ -113,14 +113,7 @@ impl LiveTable {
     /// The deletions of ranges that it lists, as far as they are visible.
     pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
         let list = self.table.range_deletes(how)?;
-        if !self.info.is_cut() {
-            return Ok(list);
-        }
-        let mut behind = self.info.last_key.clone();
-        if !self.info.last_is_excluded {
-            behind.push(0);
-        }
-        Ok(Arc::new(list.clipped(Some(&self.info.first_key), Some(&behind))))
+        Ok(self.info.clip(&list).map_or(list, Arc::new))
     }
 
     /// The manifest no longer names this table: its file goes with the last reader.

@@ -88,9 +88,11 @@ impl<'a, 'b> Writing<'a, 'b> {
         }
     }
 
-    /// What is written and not named yet.
-    pub(super) fn written(&mut self) -> (&mut Outputs<'b>, &mut ValueOutputs<'b>) {
-        (self.outputs, &mut self.values.outputs)
+    /// What is written and not named yet, all of it durable. No table is being written.
+    pub(super) fn written(&mut self) -> Result<(&mut Outputs<'b>, &mut ValueOutputs<'b>)> {
+        assert!(self.writer.is_none(), "a table is named when it is ended");
+        self.values.outputs.end()?;
+        Ok((self.outputs, &mut self.values.outputs))
     }
 
     /// Whether what is added from here on was in the cache.

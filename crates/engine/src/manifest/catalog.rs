@@ -236,3 +236,73 @@ impl KeyspaceRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pointer::ValueUses;
+
+    fn table(first: &str, last: &str) -> TableInfo {
+        TableInfo {
+            id: 7,
+            bytes: 1000,
+            entries: 10,
+            tombstones: 3,
+            seqno_min: 1,
+            seqno_max: 9,
+            checksum: 5,
+            range_deletes: 0,
+            last_is_excluded: false,
+            first_key: first.into(),
+            last_key: last.into(),
+            values: ValueUses::default(),
+            whole: None,
+        }
+    }
+
+    fn part(entries: u64, first: &str, last: &str) -> Part {
+        let (first_key, last_key) = (first.into(), last.into());
+        Part { entries, tombstones: 1, first_key, last_key, last_is_excluded: false }
+    }
+
+    fn catalog(changes: Vec<Change>) -> Result<Catalog, String> {
+        let mut catalog = Catalog::default();
+        let made = Change::CreateKeyspace { keyspace: 1, name: "a".into() };
+        let joined = Change::AddTable { keyspace: 1, level: 2, table: table("b", "y") };
+        let changes = [made, joined].into_iter().chain(changes).collect();
+        catalog.apply(&Edit { number: 1, changes })?;
+        Ok(catalog)
+    }
+
+    fn cut(level: u8, part: Part) -> Change {
+        Change::CutTable { keyspace: 1, level, table: 7, part }
+    }
+
+    #[test]
+    fn a_cut_table_counts_as_what_is_left_and_comes_back_from_the_changes() {
+        let cut_twice = vec![cut(2, part(8, "c", "y")), cut(2, part(4, "m", "x"))];
+        let catalog = catalog(cut_twice).unwrap();
+        let (_, _, left) = catalog.tables().next().unwrap();
+        assert_eq!((left.entries, &*left.first_key, &*left.last_key), (4, &b"m"[..], &b"x"[..]));
+        assert_eq!((left.visible_bytes(), left.uncut()), (400, table("b", "y")));
+        let mut again = Catalog::default();
+        again.apply(&Edit { number: 1, changes: catalog.changes() }).unwrap();
+        assert_eq!(again.keyspaces, catalog.keyspaces);
+    }
+
+    #[test]
+    fn a_cut_that_shows_what_was_not_visible_is_refused() {
+        for (level, part) in [
+            (1, part(4, "m", "x")),
+            (2, part(11, "m", "x")),
+            (2, part(0, "m", "x")),
+            (2, part(4, "a", "x")),
+            (2, part(4, "m", "z")),
+            (2, part(4, "x", "m")),
+        ] {
+            assert!(catalog(vec![cut(level, part.clone())]).is_err(), "{level} {part:?}");
+        }
+        let grown = vec![cut(2, part(4, "m", "x")), cut(2, part(4, "l", "x"))];
+        assert!(catalog(grown).is_err(), "a later cut lies within");
+    }
+}

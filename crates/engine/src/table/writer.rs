@@ -177,6 +177,15 @@ impl TableInfo {
         self.is_cut().then(|| self.visible())
     }
 
+    /// What is visible of the deleted ranges that the file lists, where the table is cut.
+    pub(crate) fn clip(&self, list: &RangeDeletes) -> Option<RangeDeletes> {
+        let mut behind = self.last_key.clone();
+        if !self.last_is_excluded {
+            behind.push(0);
+        }
+        self.is_cut().then(|| list.clipped(Some(&self.first_key), Some(&behind)))
+    }
+
     /// About how many bytes of the file are visible.
     pub(crate) fn visible_bytes(&self) -> u64 {
         match &self.whole {
