@@ -62,11 +62,13 @@ pub enum Bug {
     TornEditKept,
     /// A disk that was full once is not tried again.
     RoomNotTriedAgain,
+    /// A write becomes visible before all of it is in the memtables.
+    VisibleEarly,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 26] = [
+    pub const ALL: [Bug; 27] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -93,6 +95,7 @@ impl Bug {
         Bug::TableWriteUnchecked,
         Bug::TornEditKept,
         Bug::RoomNotTriedAgain,
+        Bug::VisibleEarly,
     ];
 }
 
