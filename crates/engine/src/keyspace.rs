@@ -28,7 +28,7 @@ use crate::{
     batch::{Batch, Operation},
     budget::{Reservation, Share},
     cache::BlockCache,
-    compaction::Rules,
+    compaction::{Crawls, Rules},
     environment::Environment,
     error::{Error, Result},
     gaps::Gaps,
@@ -246,8 +246,8 @@ pub(crate) struct Tree {
     expiry_mark: AtomicU64,
     state: Swap<State>,
     dropped: AtomicBool,
-    /// Where the last compaction out of each level ended.
-    pub(crate) compacted_to: Mutex<[Vec<u8>; crate::version::LEVELS]>,
+    /// Where walks met many deletions.
+    pub(crate) crawls: Arc<Crawls>,
     pub(crate) gaps: Gaps,
 }
 
@@ -266,7 +266,7 @@ impl Tree {
             expiry_mark: AtomicU64::new(expiry_mark),
             state: Swap::new(state),
             dropped: AtomicBool::new(false),
-            compacted_to: Mutex::default(),
+            crawls: Arc::default(),
             gaps: Gaps::default(),
         }
     }

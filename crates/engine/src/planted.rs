@@ -64,11 +64,17 @@ pub enum Bug {
     RoomNotTriedAgain,
     /// A write becomes visible before all of it is in the memtables.
     VisibleEarly,
+    /// A value file's contents are not synced.
+    ValuesUnsynced,
+    /// A value file is taken for garbage although what points to it is only in memory.
+    CollectedEarly,
+    /// Values that stand apart are handed out without their checksums.
+    ValueUnverified,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 27] = [
+    pub const ALL: [Bug; 30] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -96,6 +102,9 @@ impl Bug {
         Bug::TornEditKept,
         Bug::RoomNotTriedAgain,
         Bug::VisibleEarly,
+        Bug::ValuesUnsynced,
+        Bug::CollectedEarly,
+        Bug::ValueUnverified,
     ];
 }
 

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod base64;
+mod bench;
 mod call;
 mod check;
 mod dump;
@@ -22,6 +23,7 @@ mod progress;
 mod repair;
 mod shell;
 mod shown;
+mod stats;
 mod transfer;
 
 use std::{
@@ -40,7 +42,7 @@ use json::Json;
 const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
-    ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
+    ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
     ("mend", &[&repair::COMMAND]),
 ];
 

@@ -53,6 +53,9 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::TornEditKept, Tier::Full),
     (Bug::RoomNotTriedAgain, Tier::Full),
     (Bug::VisibleEarly, Tier::Schedules),
+    (Bug::ValuesUnsynced, Tier::Crash),
+    (Bug::CollectedEarly, Tier::Crash),
+    (Bug::ValueUnverified, Tier::Rot),
 ];
 
 /// What to run.

@@ -9,6 +9,7 @@ mod health;
 mod opening;
 mod repair;
 mod scene;
+mod streaming;
 mod tickets;
 mod transactions;
 mod values;
