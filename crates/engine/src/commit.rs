@@ -184,6 +184,10 @@ impl Store {
             self.log_record(committing, first, count, payload, payload_hash, hand_over)?;
         committing.watch.note(first, payload);
         let mut seqno = first;
+        if planted(Bug::VisibleEarly) {
+            self.set_visible(first + count - 1);
+            std::thread::yield_now();
+        }
         for operation in Operations::new(payload) {
             let operation = operation.expect("a payload is what `encode_operation` made");
             let tree = match trees {

@@ -1,9 +1,11 @@
 //! A keyspace: a named, ordered map of its own within a store, and the handle that users hold.
 //!
-//! 1. `State` never changes; whoever freezes, flushes or compacts swaps in another one under
-//!    `state_change`, so that no swap is lost.
+//! 1. `State` never changes; whoever freezes, flushes or compacts swaps in another one, and no swap is lost
+//!    (`swap.rs`).
 //! 2. The memtables of a state, newest first, then its version, are newer to older for every key.
 //! 3. A dropped keyspace keeps its handle working: every call answers `Error::Dropped`.
+
+mod swap;
 
 use std::{
     fmt,
@@ -18,7 +20,9 @@ use std::{
     },
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
+
+use swap::Swap;
 
 use crate::{
     batch::{Batch, Operation},
@@ -37,6 +41,7 @@ use crate::{
     ranges::RangeDeletes,
     read::{ReadFrom, get_stream},
     store::OpenStore,
+    sync::Swapped,
     table::TableOrigin,
     value::Value,
     values::{LiveValues, ValueReader},
@@ -274,8 +279,7 @@ pub(crate) struct Tree {
     pub(crate) rules: TreeRules,
     /// What expires up to here may be gone; it only grows.
     expiry_mark: AtomicU64,
-    state: ArcSwap<State>,
-    state_change: Mutex<()>,
+    state: Swap<State>,
     dropped: AtomicBool,
     /// Where walks met many deletions.
     pub(crate) crawls: Arc<Crawls>,
@@ -295,8 +299,7 @@ impl Tree {
             name,
             rules,
             expiry_mark: AtomicU64::new(expiry_mark),
-            state: ArcSwap::from_pointee(state),
-            state_change: Mutex::new(()),
+            state: Swap::new(state),
             dropped: AtomicBool::new(false),
             crawls: Arc::default(),
             gaps: Gaps::default(),
@@ -311,15 +314,13 @@ impl Tree {
     }
 
     /// The state of this moment, for the length of one call.
-    pub(crate) fn state(&self) -> arc_swap::Guard<Arc<State>> {
+    pub(crate) fn state(&self) -> Swapped<Arc<State>> {
         self.state.load()
     }
 
     /// Swaps in what `change` makes of the state.
     pub(crate) fn change_state(&self, change: impl FnOnce(&State) -> State) {
-        let _guard = self.state_change.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = change(&self.state.load());
-        self.state.store(Arc::new(next));
+        self.state.change(change);
     }
 
     pub(crate) fn check_there(&self) -> Result<()> {

@@ -62,6 +62,8 @@ pub enum Bug {
     TornEditKept,
     /// A disk that was full once is not tried again.
     RoomNotTriedAgain,
+    /// A write becomes visible before all of it is in the memtables.
+    VisibleEarly,
     /// A value file's contents are not synced.
     ValuesUnsynced,
     /// A value file is taken for garbage although what points to it is only in memory.
@@ -72,7 +74,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 29] = [
+    pub const ALL: [Bug; 30] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -99,6 +101,7 @@ impl Bug {
         Bug::TableWriteUnchecked,
         Bug::TornEditKept,
         Bug::RoomNotTriedAgain,
+        Bug::VisibleEarly,
         Bug::ValuesUnsynced,
         Bug::CollectedEarly,
         Bug::ValueUnverified,

@@ -6,7 +6,7 @@
 //! flushing, compacting, preparing   one unit of that work at a time; closing takes all three
 //!   manifest             which tables exist; held while an edit is synced
 //!     commit             the log's end and the next sequence number; held for microseconds
-//!       trees, Tree::state_change, Tree::gaps, snapshots, group: leaves, nothing is taken under them
+//!       trees, the change of a Tree's state, Tree::gaps, snapshots, group: leaves, nothing is taken under them
 //! ```
 //!
 //! 1. Readers wait for none of the upper four.

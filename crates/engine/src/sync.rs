@@ -21,6 +21,42 @@ pub(crate) use loom::{
     thread::yield_now,
 };
 
+#[cfg(not(loom))]
+pub(crate) use arc_swap::{ArcSwap, Guard as Swapped};
+
+/// Stands in for `arc_swap`'s, which loom cannot look into: a lock, held for no longer than a clone.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct ArcSwap<T>(Mutex<std::sync::Arc<T>>);
+
+/// What was loaded, as `arc_swap`'s guard gives it out.
+#[cfg(loom)]
+pub(crate) struct Swapped<P>(P);
+
+#[cfg(loom)]
+impl<P> std::ops::Deref for Swapped<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.0
+    }
+}
+
+#[cfg(loom)]
+impl<T> ArcSwap<T> {
+    pub(crate) fn from_pointee(value: T) -> ArcSwap<T> {
+        ArcSwap(Mutex::new(std::sync::Arc::new(value)))
+    }
+
+    pub(crate) fn load(&self) -> Swapped<std::sync::Arc<T>> {
+        Swapped(std::sync::Arc::clone(&self.0.lock().unwrap()))
+    }
+
+    pub(crate) fn store(&self, value: std::sync::Arc<T>) {
+        *self.0.lock().unwrap() = value;
+    }
+}
+
 /// Tells the processor that this thread is waiting for another one.
 pub(crate) fn spin_hint() {
     #[cfg(not(loom))]

@@ -7,7 +7,7 @@
 use crate::{
     crash, faults, full, kill,
     report::{count, duration},
-    rot,
+    rot, schedules,
 };
 use olivine_engine::{Bug, plant};
 use olivine_vfs::{Clock, RealClock};
@@ -21,6 +21,7 @@ enum Tier {
     Full,
     Rot,
     Kill,
+    Schedules,
 }
 
 /// Who finds what.
@@ -51,6 +52,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::TableWriteUnchecked, Tier::Faults),
     (Bug::TornEditKept, Tier::Full),
     (Bug::RoomNotTriedAgain, Tier::Full),
+    (Bug::VisibleEarly, Tier::Schedules),
     (Bug::ValuesUnsynced, Tier::Crash),
     (Bug::CollectedEarly, Tier::Crash),
     (Bug::ValueUnverified, Tier::Rot),
@@ -204,6 +206,17 @@ fn hunt(plan: &Plan, bug: Bug, tier: Tier) -> (String, Option<String>) {
             };
             let summary = full::run(&plan, &quiet);
             let looked_at = format!("seeds {} disks {}", summary.seeds, count(summary.disks));
+            (looked_at, summary.failures.first().cloned())
+        }
+        Tier::Schedules => {
+            let plan = schedules::Plan {
+                seed: plan.seed,
+                schedules: 2_000 * plan.effort,
+                threads: plan.threads,
+                failures_max: 1,
+            };
+            let summary = schedules::run(&plan, &quiet);
+            let looked_at = format!("schedules {}", summary.schedules);
             (looked_at, summary.failures.first().cloned())
         }
         Tier::Rot => {

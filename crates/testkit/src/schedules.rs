@@ -32,7 +32,7 @@ use std::{
 const STORE: &str = "/store";
 const WRITERS: usize = 2;
 /// How long one schedule may take before it is told as a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ pub fn run(plan: &Plan, say: &dyn Fn(&str)) -> Summary {
     *lock(&progress.at) = vec![Some((plan.seed, began)); plan.threads];
     for runner in 0..plan.threads {
         let (plan, progress, watch) = (plan.clone(), Arc::clone(&progress), Arc::clone(&watch));
-        thread::spawn(move || {
+        let work = move || {
             loop {
                 let seed = plan.seed + progress.next.fetch_add(1, SeqCst);
                 let enough = plan.failures_max <= lock(&progress.summary).failures.len();
@@ -123,7 +123,9 @@ pub fn run(plan: &Plan, say: &dyn Fn(&str)) -> Summary {
                 lock(&progress.summary).add(seed, outcome);
             }
             lock(&progress.at)[runner] = None;
-        });
+        };
+        // Not scoped: one that hangs must not hold up who tells of it.
+        thread::Builder::new().name("schedules".into()).spawn(work).expect("a thread");
     }
     let mut told = 0;
     loop {
@@ -158,7 +160,7 @@ impl Summary {
                 self.closed += u64::from(outcome.closed);
             }
             Err(what) => {
-                self.failures.push(format!("FAILED seed {seed}: {what}\n  {}", replay(seed)))
+                self.failures.push(format!("FAILED seed {seed}: {what}\n  {}", replay(seed)));
             }
         }
     }
