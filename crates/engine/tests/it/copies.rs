@@ -122,7 +122,8 @@ fn survive(disk: CrashingVfs, acked: &Acked, which: &str) {
     }
     let info = backups.take(&db, &mut |_| ()).unwrap();
     assert_eq!(backups.verify(None, &mut |_| ()).unwrap().damages, [], "{which}");
-    let unfinished = names(&*disk, BACKUPS).into_iter().find(|name| name.ends_with(".next"));
+    let unfinished =
+        names(&*disk, BACKUPS).into_iter().find(|name| name.strip_suffix(".next").is_some());
     assert_eq!(unfinished, None, "{which}");
     backups.restore(Some(info.number), "/last", &mut |_| ()).unwrap();
     assert!(contents(&open(&environment, "/last")) == found, "{which}");
@@ -230,13 +231,15 @@ fn fail(scene: &MemoryVfs, (name, work): (&str, Work), kind: Kind, nth: u64, fau
     let outcome = work(&environment, &db);
     let met = failing.failed() != 0;
     failing.clear();
-    if outcome.is_err() {
-        let told = outcome.unwrap_err().to_string();
+    if let Err(error) = outcome {
+        let told = error.to_string();
         // What a failed removal leaves is swept by the next try.
         let cleans = matches!(kind, Kind::RemoveFile | Kind::RemoveDir | Kind::List | Kind::Entry);
-        let debris = names(&*failing, "/").into_iter().find(|name| name.ends_with(".draft"));
+        let debris =
+            names(&*failing, "/").into_iter().find(|name| name.strip_suffix(".draft").is_some());
         assert!(cleans || debris.is_none(), "{which}: {debris:?} is left ({told})");
-        let debris = names(&*failing, BACKUPS).into_iter().find(|name| name.ends_with(".next"));
+        let debris =
+            names(&*failing, BACKUPS).into_iter().find(|name| name.strip_suffix(".next").is_some());
         assert!(cleans || debris.is_none(), "{which}: {debris:?} is left ({told})");
     }
     if name != "ingest" {
