@@ -10,6 +10,7 @@
 mod base64;
 mod call;
 mod check;
+mod copies;
 mod dump;
 mod ending;
 mod files;
@@ -38,6 +39,7 @@ use json::Json;
 const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
+    ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
     ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
     ("mend", &[&repair::COMMAND]),
 ];
