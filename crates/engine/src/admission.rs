@@ -1,19 +1,23 @@
 //! How fast writers may go.
 //!
 //! Memory has a hard bound: who would exceed it waits until a flush has made room. Long before that,
-//! writers are slowed a little, and then more, as tables pile up on level 0: a delay for each byte
-//! that grows smoothly with the pile, so that no put waits long while the others rush.
+//! writers are slowed a little, and then more, as tables pile up on level 0 or the runs below it grow
+//! beyond what should be there: a delay for each byte that grows smoothly with the pile, so that no put waits long while the others rush.
 //!
 //! 1. The delay is a continuous function of the pile; there is no cliff.
 //! 2. A waiting writer holds no lock.
 //! 3. Who would wait for a disk without room is refused (`room.rs`).
 //! 4. A stepped environment has no one to wait for: the writer takes the steps itself.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::{
     background::Duty,
     budget::Share,
+    compaction::overload,
     error::{Error, Result},
     keyspace::Tree,
     latch::full_text,
@@ -33,6 +37,12 @@ const PENDING_BYTES_MAX: u64 = 64 << 20;
 const SLOW_FACTOR: usize = 3;
 /// And at which they stop.
 const STOP_FACTOR: usize = 9;
+/// What the runs above the last level may hold, where 1 makes their merge due, before writers begin to
+/// be slowed; and where they would be slowed the most.
+const DEBT_SLOW: f64 = 4.0;
+const DEBT_MOST: f64 = 12.0;
+/// How far debt alone can slow them: it never stops them.
+const DEBT_PILE_MAX: f64 = 0.9;
 
 impl Store {
     /// Returns when a write of `bytes` may go on.
@@ -111,8 +121,12 @@ impl Store {
         let slow = self.options.level0_tables_max * SLOW_FACTOR;
         let stop = self.options.level0_tables_max * STOP_FACTOR;
         let height = |tree: &Tree| tree.state().version.levels[0].tables().len();
+        let load = |tree: &Arc<Tree>| overload(&tree.state().version, &self.options);
+        let load = self.trees().iter().map(load).fold(0.0, f64::max);
+        let debt = ((load - DEBT_SLOW) / (DEBT_MOST - DEBT_SLOW)).clamp(0.0, DEBT_PILE_MAX);
         let worst = self.trees().iter().map(|tree| height(tree)).max().unwrap_or(0);
         let pile = worst.saturating_sub(slow) as f64 / (stop - slow) as f64;
+        let pile = pile.max(debt);
         self.counters.pile.store(pile.to_bits(), Relaxed);
     }
 

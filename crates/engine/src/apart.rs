@@ -10,7 +10,7 @@
 //! 3. A record that cannot be read stays where it is, and its pointer with it: nothing is dropped for it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,7 +25,7 @@ use crate::{
     store::Store,
     table::Codec,
     values::{LiveValues, ValuesInfo, ValuesWriter, values_name},
-    version::{Trash, Version},
+    version::Trash,
 };
 
 /// The value files that a flush or a compaction writes.
@@ -92,8 +92,14 @@ impl<'a> ValueOutputs<'a> {
 
     /// Leaves the files to whoever names them, unless the edit that does was not made.
     pub(crate) fn settle(mut self, named: Result<()>) -> Result<()> {
+        self.hand_over(named)
+    }
+
+    /// As `settle` for the files that are ended; more may follow.
+    pub(crate) fn hand_over(&mut self, named: Result<()>) -> Result<()> {
         if !matches!(named, Err(Error::Full { .. })) {
             self.paths.clear();
+            self.files.clear();
         }
         named
     }
@@ -110,18 +116,19 @@ impl Drop for ValueOutputs<'_> {
 
 /// Copies the records of some files, as their pointers come by.
 pub(crate) struct Relocation<'a> {
-    version: &'a Version,
-    collected: &'a BTreeSet<u64>,
+    /// The value files that the inputs may point into.
+    files: Arc<BTreeMap<u64, Arc<LiveValues>>>,
+    collected: BTreeSet<u64>,
     pub(crate) outputs: ValueOutputs<'a>,
 }
 
 impl<'a> Relocation<'a> {
     pub(crate) fn new(
         store: &'a Store,
-        version: &'a Version,
-        collected: &'a BTreeSet<u64>,
+        files: Arc<BTreeMap<u64, Arc<LiveValues>>>,
+        collected: BTreeSet<u64>,
     ) -> Relocation<'a> {
-        Relocation { version, collected, outputs: ValueOutputs::new(store) }
+        Relocation { files, collected, outputs: ValueOutputs::new(store) }
     }
 
     /// What stands in the table in place of an entry whose value is separated, or whose record was
@@ -158,7 +165,7 @@ impl<'a> Relocation<'a> {
 
     fn pointed(&self, pointer: &[u8]) -> Option<(&Arc<LiveValues>, Pointer)> {
         let pointer = Pointer::decode(pointer)?;
-        Some((self.version.values.get(&pointer.file)?, pointer))
+        Some((self.files.get(&pointer.file)?, pointer))
     }
 }
 

@@ -4,11 +4,11 @@
 //!    which there was nothing to do, and a signal given during that round is never missed.
 //! 2. Threads end when the last handle of their environment is dropped.
 
+#[cfg(all(test, loom))]
+mod loom;
+
 use std::{
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use std::{
 use crate::{
     environment::Inner,
     error::{Error, Result},
+    sync::{AtomicBool, Condvar, Mutex, Ordering::Relaxed},
 };
 
 /// A kind of background work.
@@ -57,18 +58,22 @@ impl Signal {
         self.bell.notify_one();
     }
 
-    /// Waits until it was rung since the last wait returned, or until `most` has passed.
+    /// Waits until it was rung since the last wait returned, or for `most` at the longest.
     pub(crate) fn wait(&self, most: Option<Duration>) {
-        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rung = match most {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        match most {
             None => {
-                self.bell.wait_while(rung, |rung| !*rung).unwrap_or_else(PoisonError::into_inner)
+                while !*rung {
+                    rung = self.bell.wait(rung).unwrap_or_else(PoisonError::into_inner);
+                }
             }
-            Some(most) => {
-                let waited = self.bell.wait_timeout_while(rung, most, |rung| !*rung);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+            // Woken for no reason, the thread looks once more than it need.
+            Some(most) if !*rung => {
+                let waited = self.bell.wait_timeout(rung, most);
+                rung = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-        };
+            Some(_) => {}
+        }
         *rung = false;
     }
 }
@@ -84,7 +89,7 @@ impl Threads {
     pub(crate) fn start(inner: &Arc<Inner>) -> Result<Threads> {
         let threads = Threads {
             signals: Default::default(),
-            ending: Arc::default(),
+            ending: Arc::new(AtomicBool::new(false)),
             handles: Mutex::default(),
         };
         for duty in Duty::ALL {
@@ -109,9 +114,20 @@ fn run(duty: Duty, inner: &Inner, signal: &Signal, ending: &AtomicBool) {
     if matches!(duty, Duty::Flush | Duty::Compact | Duty::Prepare) {
         olivine_vfs::yield_to_foreground();
     }
+    work_until(ending, signal, || inner.work(duty), || inner.due_in(duty));
+}
+
+/// Works until it is to end; waits for the signal when there is nothing to do, at most as long as `due`
+/// says.
+fn work_until(
+    ending: &AtomicBool,
+    signal: &Signal,
+    work: impl Fn() -> bool,
+    due: impl Fn() -> Option<Duration>,
+) {
     while !ending.load(Relaxed) {
-        if !inner.work(duty) {
-            signal.wait(inner.due_in(duty));
+        if !work() {
+            signal.wait(due());
         }
     }
 }

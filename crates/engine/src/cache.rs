@@ -11,6 +11,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -133,6 +134,21 @@ impl BlockCache {
         let capacity = self.shard_capacity();
         for Padded(shard) in &self.shards {
             lock(shard).trim(capacity);
+        }
+    }
+
+    /// Takes out these blocks of a table.
+    pub(crate) fn remove_blocks(&self, table: u64, numbers: Range<usize>) {
+        for number in numbers {
+            let key = key(table, number);
+            let hash = hash(key);
+            let mut shard = self.shard(hash);
+            if shard.blocks != 0 {
+                let at = shard.find(key, hash);
+                if shard.slots[at].block.is_some() {
+                    shard.remove(at);
+                }
+            }
         }
     }
 
@@ -374,7 +390,8 @@ mod tests {
                 let name = table * 1000 + number as u64;
                 match random.below(100) {
                     0 => cache.remove_tables(&[table, 9]),
-                    1..50 => {
+                    1 => cache.remove_blocks(table, number..number + 10),
+                    2..50 => {
                         let block = test_block(name, random.index(2000));
                         cache.insert(table, number, &block);
                     }

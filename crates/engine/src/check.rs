@@ -483,9 +483,10 @@ pub(crate) fn check_record(home: &LogDir, catalog: &Catalog, record: Record<'_>)
             return Err(corrupt("a batch writes to a keyspace that was never made"));
         }
         if operation.kind == Kind::Pointer
-            && let Some(record) = catalog.keyspaces.get(&operation.keyspace)
+            && let Some(known) = catalog.keyspaces.get(&operation.keyspace)
+            && known.flushed < record.first_seq + count - 1
             && Pointer::decode(operation.value)
-                .is_none_or(|pointer| !record.values.contains_key(&pointer.file))
+                .is_none_or(|pointer| !known.values.contains_key(&pointer.file))
         {
             return Err(corrupt("a batch points into a value file that is not there"));
         }

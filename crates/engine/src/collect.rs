@@ -23,11 +23,12 @@ use std::{
 
 use crate::{
     background::Duty,
-    compaction::{Job, from_level0},
+    compaction::{Job, Urge, bring_down, rewrite},
     error::Result,
     key::SeqNo,
     keyspace::{State, Tree},
     manifest::Change,
+    planted::{Bug, planted},
     store::Store,
     values::{FILE_BYTES_LEAST, LiveValues},
     version::{LEVELS, LiveTable, Version},
@@ -65,7 +66,10 @@ impl Store {
             let state = Arc::clone(&tree.state());
             let held = held_files(&state);
             if let Some(collection) = pick(&state.version, &held, oldest) {
-                self.run_job(&tree, &state.version, &collection.job, &collection.files)?;
+                let Collection { job, files } = collection;
+                let task = self.task(&tree, &state.version, Urge::Due, job, files);
+                drop(state);
+                self.run_task(task)?;
                 self.measure_pile();
                 return Ok(true);
             }
@@ -117,7 +121,8 @@ fn dead_files(tree: &Tree) -> Vec<Arc<LiveValues>> {
     let state = tree.state();
     let held = held_files(&state);
     let used = used_bytes(&state.version);
-    files.retain(|file| !used.contains_key(&file.info.file) && !held.contains(&file.info.file));
+    let is_held = |file: &u64| held.contains(file) && !planted(Bug::CollectedEarly);
+    files.retain(|file| !used.contains_key(&file.info.file) && !is_held(&file.info.file));
     files
 }
 
@@ -169,7 +174,7 @@ fn pick_overlap(version: &Version, bytes_max: u64) -> Option<Job> {
         }
     }
     let (level, table) = shallowest.filter(|_| bytes_max < doubtful)?;
-    Some(if level == 0 { from_level0(version) } else { down(version, level, table) })
+    Some(bring_down(version, level, table))
 }
 
 /// The most bytes of values that the entries of `table` may hide in older tables: each entry one.
@@ -195,25 +200,11 @@ fn hidden_bytes_max(version: &Version, level: usize, place: usize, table: &LiveT
     if listed { bytes } else { bytes.min(table.info.entries.saturating_mul(most)) }
 }
 
-/// A job that merges one table of `level` into the next.
-fn down(version: &Version, level: usize, table: &Arc<LiveTable>) -> Job {
-    let (first, last) = (&table.info.first_key, &table.info.last_key);
-    let lower = version.levels[level + 1].overlapping(first, last);
-    Job { level, upper: vec![Arc::clone(table)], lower }
-}
-
-/// A job that rewrites tables of a level where they are. Level 0 goes down instead.
-fn in_place(version: &Version, level: usize, tables: Vec<Arc<LiveTable>>) -> Job {
-    match level.checked_sub(1) {
-        Some(above) => Job { level: above, upper: Vec::new(), lower: tables },
-        None => from_level0(version),
-    }
-}
-
 /// Rewrites a table with old versions that no snapshot needs any more, or with deleted ranges that
 /// have nothing left to hide below, when these point to more than `bytes_max`.
 fn pick_hidden(version: &Version, bytes_max: u64, oldest: SeqNo) -> Option<Job> {
-    let deepest = version.deepest();
+    let holds = |level: &usize| !version.levels[*level].tables().is_empty();
+    let deepest = (0..LEVELS).rev().find(holds).unwrap_or(0);
     let freed = |level: usize, table: &LiveTable| {
         let uses = &table.info.values;
         match table.info.range_deletes {
@@ -235,7 +226,7 @@ fn pick_hidden(version: &Version, bytes_max: u64, oldest: SeqNo) -> Option<Job> 
         }
     }
     let (level, table) = first.filter(|_| bytes_max < hidden)?;
-    Some(in_place(version, level, vec![Arc::clone(table)]))
+    Some(rewrite(version, level, vec![Arc::clone(table)]))
 }
 
 /// Collects the files that are garbage most, until few enough bytes are.
@@ -287,6 +278,6 @@ fn tables_into(version: &Version, files: &BTreeSet<u64>) -> Option<Job> {
         // Only neighbours: what is written must fit between the tables that stay.
         let run = tables.skip_while(|table| !points(table)).take_while(points);
         let run: Vec<_> = run.take(JOB_TABLES_MAX).cloned().collect();
-        (!run.is_empty()).then(|| in_place(version, level, run))
+        (!run.is_empty()).then(|| rewrite(version, level, run))
     })
 }

@@ -1,50 +1,71 @@
 //! Tables are merged so that a read has few places to look and what is hidden goes away.
 //!
-//! `pick` chooses, from a version alone, what to merge; `run` does it. Level 0 is merged when it holds
-//! too many tables, another level when it holds too many bytes; each level holds ten times what the
-//! one above does.
+//! `pick` chooses, from a version alone, what to merge; `run_job` does it, and names what it has
+//! written table by table, giving up what it has read so far of its inputs each time. So a merge of any
+//! size needs room for one more table, on disk and in the cache, and can be left off after each.
 //!
 //! 1. A version of a key that some reader may ask for is never dropped (`fold.rs`).
 //! 2. All versions of one key within a level stand in one table.
 //! 3. Outputs and directory are durable before the manifest names them, and that before the inputs go.
 //! 4. A table that cannot be read stops compaction and nothing else: no key is dropped for it.
-//! 5. The number of entries read is what the inputs are said to hold.
+//! 5. The number of entries read of a table is what it is said to hold.
+//! 6. A job that was left off between two outputs has lost nothing; what is left of it is found again
+//!    from the version.
 
 mod covered;
+mod crawl;
 mod fold;
+mod install;
+mod job;
+mod pace;
 mod pick;
+mod writing;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use crawl::{CRAWL_NOTED, Crawls};
 pub(crate) use fold::{Fold, FoldSink, Rules};
-pub(crate) use pick::{Job, from_level0, pick};
+pub(crate) use job::Job;
+pub(crate) use pick::{Urge, bring_down, overload, rewrite};
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
 };
 
+use self::{
+    crawl::CRAWL_LEAST,
+    job::{How, Inputs},
+    pace::Pace,
+    pick::{CONVERGE_SCORE, NoSweep, Situation, level0_is_due, pick, sweep},
+    writing::{Surroundings, Writing},
+};
 use crate::{
-    apart::{Relocation, ValueOutputs},
+    apart::Relocation,
     background::Duty,
     error::{Error, Result},
     health::Event,
-    iter::{Direction, LevelCursor, Merge, Source},
-    key::Stamp,
+    key::SeqNo,
     keyspace::{State, Tree},
-    manifest::Change,
     outputs::{Outputs, Warmth},
-    planted::{Bug, planted},
-    ranges::RangeDeletes,
     store::Store,
-    table::{ReadHow, TableCursor, TableOrigin, TableWriter},
-    version::{Level, LiveTable, Version},
+    table::TableOrigin,
+    values::LiveValues,
+    version::Version,
 };
+
+/// How urgent it is to have deletions gone that walks meet: less than level 0, more than all else.
+const SWEEP_SCORE: f64 = 95.0;
+/// Entries read between two looks at whether the store is being closed.
+const ENTRIES_BETWEEN_LOOKS: u64 = 4096;
 
 impl Store {
     /// Does the most urgent compaction of all keyspaces; false when none is due.
-    pub(crate) fn compact_one(&self) -> Result<bool> {
+    pub(crate) fn compact_one(&self, urge: Urge) -> Result<bool> {
         let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.latch.check()?;
-        if self.halted().is_some() {
+        if self.halted().is_some() || self.is_closing() {
             self.note_room(&self.room.compact, &Ok(()));
             return Ok(false);
         }
@@ -58,24 +79,33 @@ impl Store {
                 return Ok(true);
             }
         }
+        let oldest = self.oldest_boundary();
+        let situation = Situation { options: &self.options, urge, oldest };
         let urgent = |tree: &Arc<Tree>| {
             let state = tree.state();
-            let compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
-            let (score, job) = pick(&state.version, &self.options, &compacted_to)?;
-            Some((score, Arc::clone(tree), Arc::clone(&state.version), job))
+            let picked = pick(&state.version, situation);
+            let swept = self.pick_sweep(tree, &state, oldest).map(|job| (SWEEP_SCORE, job));
+            let (score, job) =
+                picked.into_iter().chain(swept).max_by(|a, b| a.0.total_cmp(&b.0))?;
+            Some((score, self.task(tree, &state.version, urge, job, BTreeSet::new())))
         };
         let due = self.trees().iter().filter_map(urgent).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, tree, version, job)) = due else {
+        // What pays less comes behind the space of values.
+        let idle = due.as_ref().is_none_or(|(score, _)| *score <= CONVERGE_SCORE);
+        if idle {
             let collected = self.collect_one();
-            self.note_room(&self.room.compact, &collected);
-            return collected;
-        };
-        let begun = self.environment.now();
-        let run = self.run_job(&tree, &version, &job, &BTreeSet::new());
+            if due.is_none() || !matches!(collected, Ok(false)) {
+                self.note_room(&self.room.compact, &collected);
+                return collected;
+            }
+        }
+        let Some((_, task)) = due else { return Ok(false) };
+        let (begun, keyspace) = (self.environment.now(), task.tree.name.clone());
+        let run = self.run_task(task);
         if run.is_ok() {
             let took = self.environment.now().saturating_sub(begun);
             self.counters.compaction_times.add(took);
-            self.tell(&Event::Compacted { keyspace: tree.name.clone(), took });
+            self.tell(&Event::Compacted { keyspace, took });
         }
         self.note_room(&self.room.compact, &run);
         run?;
@@ -83,44 +113,82 @@ impl Store {
         Ok(true)
     }
 
-    /// Does a job; values in the files `collected` are copied into new ones on the way.
-    pub(crate) fn run_job(
+    /// The job that has deletions gone which many walks met. If they are in memory still, sees to it that
+    /// they get to a table.
+    fn pick_sweep(&self, tree: &Arc<Tree>, state: &State, oldest: SeqNo) -> Option<Job> {
+        let crawl = tree.crawls.get()?;
+        for memtable in state.memtables() {
+            let mut cursor = memtable.table.cursor();
+            cursor.seek(&crawl.first);
+            if !cursor.valid() || crawl.last.as_slice() < cursor.key() {
+                continue;
+            }
+            let cost = memtable.table.len() + CRAWL_LEAST;
+            if Arc::ptr_eq(memtable, &state.active) && cost <= crawl.steps {
+                tree.crawls.pay(cost);
+                let _committing = self.lock_commit();
+                self.freeze(tree);
+            }
+            self.environment.signal(Duty::Flush);
+            return None;
+        }
+        match sweep(&state.version, &crawl, oldest) {
+            Ok(job) => Some(job),
+            Err(NoSweep::Early) => None,
+            Err(NoSweep::Useless) => {
+                tree.crawls.merged(None);
+                None
+            }
+        }
+    }
+
+    /// Whether there is a compaction that pays while nobody writes.
+    pub(crate) fn could_converge(&self) -> bool {
+        let oldest = self.oldest_boundary();
+        let situation = Situation { options: &self.options, urge: Urge::Idle, oldest };
+        self.trees().iter().any(|tree| pick(&tree.state().version, situation).is_some())
+    }
+
+    /// The oldest write that some reader, one of today or of later, may ask for.
+    fn oldest_boundary(&self) -> SeqNo {
+        self.snapshots.boundaries(|| self.visible()).first().copied().unwrap_or(0)
+    }
+
+    /// A job of a keyspace; values in the files `collected` are copied into new ones on the way.
+    pub(crate) fn task(
         &self,
-        tree: &Tree,
-        version: &Arc<Version>,
-        job: &Job,
-        collected: &BTreeSet<u64>,
-    ) -> Result<()> {
-        let mut outputs = Outputs::new(self, Warmth::WhereRoom, self.origin_below(tree, job));
-        let mut values = Relocation::new(self, version, collected);
-        if job.is_move() {
-            self.counters.tables_moved.fetch_add(job.upper.len() as u64, Relaxed);
-        } else {
-            match self.merge(tree, version, job, &mut outputs, &mut values) {
+        tree: &Arc<Tree>,
+        version: &Version,
+        urge: Urge,
+        job: Job,
+        collected: BTreeSet<u64>,
+    ) -> Task {
+        let around = Surroundings::of(version, &job, &self.options);
+        let values = Arc::clone(&version.values);
+        Task { tree: Arc::clone(tree), urge, job, around, values, collected }
+    }
+
+    pub(crate) fn run_task(&self, task: Task) -> Result<()> {
+        match task.job.how {
+            How::Move => self.move_tables(&task.tree, &task.job)?,
+            How::Merge => match self.merge(task) {
                 Ok(()) => {}
                 Err(Stop::Unread(error)) => {
                     self.halt(error);
                     return Ok(());
                 }
                 Err(Stop::Unwritten(error)) => return Err(error.or_full(&self.dir)),
-            }
-            outputs.sync_names()?;
-        }
-        self.install(tree, job, outputs, values.outputs)?;
-        if let Some(last) = job.upper.last() {
-            let mut compacted_to = tree.compacted_to.lock().unwrap_or_else(PoisonError::into_inner);
-            compacted_to[job.level].clone_from(&last.info.last_key);
+            },
         }
         self.counters.compactions.fetch_add(1, Relaxed);
         Ok(())
     }
 
-    /// Where the tables that `job` writes belong.
-    fn origin_below(&self, tree: &Tree, job: &Job) -> TableOrigin {
+    /// Where tables that are written for level `target` belong.
+    fn origin_of(&self, tree: &Tree, target: usize, inputs: Vec<u64>) -> TableOrigin {
         let keyspaces = &self.lock_manifest().catalog.keyspaces;
         let flushed = keyspaces.get(&tree.id).map_or(0, |record| record.flushed);
-        let inputs = job.inputs().map(|(_, file)| file.info.id).collect();
-        TableOrigin { inputs, ..tree.origin(job.level + 1, flushed) }
+        TableOrigin { inputs, ..tree.origin(target, flushed) }
     }
 
     /// Why there is no more compaction, if so: a table could not be read. Nothing is lost by that and
@@ -135,105 +203,90 @@ impl Store {
         }
     }
 
-    /// Names the outputs instead of the inputs, first durably, then for readers.
-    fn install(
-        &self,
-        tree: &Tree,
-        job: &Job,
-        outputs: Outputs<'_>,
-        values: ValueOutputs<'_>,
-    ) -> Result<()> {
-        let moved = job.is_move();
-        let tables = if moved { job.upper.clone() } else { outputs.live() };
-        let mut manifest = self.lock_manifest();
-        if tree.is_dropped() {
-            return Ok(());
-        }
-        let keyspace = tree.id;
-        let below = job.level + 1;
-        let inputs = job.inputs().map(|(level, file)| Change::RemoveTable {
-            keyspace,
-            level: level as u8,
-            table: file.info.id,
-        });
-        let added = tables.iter().map(|table| Change::AddTable {
-            keyspace,
-            level: below as u8,
-            table: table.info.clone(),
-        });
-        let apart = values.live();
-        let changes = values.changes(keyspace).chain(inputs).chain(added).collect();
-        if planted(Bug::InputsRemovedEarly) && !moved {
-            for (_, file) in job.inputs() {
-                self.environment.vfs().remove_file(&file.path).ok();
-            }
-        }
-        values.settle(outputs.settle(manifest.commit(changes)))?;
-        let edit = manifest.last_edit();
-        let removed: Vec<_> = job.inputs().map(|(level, file)| (level, Arc::clone(file))).collect();
-        let added: Vec<_> = tables.into_iter().map(|table| (below, table)).collect();
-        tree.change_state(|state| {
-            let version = state.version.edited(&removed, &added).with_values(&[], &apart);
-            let version = Arc::new(version);
-            State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), version }
-        });
-        drop(manifest);
-        if !moved {
-            for (_, file) in &removed {
-                file.mark_obsolete();
-            }
-        }
-        drop(removed);
-        self.note_edit(edit);
-        self.environment.signal(Duty::Prepare);
-        Ok(())
-    }
-
-    /// Merges the inputs of `job` into new tables of the level below.
-    fn merge<'a>(
-        &'a self,
-        tree: &Tree,
-        version: &Arc<Version>,
-        job: &Job,
-        outputs: &mut Outputs<'a>,
-        values: &mut Relocation<'a>,
-    ) -> Result<(), Stop> {
-        let mut merge = Merge::new(sources_of(job));
-        merge.seek_all(Direction::Forward, Source::seek_first).map_err(Stop::Unread)?;
+    /// Merges the inputs of `job` into new tables of its target level, as far as it is not left off.
+    fn merge(&self, task: Task) -> Result<(), Stop> {
+        let Task { tree, urge, job, around, values, collected } = task;
+        // What tables point to in value files is counted for whole tables: those are not cut.
+        let in_pieces = job.inputs.iter().all(|(_, file)| file.info.values.is_empty());
+        let (target, is_deep) = (job.target, job.is_deep);
+        let names = job.inputs.iter().map(|(_, file)| file.info.id).collect();
+        let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
+        let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
+        // From here on only what was not read yet keeps its table.
+        drop(job);
+        let mut values = Relocation::new(self, values, collected);
+        let mut outputs =
+            Outputs::new(self, Warmth::AsBefore, self.origin_of(&tree, target, names));
+        let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
         let boundaries = self.snapshots.boundaries(|| self.visible());
-        let ranges = ranges_of(job).map_err(Stop::Unread)?;
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
-        let ranges = fold.rules().kept_ranges(|piece| {
-            let below = &version.levels[job.level + 2..];
-            below.iter().all(|level| level.overlapping(&piece.start, &piece.end).is_empty())
-        });
-        let mut writing = Writing::new(self, version, job, outputs, values, ranges);
+        let ranges = fold.rules().kept_ranges(|piece| around.nothing_below(piece));
+        let mut writing = Writing::new(around, &mut outputs, &mut values, ranges);
         let mut read = 0u64;
         while merge.valid() {
+            if writing.may_end() && fold.is_new(merge.key()) {
+                fold.end(&mut writing).map_err(Stop::Unwritten)?;
+                while let Some(end) = writing.end_before(merge.key()) {
+                    writing.end(Some(&end)).map_err(Stop::Unwritten)?;
+                    if in_pieces {
+                        let written = writing.written();
+                        let there = self.install(&tree, target, &mut merge, written, Some(&end))?;
+                        if !there || self.leaves_off(is_deep) {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
             read += 1;
+            if read.is_multiple_of(ENTRIES_BETWEEN_LOOKS) {
+                if self.is_closing() {
+                    return Ok(());
+                }
+                pace.rest(self);
+            }
             let stamp = merge.stamp();
             let Some(kind) = stamp.kind() else {
-                let what = format!("entry of unknown kind {:#x}", stamp.0);
-                return Err(Stop::Unread(Error::corrupt(job.path(), 0, what)));
+                return Err(Stop::Unread(merge.unknown_kind()));
             };
+            writing.set_warm(merge.was_cached());
             fold.push(merge.key(), stamp, kind, merge.value(), &mut writing)
                 .map_err(Stop::Unwritten)?;
             merge.step().map_err(Stop::Unread)?;
         }
         fold.end(&mut writing).map_err(Stop::Unwritten)?;
         writing.end_all().map_err(Stop::Unwritten)?;
-        values.outputs.end().map_err(Stop::Unwritten)?;
         assert!(fold.written() <= read, "versions are written or dropped, and never made");
-        let expected: u64 = job.inputs().map(|(_, file)| file.info.entries).sum();
-        if read != expected {
-            let what = format!("the merged tables hold {expected} entries, and {read} were read");
-            return Err(Stop::Unread(Error::corrupt(job.path(), 0, what)));
-        }
-        let input_bytes: u64 = job.inputs().map(|(_, file)| file.info.bytes).sum();
-        self.counters.compacted_bytes_read.fetch_add(input_bytes, Relaxed);
-        self.counters.compacted_bytes_written.fetch_add(outputs.bytes(), Relaxed);
+        values.outputs.end().map_err(Stop::Unwritten)?;
+        let written = (&mut outputs, &mut values.outputs);
+        self.install(&tree, target, &mut merge, written, None)?;
         Ok(())
     }
+
+    /// Whether a job should not go on behind the output that was just named: something more urgent
+    /// waits. Whoever takes the steps of a stepped environment sees what is between two outputs.
+    fn leaves_off(&self, is_deep: bool) -> bool {
+        self.is_closing()
+            || self.latch.is_shut()
+            || self.environment.is_stepped()
+            || is_deep && self.level0_waits()
+    }
+
+    /// Whether level 0 of some keyspace should be merged.
+    fn level0_waits(&self) -> bool {
+        let due = |tree: &Arc<Tree>| level0_is_due(&tree.state().version, &self.options);
+        self.trees().iter().any(due)
+    }
+}
+
+/// A job of a keyspace.
+pub(crate) struct Task {
+    tree: Arc<Tree>,
+    urge: Urge,
+    job: Job,
+    around: Surroundings,
+    /// The value files that its inputs may point into, and those whose records are copied.
+    values: Arc<BTreeMap<u64, Arc<LiveValues>>>,
+    collected: BTreeSet<u64>,
 }
 
 /// Why a merge did not end.
@@ -242,142 +295,4 @@ enum Stop {
     Unread(Error),
     /// An output could not be written.
     Unwritten(Error),
-}
-
-/// The ranges that the inputs of a job say are deleted.
-fn ranges_of(job: &Job) -> Result<RangeDeletes> {
-    let listing = job.inputs().filter(|(_, file)| file.info.range_deletes != 0);
-    let lists: Vec<_> =
-        listing.map(|(_, file)| file.table.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
-    Ok(RangeDeletes::united(lists.iter().map(AsRef::as_ref)))
-}
-
-/// The runs that a job merges.
-fn sources_of(job: &Job) -> Vec<Source> {
-    let table = |file: &Arc<LiveTable>| {
-        Source::Table(TableCursor::new(Arc::clone(&file.table), ReadHow::SCAN))
-    };
-    let mut sources: Vec<Source> = if job.level == 0 {
-        job.upper.iter().map(table).collect()
-    } else {
-        vec![run_of(&job.upper)]
-    };
-    if !job.lower.is_empty() {
-        sources.push(run_of(&job.lower));
-    }
-    sources
-}
-
-/// Tables that follow one another, as one source.
-fn run_of(tables: &[Arc<LiveTable>]) -> Source {
-    let level = Arc::new(Level::ordered(tables.to_vec()));
-    Source::Level(LevelCursor::new(level, ReadHow::SCAN))
-}
-
-/// Where a merge writes to.
-struct Writing<'a, 'b> {
-    store: &'a Store,
-    version: &'a Version,
-    job: &'a Job,
-    outputs: &'a mut Outputs<'b>,
-    values: &'a mut Relocation<'b>,
-    writer: Option<TableWriter>,
-    /// The deletions of ranges to be listed, and the first key whose are not yet.
-    ranges: RangeDeletes,
-    ranges_from: Option<Vec<u8>>,
-    /// Nothing stands below the level written, anywhere.
-    is_bottom: bool,
-    /// The table of the level below next that the merge has not passed.
-    below_next: usize,
-}
-
-impl<'a, 'b> Writing<'a, 'b> {
-    fn new(
-        store: &'a Store,
-        version: &'a Version,
-        job: &'a Job,
-        outputs: &'a mut Outputs<'b>,
-        values: &'a mut Relocation<'b>,
-        ranges: RangeDeletes,
-    ) -> Writing<'a, 'b> {
-        let is_bottom = version.deepest() <= job.level + 1;
-        Writing {
-            store,
-            version,
-            job,
-            outputs,
-            values,
-            writer: None,
-            ranges,
-            ranges_from: None,
-            is_bottom,
-            below_next: 0,
-        }
-    }
-
-    /// Whether a new table should begin with `key`: this one is full, or it is well filled and the
-    /// level below has a boundary here, so that later merges touch fewer tables.
-    fn cuts_before(&mut self, key: &[u8]) -> bool {
-        let below = self.version.levels.get(self.job.level + 2).map_or(&[][..], |l| l.tables());
-        let mut passes = false;
-        while below.get(self.below_next).is_some_and(|file| file.info.last_key.as_slice() < key) {
-            self.below_next += 1;
-            passes = true;
-        }
-        let Some(writer) = &self.writer else { return false };
-        let bytes = writer.estimated_bytes();
-        let full = self.store.options.table_bytes_max;
-        full <= bytes || (passes && full / 2 <= bytes)
-    }
-
-    /// Ends the table being written; the next one begins with `next`. It lists the deletions of
-    /// ranges up to there.
-    fn end(&mut self, next: Option<&[u8]>) -> Result<()> {
-        let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        if !self.ranges.is_empty() {
-            writer.set_range_deletes(self.ranges.clipped(self.ranges_from.as_deref(), next))?;
-            self.ranges_from = next.map(<[u8]>::to_vec);
-        }
-        self.outputs.end(writer)
-    }
-
-    /// Ends the last table. Deletions of ranges get one even where no entry is left.
-    fn end_all(&mut self) -> Result<()> {
-        if self.writer.is_none() && !self.ranges.is_empty() {
-            self.writer = Some(self.outputs.begin()?);
-        }
-        self.end(None)
-    }
-}
-
-impl FoldSink for Writing<'_, '_> {
-    /// A new table may begin only with the first version of a key.
-    fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
-        if is_first && self.cuts_before(key) {
-            self.end(Some(key))?;
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(self.outputs.begin()?),
-        };
-        match self.values.placed(key, stamp, value)? {
-            Some((stamp, pointer)) => writer.add(key, stamp, &pointer),
-            None => writer.add(key, stamp, value),
-        }
-    }
-
-    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {
-        self.values.read(pointer)
-    }
-
-    fn nothing_below(&self, key: &[u8]) -> bool {
-        let below = &self.version.levels[self.job.level + 2..];
-        self.is_bottom
-            || planted(Bug::TombstoneDroppedEarly)
-            || below.iter().all(|level| level.find(key).is_none())
-    }
-
-    fn is_bottom(&self) -> bool {
-        self.is_bottom
-    }
 }

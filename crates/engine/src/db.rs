@@ -9,6 +9,7 @@ use std::{
 use crate::{
     background::Duty,
     batch::Batch,
+    compaction::Urge,
     environment::Environment,
     error::{Error, Result},
     follow,
@@ -183,7 +184,8 @@ impl Db {
         self.store.flush_all()
     }
 
-    /// Flushes, and returns when no compaction is due.
+    /// Flushes, and returns when no compaction would pay any more: all tables of a keyspace are one sorted
+    /// run, or beside a large one there is a small one.
     pub fn settle(&self) -> Result<()> {
         self.store.flush_all()?;
         while self.store.compact_one_or_fail()? {}
@@ -194,6 +196,11 @@ impl Db {
     /// What the store has done and holds.
     pub fn stats(&self) -> Stats {
         self.store.stats()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store_for_tests(&self) -> &Store {
+        &self.store
     }
 
     /// What opening found.
@@ -341,11 +348,12 @@ impl Store {
 
     fn compact_one_or_fail(&self) -> Result<bool> {
         self.latch.check()?;
-        self.compact_one().map_err(|error| self.fail(error))
+        self.compact_one(Urge::Settle).map_err(|error| self.fail(error))
     }
 
     /// Ends the store cleanly if it may still write, and gives up the lock.
     pub(crate) fn shut_down(&self) -> Result<()> {
+        self.begin_closing();
         let outcome = match self.latch.check() {
             Err(Error::Closed | Error::ReadOnly { .. }) => return Ok(()),
             Err(error) => Err(error),

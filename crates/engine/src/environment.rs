@@ -8,9 +8,10 @@
 //! 1. An environment never keeps a store alive: it knows them weakly.
 //! 2. Stepped environments start no thread, and nothing happens between two steps.
 
+mod machine;
+
 use std::{
     fmt,
-    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -34,27 +35,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct EnvironmentOptions {
     /// Memory for everything: memtables, cached blocks, tables' indexes and filters, buffers, what
-    /// callers reserve. Default a quarter of the machine's, at least 1 MiB.
+    /// callers reserve. Default a quarter of the machine's, or of the cgroup's limit where that is lower;
+    /// at least 1 MiB.
     pub memory_bytes: u64,
 }
 
 impl Default for EnvironmentOptions {
     fn default() -> EnvironmentOptions {
-        EnvironmentOptions { memory_bytes: machine_memory_bytes() / 4 }
+        EnvironmentOptions { memory_bytes: machine::memory_bytes(&RealVfs) / 4 }
     }
-}
-
-/// The machine's memory as the kernel tells it; 4 GiB when it does not.
-fn machine_memory_bytes() -> u64 {
-    let mut text = vec![0; 4096];
-    let read = RealVfs
-        .open(Path::new("/proc/meminfo"), olivine_vfs::Open::Read)
-        .and_then(|file| file.read_at(&mut text, 0));
-    text.truncate(read.unwrap_or(0));
-    let text = String::from_utf8_lossy(&text);
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map_or(4 << 30, |kib| kib << 10)
 }
 
 /// Who does the background work.

@@ -18,6 +18,7 @@ use crate::{
     log::{self, FrameKind, Head, salvage},
     manifest::{self, CURRENT, Change, Edit},
     table::{Examiner, Piece, TableInfo, identity},
+    values::{RecordFacts, ValuesWalk},
 };
 
 /// What a file of a store is.
@@ -31,6 +32,8 @@ pub enum FileKind {
     Log,
     /// Entries in order.
     Table,
+    /// Large values.
+    Values,
 }
 
 /// How much is told.
@@ -38,7 +41,7 @@ pub enum FileKind {
 pub struct Depth {
     /// Each block of a table.
     pub blocks: bool,
-    /// Each entry of a table, each operation of a log.
+    /// Each entry of a table, each operation of a log, each record of a value file.
     pub entries: bool,
 }
 
@@ -103,6 +106,7 @@ pub fn inspect(
         FileKind::Manifest => inspect_manifest(vfs, path, visit)?,
         FileKind::Log => inspect_log(vfs, path, depth, visit)?,
         FileKind::Table => inspect_table(vfs, path, depth, visit)?,
+        FileKind::Values => inspect_values(vfs, path, depth, visit)?,
     }
     Ok(kind)
 }
@@ -123,12 +127,14 @@ fn kind_of(vfs: &dyn Vfs, path: &Path) -> Result<FileKind> {
         b"OLVMANIF" => FileKind::Manifest,
         b"OLIVLOG\0" => FileKind::Log,
         b"OLVTABLE" => FileKind::Table,
+        b"OLVVALUE" => FileKind::Values,
+        _ if last == *b"OLVVALUE" || named("values-") => FileKind::Values,
         _ if last == *b"OLVTABLE" || named("table-") => FileKind::Table,
         _ if named("log-") || named("spare-") || named("draft-") => FileKind::Log,
         _ if named("manifest-") => FileKind::Manifest,
         _ if name == CURRENT => FileKind::Current,
         _ => {
-            let what = "it is no file of a store: CURRENT, a manifest, a log segment or a table";
+            let what = "it is no file of a store: CURRENT, a manifest, a log segment, a table or a value file";
             return Err(Error::Unusable { path: path.into(), what: what.into() });
         }
     })
@@ -252,6 +258,19 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
                 ("table", number(*table)),
             ],
         ),
+        Change::CutTable { keyspace, level, table, part } => (
+            "cut table",
+            vec![
+                keyspace_of(*keyspace),
+                ("level", number((*level).into())),
+                ("table", number(*table)),
+                ("entries", number(part.entries)),
+                ("deletions", number(part.tombstones)),
+                ("first_key", Detail::Bytes(part.first_key.clone())),
+                ("last_key", Detail::Bytes(part.last_key.clone())),
+                ("last_is_excluded", number(part.last_is_excluded.into())),
+            ],
+        ),
         Change::Flushed { keyspace, seqno } => {
             ("flushed", vec![keyspace_of(*keyspace), ("seqno", number(*seqno))])
         }
@@ -303,6 +322,7 @@ fn table_details(table: &TableInfo) -> Vec<(&'static str, Detail)> {
         ("last_key", Detail::Bytes(table.last_key.clone())),
         ("range_deletes", number(table.range_deletes)),
         ("last_is_excluded", number(table.last_is_excluded.into())),
+        ("value_bytes_used", number(table.values.bytes())),
     ]
 }
 
@@ -437,6 +457,43 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
         }
     }
     inspect_blocks(&mut examiner, layout, depth, visit)
+}
+
+fn inspect_values(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> Result<()> {
+    let (store, file) = match ValuesWalk::identity(vfs, path)? {
+        Some(identity) => identity,
+        None => (store_beside(vfs, path)?, number_in_name(path).unwrap_or(0)),
+    };
+    let walk = ValuesWalk::open(vfs, path, store, file)?;
+    visit(Fact::new("header", 0, vec![("store", Detail::Word(store)), ("file", number(file))]));
+    if let Ok((records, checksum)) = walk.footer() {
+        let details = vec![
+            ("bytes", number(walk.bytes)),
+            ("records", number(records)),
+            ("checksum", Detail::Word(checksum)),
+        ];
+        visit(Fact::new("footer", walk.bytes, details));
+    }
+    let mut damages = Vec::new();
+    let mut record = |facts: RecordFacts| {
+        if depth.entries {
+            let details = vec![
+                ("key", Detail::Bytes(facts.key)),
+                ("bytes", number(facts.record_bytes)),
+                ("value_bytes", number(facts.value_bytes)),
+                ("compressed", number(facts.compressed.into())),
+            ];
+            visit(Fact::new("record", facts.offset, details));
+        }
+    };
+    walk.verify(&mut record, &mut |error| damages.push(error));
+    for error in damages {
+        match error {
+            Error::Corrupt { offset, what, .. } => visit(Fact::damage("record", offset, what)),
+            error => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn inspect_blocks(

@@ -11,7 +11,7 @@ mod merge;
 mod source;
 
 pub(crate) use merge::{Direction, Merge};
-pub(crate) use source::{LevelCursor, Source};
+pub(crate) use source::{FileCursor, LevelCursor, RunCursor, Source};
 
 use std::{
     fmt,
@@ -20,6 +20,8 @@ use std::{
 };
 
 use crate::{
+    background::Duty,
+    compaction::CRAWL_NOTED,
     error::{Error, Result},
     gaps::{GAP_KEYS_MIN, Walked},
     key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, SeqNo, Stamp, prefix_word, split_expiry},
@@ -28,7 +30,7 @@ use crate::{
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
-    table::{ReadHow, TableCursor, TableInfo},
+    table::{ReadHow, TableInfo},
     value::Value,
     values::{LiveValues, ValueReader},
 };
@@ -161,6 +163,14 @@ impl View {
         Ok(View { store, tree, state, seqno, now, ranges })
     }
 
+    /// So many deletions in a row were stepped over, from `first` to `last`.
+    #[cold]
+    fn note_crawl(&self, first: &[u8], last: &[u8], steps: u64) {
+        if self.tree.crawls.note(first, last, steps) {
+            self.store.environment.signal(Duty::Compact);
+        }
+    }
+
     /// The newest deletion of a range with `key` that this view sees; 0 for none.
     fn covering(&self, key: &[u8]) -> SeqNo {
         self.ranges.as_ref().map_or(0, |ranges| ranges.covering(key, self.seqno))
@@ -203,7 +213,7 @@ impl View {
             memtables.map(|memtable| Source::Memtable(memtable.table.cursor())).collect();
         let version = &self.state.version;
         for file in version.levels[0].tables() {
-            sources.push(Source::Table(TableCursor::new(Arc::clone(&file.table), ReadHow::DISK)));
+            sources.push(Source::Table(FileCursor::new(Arc::clone(file), ReadHow::DISK)));
         }
         for level in version.levels[1..].iter().filter(|level| !level.tables().is_empty()) {
             sources.push(Source::Level(LevelCursor::new(Arc::clone(level), ReadHow::DISK)));
@@ -218,7 +228,7 @@ fn ranges_of(state: &State) -> Result<Option<Arc<RangeDeletes>>> {
         state.memtables().filter_map(|memtable| memtable.range_deletes()).collect();
     if state.version.has_range_deletes {
         for file in state.version.tables().filter(|file| file.info.range_deletes != 0) {
-            lists.push(file.table.range_deletes(ReadHow::DISK)?);
+            lists.push(file.range_deletes(ReadHow::DISK)?);
         }
     }
     Ok(match lists.as_slice() {
@@ -256,9 +266,20 @@ struct Stretch {
     /// of the same key then, and a stretch that began there would end there again.
     is_written: bool,
     walked: Option<Walked>,
+    /// Keys stepped over in all, and one of the first of them.
+    steps: u64,
+    first: Vec<u8>,
 }
 
 impl Stretch {
+    /// A key that does not show is stepped over.
+    fn step(&mut self, key: &[u8]) {
+        self.steps += 1;
+        if self.steps == CRAWL_NOTED {
+            self.first.extend_from_slice(key);
+        }
+    }
+
     /// Something other than a deleted key stands at `key`.
     fn end(&mut self, key: &[u8]) {
         self.keys = 0;
@@ -445,6 +466,7 @@ impl Cursor {
     fn settle_forward(&mut self) -> Result<()> {
         let bound = Stamp::upper_bound(self.view.seqno);
         let mut stretch = Stretch::default();
+        let mut found = false;
         while self.merge.valid() {
             if bound < self.merge.stamp() {
                 stretch.end(self.merge.key());
@@ -454,22 +476,30 @@ impl Cursor {
             }
             if self.bounds.is_above(self.merge.key()) {
                 stretch.end(self.merge.key());
-                return Ok(());
+                found = true;
+                break;
             }
             if !self.bounds.is_below(self.merge.key()) && self.show_forward()? {
                 stretch.end(self.key());
-                return Ok(());
+                found = true;
+                break;
             }
             if !self.is_deleted()? {
                 stretch.end(self.merge.key());
             } else if self.jump_gap(&mut stretch)? {
                 continue;
             }
+            stretch.step(self.merge.key());
             self.skip_versions()?;
         }
-        // The key behind the last one.
-        self.key.push(0);
-        stretch.end(&self.key);
+        if CRAWL_NOTED <= stretch.steps {
+            self.view.note_crawl(&stretch.first, &self.key, stretch.steps);
+        }
+        if !found {
+            // The key behind the last one.
+            self.key.push(0);
+            stretch.end(&self.key);
+        }
         Ok(())
     }
 

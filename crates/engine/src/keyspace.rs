@@ -24,7 +24,7 @@ use crate::{
     batch::{Batch, Operation},
     budget::{Reservation, Share},
     cache::BlockCache,
-    compaction::Rules,
+    compaction::{Crawls, Rules},
     environment::Environment,
     error::{Error, Result},
     gaps::Gaps,
@@ -277,8 +277,8 @@ pub(crate) struct Tree {
     state: ArcSwap<State>,
     state_change: Mutex<()>,
     dropped: AtomicBool,
-    /// Where the last compaction out of each level ended.
-    pub(crate) compacted_to: Mutex<[Vec<u8>; crate::version::LEVELS]>,
+    /// Where walks met many deletions.
+    pub(crate) crawls: Arc<Crawls>,
     pub(crate) gaps: Gaps,
 }
 
@@ -298,7 +298,7 @@ impl Tree {
             state: ArcSwap::from_pointee(state),
             state_change: Mutex::new(()),
             dropped: AtomicBool::new(false),
-            compacted_to: Mutex::default(),
+            crawls: Arc::default(),
             gaps: Gaps::default(),
         }
     }

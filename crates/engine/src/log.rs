@@ -36,7 +36,10 @@ use olivine_vfs::Vfs;
 use crate::error::{Error, Result};
 
 pub(crate) use follow::{Followed, follow};
-pub(crate) use frame::{ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, payload_hash};
+pub(crate) use frame::{
+    ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, chain_after,
+    checksum as frame_checksum, payload_hash,
+};
 pub(crate) use pool::Pool;
 pub(crate) use recovery::{Proof, Record, Recovered, recover};
 pub(crate) use segment::{Head, Name};

@@ -262,7 +262,7 @@ impl Manifest {
 }
 
 /// Where the frames of a manifest are bound to; log segments use the numbers below.
-fn place(store: u64, number: u64) -> Place {
+pub(crate) fn place(store: u64, number: u64) -> Place {
     Place { store, file: 1 << 63 | number }
 }
 

@@ -54,8 +54,8 @@ pub struct Options {
     pub block_bytes: u32,
     /// Length at which compaction begins another table. Default 32 MiB, 4 KiB to 1 GiB.
     pub table_bytes_max: u64,
-    /// Bytes of the first leveled level; each further one holds ten times as much. Default 256 MiB, at
-    /// least 4 KiB.
+    /// Bytes of a keyspace's tables up to which they are kept as one sorted run where that is not too much
+    /// work; larger ones have several while much is written. Default 256 MiB, at least 4 KiB.
     pub level_bytes_base: u64,
     /// Tables at level 0 that make a compaction due. Default 4, 1 to 64.
     pub level0_tables_max: usize,

@@ -2,7 +2,8 @@
 //!
 //! 1. Files that were never to be named are removed when `Outputs` is dropped, also after an error:
 //!    a full disk gets its room back.
-//! 2. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
+//! 2. They may be handed over in several portions, each when none is being written.
+//! 3. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -43,8 +44,8 @@ struct Output {
 pub(crate) enum Warmth {
     /// They do: what was just written is likely to be read.
     Warm,
-    /// They do where there is room: then all that is read is in memory, and should stay there.
-    WhereRoom,
+    /// They do where there is room, and where most of what a block holds was in the cache before.
+    AsBefore,
     /// They do not: much is written at once, and who knows what of it will be read.
     Cold,
 }
@@ -59,11 +60,7 @@ impl<'a> Outputs<'a> {
     fn is_warm(&self) -> bool {
         let cache = self.store.cache();
         let bytes = self.store.options.table_bytes_max;
-        match self.warmth {
-            Warmth::Warm => true,
-            Warmth::WhereRoom => cache.stats().bytes + 2 * bytes <= cache.capacity(),
-            Warmth::Cold => false,
-        }
+        self.warmth == Warmth::Warm || cache.stats().bytes + 2 * bytes <= cache.capacity()
     }
 
     /// Begins a table.
@@ -79,8 +76,14 @@ impl<'a> Outputs<'a> {
         // Only what was created here may be removed here.
         self.paths.push(path);
         self.cache_id = store.cache().new_id();
+        let cache = Arc::clone(store.cache());
+        if self.warmth == Warmth::Cold {
+            return Ok(writer);
+        }
         if self.is_warm() {
-            writer.warm(Arc::clone(store.cache()), self.cache_id);
+            writer.warm(cache, self.cache_id);
+        } else {
+            writer.warm_what_was(cache, self.cache_id);
         }
         Ok(writer)
     }
@@ -145,8 +148,15 @@ impl<'a> Outputs<'a> {
 
     /// Leaves the files to the edit that names them, unless it found no room: then they go.
     pub(crate) fn settle(mut self, committed: Result<()>) -> Result<()> {
+        self.hand_over(committed)
+    }
+
+    /// Leaves the files that are ended to the edit that names them, unless it found no room; more may
+    /// follow.
+    pub(crate) fn hand_over(&mut self, committed: Result<()>) -> Result<()> {
         if !matches!(committed, Err(Error::Full { .. })) {
             self.paths.clear();
+            self.tables.clear();
         }
         committed
     }

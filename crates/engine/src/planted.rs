@@ -62,11 +62,17 @@ pub enum Bug {
     TornEditKept,
     /// A disk that was full once is not tried again.
     RoomNotTriedAgain,
+    /// A value file's contents are not synced.
+    ValuesUnsynced,
+    /// A value file is taken for garbage although what points to it is only in memory.
+    CollectedEarly,
+    /// Values that stand apart are handed out without their checksums.
+    ValueUnverified,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 26] = [
+    pub const ALL: [Bug; 29] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -93,6 +99,9 @@ impl Bug {
         Bug::TableWriteUnchecked,
         Bug::TornEditKept,
         Bug::RoomNotTriedAgain,
+        Bug::ValuesUnsynced,
+        Bug::CollectedEarly,
+        Bug::ValueUnverified,
     ];
 }
 

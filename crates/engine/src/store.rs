@@ -22,7 +22,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
-            AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -35,6 +35,7 @@ use crate::{
     background::Duty,
     cache::BlockCache,
     commit::{Committing, Group, Listener},
+    compaction::Urge,
     environment::Environment,
     error::{Error, Result},
     follow::Follower,
@@ -76,6 +77,10 @@ pub(crate) struct Store {
     pub(crate) snapshots: Snapshots,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
+    /// Long work in the background ends where it can.
+    closing: AtomicBool,
+    /// When writes were last seen to go on.
+    restless: Mutex<Restless>,
     pub(crate) preparing: Mutex<()>,
     /// How many ask writers to wait, so that they can get a word in.
     pub(crate) holds: AtomicU64,
@@ -89,6 +94,16 @@ pub(crate) struct Store {
     pub(crate) counters: Counters,
     pub(crate) report: RecoveryReport,
 }
+
+/// The last write that was seen, and since when it is the last.
+#[derive(Debug, Default)]
+struct Restless {
+    visible: SeqNo,
+    since: Duration,
+}
+
+/// Without a write for so long, nobody is thought to write.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// What opening found; the rest of a store is made from it.
 pub(crate) struct Parts {
@@ -132,6 +147,8 @@ impl Store {
             snapshots: Snapshots::default(),
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
+            closing: AtomicBool::new(false),
+            restless: Mutex::default(),
             preparing: Mutex::new(()),
             holds: AtomicU64::new(0),
             compaction_halted: OnceLock::new(),
@@ -223,7 +240,7 @@ impl Store {
         }
         let outcome = match duty {
             Duty::Flush => self.flush_one(),
-            Duty::Compact => self.compact_one(),
+            Duty::Compact => self.compact_some(),
             Duty::Prepare => self.prepare_one(),
             Duty::Sync => self.sync_one(),
         };
@@ -231,6 +248,38 @@ impl Store {
             self.fail(error);
             false
         })
+    }
+
+    /// A compaction that is due, or one that pays while nobody writes.
+    fn compact_some(&self) -> Result<bool> {
+        let due = self.compact_one(Urge::Due)?;
+        Ok(due || (self.is_idle() && self.compact_one(Urge::Idle)?))
+    }
+
+    /// Whether no write became visible for a while.
+    fn is_idle(&self) -> bool {
+        let mut restless = self.restless.lock().unwrap_or_else(PoisonError::into_inner);
+        let (visible, now) = (self.visible(), self.environment.now());
+        if restless.visible != visible {
+            *restless = Restless { visible, since: now };
+        }
+        IDLE_AFTER <= now.saturating_sub(restless.since)
+    }
+
+    /// How long until it is worth looking for compactions again that pay while nobody writes; `None`
+    /// when there are none.
+    fn idle_due_in(&self) -> Option<Duration> {
+        let useful = !self.latch.is_shut() && self.halted().is_none() && self.could_converge();
+        useful.then_some(IDLE_AFTER)
+    }
+
+    /// Long work in the background ends where it can, and no more begins.
+    pub(crate) fn begin_closing(&self) {
+        self.closing.store(true, Release);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Acquire)
     }
 
     /// Makes a log segment ahead of need, or removes what nobody needs.
@@ -267,7 +316,11 @@ impl Store {
 
     /// How long until `duty` must look again although nobody signals; `None` when it need not.
     pub(crate) fn due_in(&self, duty: Duty) -> Option<Duration> {
-        if duty == Duty::Sync { self.sync_due_in() } else { self.room_due_in(duty) }
+        match duty {
+            Duty::Sync => self.sync_due_in(),
+            Duty::Compact => self.room_due_in(duty).or_else(|| self.idle_due_in()),
+            Duty::Flush | Duty::Prepare => self.room_due_in(duty),
+        }
     }
 
     /// How long until the next interval sync is due; `None` when nothing waits for one.

@@ -1,17 +1,23 @@
-//! The atomics and cells of std, or loom's when built with `--cfg loom`.
+//! The atomics, locks and cells of std, or loom's when built with `--cfg loom`.
 //!
-//! Code whose correctness rests on memory order takes its atomics from here, so that loom can try
-//! its schedules.
+//! Code whose correctness rests on memory order, or on who wakes whom, takes them from here, so that
+//! loom can try its schedules.
 
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence},
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    },
     thread::yield_now,
 };
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence},
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    },
     thread::yield_now,
 };
 

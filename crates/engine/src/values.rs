@@ -14,6 +14,7 @@ mod examine;
 mod file;
 mod format;
 mod reader;
+mod walk;
 mod writer;
 
 pub(crate) use examine::{ValuesExaminer, describe};
@@ -22,4 +23,5 @@ pub(crate) use format::{
     CHUNK_BYTES as STREAM_CHUNK_BYTES, FILE_BYTES_LEAST, ValuesInfo, values_name,
 };
 pub use reader::ValueReader;
+pub(crate) use walk::{RecordFacts, ValuesWalk};
 pub(crate) use writer::ValuesWriter;

@@ -6,7 +6,9 @@
 //! 1. Level 0 lists tables newest first; they may overlap.
 //! 2. The tables of every other level are ordered by key and do not overlap.
 //! 3. For one key, what stands on a lower-numbered level (or earlier in level 0) is newer.
-//! 4. A table's file is removed after the manifest forgot it and the last version that names it died.
+//! 4. A table that was cut shows the entries of a range of keys and no others; its place among the
+//!    tables is that of the range.
+//! 5. A table's file is removed after the manifest forgot it and the last version that names it died.
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +20,11 @@ use std::{
 };
 
 use crate::{
+    error::Result,
     invariant::invariant,
     key::prefix_word,
-    table::{Table, TableInfo},
+    ranges::RangeDeletes,
+    table::{Part, ReadHow, Table, TableInfo},
     values::LiveValues,
 };
 
@@ -60,12 +64,21 @@ impl Trash {
     }
 }
 
-/// A table and what the manifest knows of it.
+/// A table, or the part of it that is visible, and what the manifest knows of it.
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     pub(crate) table: Arc<Table>,
+    /// Entries and keys are those that are visible.
     pub(crate) info: TableInfo,
     pub(crate) path: PathBuf,
+    file: Arc<LiveFile>,
+}
+
+/// The file of a table, shared by what it was and what it was cut to.
+#[derive(Debug)]
+struct LiveFile {
+    path: PathBuf,
+    cache_id: u64,
     obsolete: AtomicBool,
     trash: Arc<Trash>,
 }
@@ -77,12 +90,42 @@ impl LiveTable {
         path: PathBuf,
         trash: Arc<Trash>,
     ) -> LiveTable {
-        LiveTable { table, info, path, obsolete: AtomicBool::new(false), trash }
+        let file = LiveFile {
+            path: path.clone(),
+            cache_id: table.cache_id(),
+            obsolete: AtomicBool::new(false),
+            trash,
+        };
+        LiveTable { table, info, path, file: Arc::new(file) }
+    }
+
+    /// The same table, cut to `part`.
+    pub(crate) fn cut_to(&self, part: &Part) -> LiveTable {
+        assert!(self.info.first_key <= part.first_key && part.last_key <= self.info.last_key);
+        LiveTable {
+            table: Arc::clone(&self.table),
+            info: self.info.cut_to(part),
+            path: self.path.clone(),
+            file: Arc::clone(&self.file),
+        }
+    }
+
+    /// The deletions of ranges that it lists, as far as they are visible.
+    pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
+        let list = self.table.range_deletes(how)?;
+        if !self.info.is_cut() {
+            return Ok(list);
+        }
+        let mut behind = self.info.last_key.clone();
+        if !self.info.last_is_excluded {
+            behind.push(0);
+        }
+        Ok(Arc::new(list.clipped(Some(&self.info.first_key), Some(&behind))))
     }
 
     /// The manifest no longer names this table: its file goes with the last reader.
     pub(crate) fn mark_obsolete(&self) {
-        self.obsolete.store(true, Relaxed);
+        self.file.obsolete.store(true, Relaxed);
     }
 
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
@@ -94,10 +137,10 @@ impl LiveTable {
     }
 }
 
-impl Drop for LiveTable {
+impl Drop for LiveFile {
     fn drop(&mut self) {
         if self.obsolete.load(Relaxed) {
-            self.trash.add(std::mem::take(&mut self.path), Some(self.table.cache_id()));
+            self.trash.add(std::mem::take(&mut self.path), Some(self.cache_id));
         }
     }
 }
@@ -123,7 +166,7 @@ impl Level {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.tables.iter().map(|table| table.info.bytes).sum()
+        self.tables.iter().map(|table| table.info.visible_bytes()).sum()
     }
 
     /// Index of the first table that does not end before `key`. Not for level 0.
@@ -136,14 +179,14 @@ impl Level {
         at
     }
 
-    /// The one table that may hold `key`. Not for level 0.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<&Arc<LiveTable>> {
-        self.tables.get(self.seek(key)).filter(|table| table.info.first_key.as_slice() <= key)
-    }
-
     /// The tables that overlap `first..=last`, in their order.
     pub(crate) fn overlapping(&self, first: &[u8], last: &[u8]) -> Vec<Arc<LiveTable>> {
         self.tables.iter().filter(|table| table.overlaps(first, last)).cloned().collect()
+    }
+
+    /// The one table that may hold `key`. Not for level 0.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&Arc<LiveTable>> {
+        self.tables.get(self.seek(key)).filter(|table| table.info.first_key.as_slice() <= key)
     }
 }
 
@@ -230,10 +273,5 @@ impl Version {
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
         self.levels.iter().flat_map(|level| level.tables.iter())
-    }
-
-    /// The highest level that holds a table, or 0.
-    pub(crate) fn deepest(&self) -> usize {
-        (0..LEVELS).rev().find(|level| !self.levels[*level].tables.is_empty()).unwrap_or(0)
     }
 }

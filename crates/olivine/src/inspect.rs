@@ -63,6 +63,7 @@ fn run(call: &Call) -> Result<Ending, Failure> {
             FileKind::Manifest => "a manifest",
             FileKind::Log => "a log segment",
             FileKind::Table => "a table",
+            FileKind::Values => "a value file",
         };
         let state = if damaged { "damaged" } else { "sound as far as was looked" };
         writeln!(out, "this is {kind}, {state}")?;

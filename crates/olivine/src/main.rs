@@ -8,12 +8,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod base64;
+mod bench;
 mod call;
 mod check;
 mod copies;
 mod dump;
 mod ending;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 mod json;
 mod load;
@@ -21,6 +24,7 @@ mod progress;
 mod repair;
 mod shell;
 mod shown;
+mod stats;
 mod transfer;
 
 use std::{
@@ -40,7 +44,7 @@ const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
-    ("look inside", &[&check::COMMAND, &inspect::COMMAND]),
+    ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
     ("mend", &[&repair::COMMAND]),
 ];
 

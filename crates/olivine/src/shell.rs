@@ -105,5 +105,11 @@ fn converse(settings: &Settings) -> Result<End, Failure> {
     Ok(if interactive { End::Good } else { end })
 }
 
+/// Whether a line is one that the shell takes.
+#[cfg(test)]
+pub(crate) fn takes(line: &[u8]) -> bool {
+    command::Command::parse(line).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! Breaks the engine on purpose, and says what it must hold all the same.
 //!
 //! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
-//! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`, `memory`. The program `reliability`
+//! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`, `memory`,
+//! `schedules`, `fuzz`. The program `reliability`
 //! runs the tiers; `reliability --help` shows how. `planted` runs them against bugs made on purpose.
 //!
 //! 1. Every failure names the seed that repeats it.
@@ -12,6 +13,7 @@ pub mod crash;
 pub mod drive;
 pub mod faults;
 pub mod full;
+pub mod fuzz;
 pub mod history;
 pub mod kill;
 pub mod live;
@@ -21,6 +23,7 @@ pub mod oracle;
 pub mod planted;
 pub mod report;
 pub mod rot;
+pub mod schedules;
 pub mod script;
 pub mod settings;
 pub mod shrink;

@@ -51,6 +51,9 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::TableWriteUnchecked, Tier::Faults),
     (Bug::TornEditKept, Tier::Full),
     (Bug::RoomNotTriedAgain, Tier::Full),
+    (Bug::ValuesUnsynced, Tier::Crash),
+    (Bug::CollectedEarly, Tier::Crash),
+    (Bug::ValueUnverified, Tier::Rot),
 ];
 
 /// What to run.

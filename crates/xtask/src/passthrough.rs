@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 const RELIABILITY_HELP: &str = "\
 Breaks the engine on purpose and counts what it lost.
 
-usage: cargo xtask rel <crash|faults|full|rot|kill|memory|planted|all> [options]
+usage: cargo xtask rel <crash|faults|full|rot|kill|memory|schedules|fuzz|planted|all> [options]
 
 tiers:
   crash    power cuts at every sync of seeded histories: nothing acknowledged is lost, no holes
@@ -18,6 +18,8 @@ tiers:
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
   memory   ten times the budget of data: resident memory stays within budget + 64 MiB
+  schedules  threads of real stores, pushed out of step at every call to disk and clock
+  fuzz     mutated inputs, checksums mended, for the parsers of log, table, manifest and batch
   planted  an engine built with bugs: each must be found by the tier that claims it
   all      one after the other, with the options they share: --seed S, --slice, --threads N
 
@@ -46,7 +48,8 @@ examples:
   cargo xtask bench chart target/bench.json
 ";
 
-const TIERS: [&str; 7] = ["crash", "faults", "full", "rot", "kill", "memory", "planted"];
+const TIERS: [&str; 9] =
+    ["crash", "faults", "full", "rot", "kill", "memory", "schedules", "fuzz", "planted"];
 
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {

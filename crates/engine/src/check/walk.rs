@@ -113,8 +113,8 @@ struct OpenTable {
     stamp: Stamp,
     /// Whether the walk stands on an entry.
     stands: bool,
-    /// Whether it is another version of the key before.
-    again: bool,
+    /// Whether an entry before, of the same key, hides it: one that is no operand.
+    is_hidden: bool,
     /// Whether the block before said that its last key goes on.
     continues: bool,
     /// The separator of the block before.
@@ -129,6 +129,7 @@ struct Counted {
     /// Whether a block was passed over, so that no count means anything.
     torn: bool,
     entries: u64,
+    shown: u64,
     tombstones: u64,
     seqnos: Option<(SeqNo, SeqNo)>,
     first_key: Option<Vec<u8>>,
@@ -152,13 +153,15 @@ impl Walk {
         Walk { values, vfs, dir: dir.into(), store, level, tables, open: None }
     }
 
-    /// Goes to the next entry, through blocks and tables.
+    /// Goes to the next entry that shows, through blocks and tables.
     fn advance(&mut self, report: &mut CheckReport, walked: Walked<'_>) {
         loop {
             if let Some(open) = &mut self.open {
-                if open.advance(report, walked) {
-                    open.follow(&self.values, report, walked);
-                    return;
+                while open.advance(report, walked) {
+                    if open.shows() {
+                        open.follow(&self.values, report, walked);
+                        return;
+                    }
                 }
                 open.end(report);
                 self.open = None;
@@ -225,12 +228,19 @@ impl OpenTable {
             key: Vec::new(),
             stamp: Stamp(0),
             stands: false,
-            again: false,
+            is_hidden: false,
             continues: false,
             before: None,
             separator: Box::default(),
             counted: Counted { torn, ..Counted::default() },
         }
+    }
+
+    /// Counts the entry it stands on if it shows: of a table that was cut, not all do.
+    fn shows(&mut self) -> bool {
+        let shows = !self.info.is_cut() || self.info.spans(&self.key);
+        self.counted.shown += u64::from(shows);
+        shows
     }
 
     fn corrupt(&self, what: &'static str) -> Error {
@@ -253,7 +263,7 @@ impl OpenTable {
         match values.verify(block.value(self.at - 1)) {
             Ok(pointer) => {
                 walked(pointer.record_bytes);
-                self.counted.values.add(&pointer, self.again);
+                self.counted.values.add(&pointer, self.is_hidden);
             }
             Err(error) => {
                 self.counted.torn = true;
@@ -318,7 +328,8 @@ impl OpenTable {
         if order == Ordering::Greater || order == Ordering::Equal && self.stamp <= stamp {
             self.order(report, "the entries of a table are out of order");
         }
-        self.again = order == Ordering::Equal;
+        let hides = self.is_hidden || self.stamp.kind() != Some(Kind::Merge);
+        self.is_hidden = order == Ordering::Equal && hides;
         if first_of_block {
             let goes_on = std::mem::replace(&mut self.continues, continues);
             let below = self.before.as_deref().is_some_and(|before| match before.cmp(&key) {
@@ -361,7 +372,7 @@ impl OpenTable {
         if self.counted.torn {
             return;
         }
-        let (counted, info, list) = (&self.counted, &self.info, &self.layout.range_deletes);
+        let (counted, info, list) = (&self.counted, self.info.uncut(), &self.layout.range_deletes);
         let (mut least, mut most) = counted.seqnos.unwrap_or((0, 0));
         if let Some(bounds) = list.seqno_bounds() {
             (least, most) = (least.min(bounds.0), most.max(bounds.1));
@@ -394,10 +405,16 @@ impl OpenTable {
         if list.count() != info.range_deletes {
             wrong.push("the manifest says that there are other deleted ranges".into());
         }
+        if self.info.is_cut() && counted.shown != self.info.entries {
+            wrong.push(format!(
+                "the manifest says that {} entries are visible, and {} are",
+                self.info.entries, counted.shown
+            ));
+        }
         if counted.values.uses() != info.values {
             wrong.push("the manifest says that other values are pointed to".into());
         }
-        if spanned != *info {
+        if spanned != info {
             wrong.push("the manifest says that other keys are the first and the last one".into());
         }
         let checksum = self.examiner.blocks_checksum(counted.checksum, &self.layout);

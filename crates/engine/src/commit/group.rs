@@ -9,15 +9,20 @@
 //! 2. A wait ends only when `durable` has reached its write, or when the latch is shut.
 //! 3. Listeners are called once a group, with no lock held.
 
+#[cfg(all(test, loom))]
+mod loom;
+
 use std::{
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use crate::{error::Result, key::SeqNo, store::Store};
+use crate::{
+    error::Result,
+    key::SeqNo,
+    store::Store,
+    sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering::Relaxed, yield_now},
+};
 
 /// Is told how far the log is durable, or that it will not be.
 pub(crate) type Listener = Arc<dyn Fn(&Result<SeqNo>) + Send + Sync>;
@@ -45,7 +50,7 @@ struct Leading {
 const GATHER_MAX: Duration = Duration::from_micros(100);
 
 /// How often a waiter looks before it sleeps.
-const LOOKS_MAX: usize = 40;
+const LOOKS_MAX: usize = if cfg!(loom) { 0 } else { 40 };
 
 impl Group {
     fn lock(&self) -> MutexGuard<'_, Leading> {
@@ -82,6 +87,51 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Returns when `is_durable`, or with the error of `check`. Whoever finds nobody leading calls `lead`
+    /// with the size of the group before, and learns so by `true`.
+    fn join(
+        &self,
+        is_durable: impl Fn() -> bool,
+        check: impl Fn() -> Result<()>,
+        lead: impl Fn(usize) -> Result<usize>,
+    ) -> Result<bool> {
+        let mut leading = self.lock();
+        loop {
+            if is_durable() {
+                return Ok(false);
+            }
+            check()?;
+            if !leading.somebody {
+                leading.somebody = true;
+                let last_size = leading.last_size;
+                drop(leading);
+                let outcome = lead(last_size);
+                leading = self.lock();
+                leading.somebody = false;
+                if let Ok(size) = outcome {
+                    leading.last_size = size;
+                }
+                self.done.notify_all();
+                drop(leading);
+                return outcome.map(|_| true);
+            }
+            drop(leading);
+            // Looks a few times, letting others run, before it sleeps.
+            for _ in 0..LOOKS_MAX {
+                if is_durable() {
+                    return Ok(false);
+                }
+                yield_now();
+            }
+            leading = self.lock();
+            if leading.somebody && !is_durable() {
+                leading = self.done.wait(leading).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
 impl Store {
     /// Returns when everything up to `seqno` is durable, leading the sync if nobody does.
     pub(crate) fn wait_durable(&self, seqno: SeqNo) -> Result<()> {
@@ -95,49 +145,13 @@ impl Store {
     }
 
     fn wait_or_lead(&self, seqno: SeqNo) -> Result<()> {
-        let mut leading = self.group.lock();
-        loop {
-            if seqno <= self.durable() {
-                return Ok(());
-            }
-            self.latch.check()?;
-            if !leading.somebody {
-                leading.somebody = true;
-                let last_size = leading.last_size;
-                drop(leading);
-                let outcome = self.lead(last_size);
-                leading = self.group.lock();
-                leading.somebody = false;
-                if let Ok(size) = outcome {
-                    leading.last_size = size;
-                }
-                self.group.done.notify_all();
-                drop(leading);
-                // A failure was announced when it shut the latch.
-                outcome?;
-                self.announce(&Ok(self.durable()));
-                return Ok(());
-            }
-            drop(leading);
-            if self.look_for(seqno) {
-                return Ok(());
-            }
-            leading = self.group.lock();
-            if leading.somebody && self.durable() < seqno {
-                leading = self.group.done.wait(leading).unwrap_or_else(PoisonError::into_inner);
-            }
+        let is_durable = || seqno <= self.durable();
+        let lead = |last_size| self.lead(last_size);
+        // A failure was announced when it shut the latch.
+        if self.group.join(is_durable, || self.latch.check(), lead)? {
+            self.announce(&Ok(self.durable()));
         }
-    }
-
-    /// Looks a few times, letting others run, whether `seqno` has become durable.
-    fn look_for(&self, seqno: SeqNo) -> bool {
-        for _ in 0..LOOKS_MAX {
-            if seqno <= self.durable() {
-                return true;
-            }
-            std::thread::yield_now();
-        }
-        false
+        Ok(())
     }
 
     /// Gathers a group and syncs for it. Returns its size.
@@ -145,7 +159,7 @@ impl Store {
         if 1 < last_size && !self.environment.is_stepped() {
             let until = self.environment.now() + GATHER_MAX;
             while self.group.waiting.load(Relaxed) < last_size && self.environment.now() < until {
-                std::thread::yield_now();
+                yield_now();
             }
         }
         let size = self.group.waiting.load(Relaxed);

@@ -63,7 +63,7 @@ impl Store {
     fn covered(&self, version: &Version) -> Result<Vec<(usize, Arc<LiveTable>)>> {
         let listing = version.tables().filter(|file| file.info.range_deletes != 0);
         let lists: Vec<_> =
-            listing.map(|file| file.table.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
+            listing.map(|file| file.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
         let ranges = RangeDeletes::united(lists.iter().map(AsRef::as_ref));
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut covered = Vec::new();

@@ -123,6 +123,11 @@ impl<'a> Fold<'a> {
         &self.rules
     }
 
+    /// Whether `key` is another than that of the last version taken.
+    pub(crate) fn is_new(&self, key: &[u8]) -> bool {
+        self.key.as_deref() != Some(key)
+    }
+
     /// Versions handed on so far.
     pub(crate) fn written(&self) -> u64 {
         self.written

@@ -12,14 +12,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use crate::{
     compaction::{Fold, FoldSink},
     error::{Error, Result},
-    iter::{Bounds, Direction, Merge, Source},
+    iter::{Bounds, Direction, FileCursor, Merge, Source},
     key::{Kind, SeqNo, Stamp},
     keyspace::{State, Tree},
     manifest::Catalog,
     pointer::{POINTER_BYTES, Pointer},
     ranges::RangeDeletes,
     store::{Store, table_name},
-    table::{ReadHow, TableCursor, TableInfo, TableOrigin, TableWriter},
+    table::{ReadHow, TableInfo, TableOrigin, TableWriter},
     values::{LiveValues, ValuesInfo, ValuesWriter, values_name},
     version::{LiveTable, Version},
 };
@@ -149,18 +149,17 @@ pub(super) struct Made {
 /// to into a file of their own; none when nothing does.
 pub(super) fn write_part(
     store: &Store,
-    (tree, level, table): (&Tree, usize, &LiveTable),
+    (tree, level, table): (&Tree, usize, &Arc<LiveTable>),
     values: &BTreeMap<u64, Arc<LiveValues>>,
     bounds: &Bounds,
     seqno: SeqNo,
     dir: &Path,
 ) -> Result<Option<Made>> {
-    let cursor = TableCursor::new(Arc::clone(&table.table), ReadHow::SCAN);
+    let sources = vec![Source::Table(FileCursor::new(Arc::clone(table), ReadHow::SCAN))];
     let ranges = match table.info.range_deletes {
         0 => RangeDeletes::default(),
-        _ => table.table.range_deletes(ReadHow::SCAN)?.as_ref().clone(),
+        _ => table.range_deletes(ReadHow::SCAN)?.as_ref().clone(),
     };
-    let sources = vec![Source::Table(cursor)];
     let part = Part { tree, level, values, relocates: true, sources, ranges };
     part.write(store, bounds, seqno, dir)
 }

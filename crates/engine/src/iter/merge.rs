@@ -59,6 +59,20 @@ impl Merge {
         self.sources[self.winner].key()
     }
 
+    /// Which source the merge stands in, and which of its tables if it is a run.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        let table = match &self.sources[self.winner] {
+            Source::Run(run) => run.at(),
+            _ => 0,
+        };
+        (self.winner, table)
+    }
+
+    /// Whether the block that a run stands in was in the cache.
+    pub(crate) fn was_cached(&self) -> bool {
+        matches!(&self.sources[self.winner], Source::Run(run) if run.was_cached())
+    }
+
     pub(crate) fn word(&self) -> u64 {
         self.words[self.winner]
     }

@@ -237,7 +237,8 @@ pub(crate) fn may_begin(bytes: &[u8]) -> bool {
     bytes.get(16).is_some_and(|kind| FrameKind::decode(*kind).is_some())
 }
 
-fn checksum(header: &[u8; HEADER_BYTES as usize], place: Place, offset: u64) -> u64 {
+/// The checksum of a header that stands at `offset` of the file `place`.
+pub(crate) fn checksum(header: &[u8; HEADER_BYTES as usize], place: Place, offset: u64) -> u64 {
     let mut covered = [0; 44];
     covered[..28].copy_from_slice(&header[8..]);
     covered[28..36].copy_from_slice(&place.file.to_le_bytes());

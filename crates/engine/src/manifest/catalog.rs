@@ -10,8 +10,13 @@ use std::collections::BTreeMap;
 
 use super::edit::{Change, Edit};
 use crate::{
-    key::SeqNo, log::Position, options::KeyspaceOptions, pointer::ValueUse, table::TableInfo,
-    values::ValuesInfo, version::LEVELS,
+    key::SeqNo,
+    log::Position,
+    options::KeyspaceOptions,
+    pointer::ValueUse,
+    table::{Part, TableInfo},
+    values::ValuesInfo,
+    version::LEVELS,
 };
 
 /// One keyspace in the catalog.
@@ -84,6 +89,9 @@ impl Catalog {
                     }
                 }
             }
+            Change::CutTable { keyspace, level, table, part } => {
+                self.record(*keyspace)?.cut(*level, *table, part)?;
+            }
             Change::AddValues { keyspace, values } => {
                 self.next_table = self.next_table.max(values.file.saturating_add(1));
                 let record = self.record(*keyspace)?;
@@ -149,7 +157,7 @@ impl Catalog {
                 changes.push(Change::AddValues { keyspace, values: values.clone() });
             }
             for (level, table) in record.tables.values() {
-                changes.push(Change::AddTable { keyspace, level: *level, table: table.clone() });
+                changes.extend(Change::join(keyspace, *level, table));
             }
         }
         changes
@@ -199,6 +207,22 @@ impl Catalog {
 }
 
 impl KeyspaceRecord {
+    fn cut(&mut self, level: u8, table: u64, part: &Part) -> Result<(), String> {
+        let known = self.tables.get_mut(&table).filter(|(known, _)| *known == level);
+        let Some((_, known)) = known else {
+            return Err(format!("table {table} is cut on level {level}, where it is not"));
+        };
+        let within = known.first_key <= part.first_key && part.last_key <= known.last_key;
+        let counted = (part.entries != 0 || known.range_deletes != 0)
+            && part.entries <= known.entries
+            && part.tombstones <= part.entries.min(known.tombstones);
+        if !within || !counted || part.last_key < part.first_key {
+            return Err(format!("table {table} is cut to what it does not hold"));
+        }
+        *known = known.cut_to(part);
+        Ok(())
+    }
+
     fn add(&mut self, level: u8, table: &TableInfo) -> Result<(), String> {
         if LEVELS <= usize::from(level) {
             return Err(format!("table {} stands on level {level}", table.id));

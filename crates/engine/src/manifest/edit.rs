@@ -6,7 +6,11 @@
 //! 2. Bytes that are no edit give `None`; nothing is guessed.
 
 use crate::{
-    key::SeqNo, log::Position, options::KeyspaceOptions, pointer::ValueUses, table::TableInfo,
+    key::SeqNo,
+    log::Position,
+    options::KeyspaceOptions,
+    pointer::ValueUses,
+    table::{Part, TableInfo},
     values::ValuesInfo,
 };
 
@@ -21,6 +25,8 @@ pub(crate) enum Change {
     AddTable { keyspace: u32, level: u8, table: TableInfo },
     /// A table leaves a level.
     RemoveTable { keyspace: u32, level: u8, table: u64 },
+    /// Of a table on a level, only this part is visible from now on.
+    CutTable { keyspace: u32, level: u8, table: u64, part: Part },
     /// Every write to the keyspace up to this number is in tables.
     Flushed { keyspace: u32, seqno: SeqNo },
     /// Segments below this number are not needed.
@@ -66,6 +72,22 @@ const ADD_TABLE_WITH_VALUES: u8 = 12;
 const ADD_VALUES: u8 = 13;
 const REMOVE_VALUES: u8 = 14;
 const EXPIRY_MARK: u8 = 15;
+const CUT_TABLE: u8 = 16;
+
+impl Change {
+    /// What makes `table` join a level, cut as it is.
+    pub(crate) fn join(keyspace: u32, level: u8, table: &TableInfo) -> Vec<Change> {
+        let mut changes = vec![Change::AddTable { keyspace, level, table: table.uncut() }];
+        changes.extend(Change::cut(keyspace, level, table));
+        changes
+    }
+
+    /// What cuts a table as `table` is cut, if it is.
+    pub(crate) fn cut(keyspace: u32, level: u8, table: &TableInfo) -> Option<Change> {
+        let part = table.part()?;
+        Some(Change::CutTable { keyspace, level, table: table.id, part })
+    }
+}
 
 impl Edit {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -130,6 +152,14 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::RemoveTable { keyspace, level, table } => {
             numbers(REMOVE_TABLE, &[u64::from(*keyspace), u64::from(*level), *table]);
         }
+        Change::CutTable { keyspace, level, table, part } => {
+            let (keyspace, level) = (u64::from(*keyspace), u64::from(*level));
+            let excluded = u64::from(part.last_is_excluded);
+            let numbers_of = [keyspace, level, *table, part.entries, part.tombstones, excluded];
+            numbers(CUT_TABLE, &numbers_of);
+            put_bytes(bytes, &part.first_key);
+            put_bytes(bytes, &part.last_key);
+        }
         Change::Flushed { keyspace, seqno } => numbers(FLUSHED, &[u64::from(*keyspace), *seqno]),
         Change::LogStart { segment } => numbers(LOG_START, &[*segment]),
         Change::LogDurable { position } => {
@@ -189,6 +219,18 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             level: u8::try_from(rest.number()?).ok()?,
             table: rest.number()?,
         },
+        CUT_TABLE => Change::CutTable {
+            keyspace: rest.small()?,
+            level: u8::try_from(rest.number()?).ok()?,
+            table: rest.number()?,
+            part: Part {
+                entries: rest.number()?,
+                tombstones: rest.number()?,
+                last_is_excluded: rest.flag()?,
+                first_key: rest.bytes()?,
+                last_key: rest.bytes()?,
+            },
+        },
         FLUSHED => Change::Flushed { keyspace: rest.small()?, seqno: rest.number()? },
         LOG_START => Change::LogStart { segment: rest.number()? },
         LOG_DURABLE => Change::LogDurable { position: Position::from_word(rest.number()?) },
@@ -226,6 +268,7 @@ fn decode_table(rest: &mut Reader<'_>, apart: bool) -> Option<TableInfo> {
         first_key: rest.bytes()?,
         last_key: rest.bytes()?,
         values: if apart { rest.uses()? } else { ValueUses::default() },
+        whole: None,
     })
 }
 
@@ -263,6 +306,11 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        let number = self.number()?;
+        (number <= 1).then_some(number == 1)
     }
 
     fn uses(&mut self) -> Option<ValueUses> {
@@ -304,6 +352,7 @@ mod tests {
             first_key: vec![],
             last_key: vec![0xff; 200],
             values: ValueUses::default(),
+            whole: None,
         }
     }
 
@@ -324,6 +373,18 @@ mod tests {
             },
             Change::RemoveValues { keyspace: 1, file: 12 },
             Change::RemoveTable { keyspace: 1, level: 0, table: 12 },
+            Change::CutTable {
+                keyspace: 1,
+                level: 6,
+                table: 300,
+                part: Part {
+                    entries: 8,
+                    tombstones: 0,
+                    first_key: b"a".to_vec(),
+                    last_key: vec![0xff; 200],
+                    last_is_excluded: true,
+                },
+            },
             Change::Flushed { keyspace: 1, seqno: 128 },
             Change::LogStart { segment: 127 },
             Change::LogDurable { position: Position::new(5, 1 << 31) },

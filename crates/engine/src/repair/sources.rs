@@ -223,6 +223,7 @@ impl Sources {
                 self.next_table = self.next_table.max(values.file.saturating_add(1));
             }
             Change::RemoveTable { .. }
+            | Change::CutTable { .. }
             | Change::RemoveValues { .. }
             | Change::LogStart { .. }
             | Change::LogDurable { .. }

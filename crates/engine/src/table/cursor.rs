@@ -46,6 +46,8 @@ struct Place {
     shape: Shape,
     /// Which block of the table it is.
     number: usize,
+    /// Whether the block was in the cache.
+    was_cached: bool,
     /// Which entry of the block.
     at: usize,
     numbered: Numbered,
@@ -81,6 +83,11 @@ impl TableCursor {
     pub(crate) fn value(&self) -> &[u8] {
         let (view, at) = self.entry();
         view.value(at)
+    }
+
+    /// Whether the block it stands in was in the cache.
+    pub(crate) fn was_cached(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.was_cached)
     }
 
     fn entry(&self) -> (View<'_>, usize) {
@@ -218,17 +225,18 @@ impl TableCursor {
     }
 
     fn load(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Place> {
-        let block = self.block(meta, number, direction)?;
+        let (block, was_cached) = self.block(meta, number, direction)?;
         let shape = block.view().shape();
-        Ok(Place { block, shape, number, at: 0, numbered: meta.numbered })
+        Ok(Place { block, shape, number, was_cached, at: 0, numbered: meta.numbered })
     }
 
-    fn block(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Block> {
+    /// The block, and whether it was in the cache.
+    fn block(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<(Block, bool)> {
         let id = self.table.cache_id();
         let cache = self.table.cache();
         let cached = if self.how.scan { cache.peek(id, number) } else { cache.get(id, number) };
         if let Some(block) = cached {
-            return Ok(block);
+            return Ok((block, true));
         }
         if !self.how.may_read_disk {
             return Err(Error::WouldBlock);
@@ -243,7 +251,7 @@ impl TableCursor {
         if self.how.fill_cache && !self.how.scan && self.run <= RUN_IN_CACHE {
             self.table.cache().insert(id, number, &block);
         }
-        Ok(block)
+        Ok((block, false))
     }
 
     /// What to read at once when block `number` is needed, or nothing but the block itself.

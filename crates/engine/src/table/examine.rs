@@ -207,6 +207,7 @@ impl Examiner {
             checksum: facts.checksum,
             range_deletes: list.count(),
             last_is_excluded: properties.contains_key("last_is_excluded"),
+            whole: None,
             values: self.values_in(properties.get("values"))?,
         };
         info.widen(&list);

@@ -49,7 +49,7 @@ pub(crate) const FEATURE_NUMBERED_LATER: u64 = 32;
 const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
 
 /// The fields of the footer, before its checksum.
-const WORDS_BYTES: usize = FOOTER_BYTES - 20;
+pub(super) const WORDS_BYTES: usize = FOOTER_BYTES - 20;
 
 /// Filter lines in one block of the file.
 pub(super) const LINES_PER_BLOCK: usize = 4096;
@@ -293,7 +293,7 @@ impl Footer {
         Ok((footer, checksum))
     }
 
-    fn from_words(bytes: &[u8; FOOTER_BYTES]) -> Footer {
+    pub(super) fn from_words(bytes: &[u8; FOOTER_BYTES]) -> Footer {
         let word = |n: usize| u64_at(bytes, 8 * n);
         Footer {
             store: word(0),
@@ -316,7 +316,7 @@ impl Footer {
         }
     }
 
-    fn checksum(&self, bytes: &[u8; FOOTER_BYTES]) -> u64 {
+    pub(super) fn checksum(&self, bytes: &[u8; FOOTER_BYTES]) -> u64 {
         let at = self.file_bytes.wrapping_sub(FOOTER_BYTES as u64);
         xxh3_64_with_seed(&bytes[..WORDS_BYTES], FileSeed::new(self.store, self.table).at(at))
     }

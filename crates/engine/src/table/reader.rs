@@ -116,6 +116,13 @@ pub(super) struct Meta {
     _charged: Charged,
 }
 
+impl Meta {
+    /// What the filter says of the key of this hash.
+    pub(super) fn may_contain(&self, hash: u64) -> bool {
+        self.filter.may_contain(hash)
+    }
+}
+
 /// Where the entries of a table have their sequence numbers from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbered {
@@ -215,6 +222,26 @@ impl Table {
             }
         }
         Ok(None)
+    }
+
+    /// Takes out of the cache the blocks that hold keys from `first` on and none from `next` on.
+    pub(crate) fn forget_blocks(&self, first: &[u8], next: Option<&[u8]>) {
+        let Some(meta) = self.meta.load_full() else { return };
+        let end = next.map_or(meta.index.len(), |next| meta.index.find(next));
+        self.cache.remove_blocks(self.cache_id, meta.index.find(first)..end);
+    }
+
+    /// Whether the look for `key` goes on in the block behind block `number`.
+    pub(super) fn continues(
+        &self,
+        meta: &Meta,
+        number: usize,
+        key: &[u8],
+        hash: u64,
+        newest: Stamp,
+    ) -> Result<bool> {
+        let block = self.block(meta, number, ReadHow::DISK)?;
+        Ok(block.view().get(key, hash, newest) == Lookup::Continues)
     }
 
     /// Whether index or filter were used since this was last asked.
@@ -393,6 +420,7 @@ impl Table {
             seqno_min: footer.seqno_min,
             seqno_max: footer.seqno_max,
             checksum: self.file.checksum,
+            whole: None,
             range_deletes: 0,
             last_is_excluded: false,
         })

@@ -86,9 +86,25 @@ pub(crate) struct TableInfo {
     pub(crate) seqno_max: SeqNo,
     /// The checksum of the footer, which covers the checksums of all blocks.
     pub(crate) checksum: u64,
-    /// Deletions of ranges that it lists. First and last key take them in.
+    /// Deletions of ranges that its file lists. First and last key take them in.
     pub(crate) range_deletes: u64,
     /// `last_key` is where a deleted range ends: the first key that is not the table's.
+    pub(crate) last_is_excluded: bool,
+    /// What the file holds, where the table is cut to a part of it; then entries, tombstones and keys
+    /// are those of the part.
+    pub(crate) whole: Option<Box<Part>>,
+}
+
+/// A part of a table, to which it is cut; or all that the file holds of one that was cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) entries: u64,
+    pub(crate) tombstones: u64,
+    /// The first key that shows, or a smaller one below which nothing shows.
+    pub(crate) first_key: Vec<u8>,
+    /// The last key that shows, or a greater one above which nothing shows.
+    pub(crate) last_key: Vec<u8>,
+    /// `last_key` does not show itself.
     pub(crate) last_is_excluded: bool,
 }
 
@@ -113,6 +129,63 @@ impl TableInfo {
     /// Whether `key` lies between the table's first and last.
     pub(crate) fn spans(&self, key: &[u8]) -> bool {
         self.first_key.as_slice() <= key && !self.ends_before(key)
+    }
+
+    /// Whether only a part of the file is visible.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// What is visible.
+    fn visible(&self) -> Part {
+        Part {
+            entries: self.entries,
+            tombstones: self.tombstones,
+            first_key: self.first_key.clone(),
+            last_key: self.last_key.clone(),
+            last_is_excluded: self.last_is_excluded,
+        }
+    }
+
+    /// This table as the file is, not cut.
+    pub(crate) fn uncut(&self) -> TableInfo {
+        let mut info = self.clone();
+        if let Some(whole) = info.whole.take() {
+            info.show(*whole);
+        }
+        info
+    }
+
+    fn show(&mut self, part: Part) {
+        self.entries = part.entries;
+        self.tombstones = part.tombstones;
+        self.first_key = part.first_key;
+        self.last_key = part.last_key;
+        self.last_is_excluded = part.last_is_excluded;
+    }
+
+    /// This table cut to `part`.
+    pub(crate) fn cut_to(&self, part: &Part) -> TableInfo {
+        let mut info = self.uncut();
+        info.whole = Some(Box::new(info.visible()));
+        info.show(part.clone());
+        info
+    }
+
+    /// The part that is visible, where the table is cut.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.is_cut().then(|| self.visible())
+    }
+
+    /// About how many bytes of the file are visible.
+    pub(crate) fn visible_bytes(&self) -> u64 {
+        match &self.whole {
+            None => self.bytes,
+            Some(whole) => {
+                let share = self.entries as f64 / whole.entries.max(1) as f64;
+                (self.bytes as f64 * share) as u64
+            }
+        }
     }
 }
 
@@ -148,6 +221,10 @@ pub(crate) struct TableWriter {
     /// Whether a version of the last key hides those that follow it.
     is_hidden: bool,
     warmed: Option<(Arc<BlockCache>, u64)>,
+    /// Whether blocks go there only if most of their entries were there before.
+    follows_heat: bool,
+    /// Entries of the block that were in the cache, less those that were not.
+    heat: i32,
     range_deletes: RangeDeletes,
     origin: Option<TableOrigin>,
 }
@@ -182,6 +259,8 @@ impl TableWriter {
             uses: UseCount::default(),
             is_hidden: false,
             warmed: None,
+            follows_heat: false,
+            heat: 0,
             range_deletes: RangeDeletes::default(),
             origin: None,
         })
@@ -207,6 +286,17 @@ impl TableWriter {
     /// The key added last; empty when there is none.
     pub(crate) fn last_key(&self) -> &[u8] {
         &self.last_key
+    }
+
+    /// As `warm`, but only blocks of which most entries were in the cache, as `heat` tells.
+    pub(crate) fn warm_what_was(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
+        self.warm(cache, cache_id);
+        self.follows_heat = true;
+    }
+
+    /// Whether the entry that was added last was in the cache.
+    pub(crate) fn heat(&mut self, was_cached: bool) {
+        self.heat += if was_cached { 1 } else { -1 };
     }
 
     /// Lists deletions of ranges in the table, beside its entries. Where it has none, the first key
@@ -293,7 +383,9 @@ impl TableWriter {
     fn cut(&mut self, continues: bool) -> Result<()> {
         self.block.encode(continues, &mut self.payload);
         let stored = self.sink.block(&self.payload)?;
-        if let Some((cache, id)) = &self.warmed {
+        let wanted = !self.follows_heat || 0 < self.heat;
+        self.heat = 0;
+        if let Some((cache, id)) = self.warmed.as_ref().filter(|_| wanted) {
             let number = self.footer.data_blocks as usize;
             cache.insert(*id, number, &Block::made(&self.payload));
         }
@@ -339,6 +431,7 @@ impl TableWriter {
             seqno_min: self.footer.seqno_min,
             seqno_max: self.footer.seqno_max,
             checksum,
+            whole: None,
             range_deletes: self.range_deletes.count(),
             last_is_excluded,
         })

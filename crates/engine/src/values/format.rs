@@ -88,12 +88,18 @@ impl Tail {
         (bytes, hash)
     }
 
-    /// How many bytes the tail takes that ends with `end`, if a record of `record_bytes` can have such.
-    pub(super) fn bytes(end: &[u8; TAIL_END_BYTES], record_bytes: u64) -> Option<u64> {
+    /// How many bytes the tail takes that ends with `end`, and the stored value before it.
+    pub(super) fn lengths(end: &[u8; TAIL_END_BYTES]) -> Option<(u64, u64)> {
         let key_bytes = u64::from(u16::from_le_bytes([end[0], end[1]]));
         let stored_bytes = u64_at(end, 3);
         let chunks = stored_bytes.div_ceil(CHUNK_BYTES as u64);
         let bytes = chunks.checked_mul(8)?.checked_add(key_bytes + TAIL_END_BYTES as u64)?;
+        Some((bytes, stored_bytes))
+    }
+
+    /// How many bytes the tail takes that ends with `end`, if a record of `record_bytes` can have such.
+    pub(super) fn bytes(end: &[u8; TAIL_END_BYTES], record_bytes: u64) -> Option<u64> {
+        let (bytes, stored_bytes) = Tail::lengths(end)?;
         (stored_bytes.checked_add(bytes)? == record_bytes).then_some(bytes)
     }
 
@@ -103,47 +109,52 @@ impl Tail {
         seed: FileSeed,
         pointer: &Pointer,
     ) -> Result<Tail, &'static str> {
+        let (tail, hash) = Tail::open(bytes, seed, pointer.offset, pointer.record_bytes)?;
+        if hash != pointer.checksum {
+            return Err("the record is not the one that was written for this key");
+        }
+        if tail.value_bytes != pointer.value_bytes {
+            return Err("a record's value has another length than its pointer says");
+        }
+        Ok(tail)
+    }
+
+    /// The tail of the record of `record_bytes` at `offset`, and its hash.
+    pub(super) fn open(
+        bytes: &[u8],
+        seed: FileSeed,
+        offset: u64,
+        record_bytes: u64,
+    ) -> Result<(Tail, u64), &'static str> {
         const SHORT: &str = "a record's tail has the wrong length";
         let (_, end) = bytes.split_last_chunk::<TAIL_END_BYTES>().ok_or(SHORT)?;
-        let tail_bytes = Tail::bytes(end, pointer.record_bytes).ok_or(SHORT)?;
+        let tail_bytes = Tail::bytes(end, record_bytes).ok_or(SHORT)?;
         if tail_bytes != bytes.len() as u64 {
             return Err(SHORT);
         }
-        let at = pointer.offset + (pointer.record_bytes - tail_bytes);
+        let at = offset + (record_bytes - tail_bytes);
         let (covered, hash) = bytes.split_last_chunk::<8>().ok_or(SHORT)?;
         let hash = u64::from_le_bytes(*hash);
         if xxh3_64_with_seed(covered, seed.at(at)) != hash {
             return Err("the checksum of a record's tail does not match");
         }
-        if hash != pointer.checksum {
-            return Err("the record is not the one that was written for this key");
-        }
         let (stored_bytes, value_bytes) = (u64_at(end, 3), u64_at(end, 11));
         let hash_bytes = stored_bytes.div_ceil(CHUNK_BYTES as u64) * 8;
-        let (hashes, rest) = covered
-            .split_at_checked(usize::try_from(hash_bytes).map_err(|_| SHORT)?)
-            .ok_or(SHORT)?;
-        let key = rest.len().checked_sub(TAIL_END_BYTES - 8).map(|bytes| &rest[..bytes]);
+        let hash_bytes = usize::try_from(hash_bytes).map_err(|_| SHORT)?;
+        let (hashes, rest) = covered.split_at_checked(hash_bytes).ok_or(SHORT)?;
+        let key_bytes = rest.len().checked_sub(TAIL_END_BYTES - 8).ok_or(SHORT)?;
         let codec = match end[2] {
             0 if stored_bytes == value_bytes => Codec::Raw,
             1 if value_bytes <= CHUNK_BYTES as u64 => Codec::Lz4,
             _ => return Err("a record's codec does not fit its lengths"),
         };
-        if value_bytes != pointer.value_bytes || VALUE_STREAM_BYTES_MAX < value_bytes {
-            return Err("a record's value has another length than its pointer says");
+        if VALUE_STREAM_BYTES_MAX < value_bytes {
+            return Err("a record's value is longer than any");
         }
-        Ok(Tail {
-            hashes: hashes
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|hash| u64::from_le_bytes(*hash))
-                .collect(),
-            key: key.ok_or(SHORT)?.to_vec(),
-            codec,
-            stored_bytes,
-            value_bytes,
-        })
+        let hashes = hashes.as_chunks::<8>().0.iter().map(|hash| u64::from_le_bytes(*hash));
+        let hashes = hashes.collect();
+        let key = rest[..key_bytes].to_vec();
+        Ok((Tail { hashes, key, codec, stored_bytes, value_bytes }, hash))
     }
 }
 
@@ -182,26 +193,40 @@ impl Footer {
         xxh3_64_with_seed(&bytes[..8 * FOOTER_WORDS], seed)
     }
 
-    /// Whether `bytes` are the footer of the file that `info` describes; if not, what is wrong.
-    pub(super) fn check(
+    /// What the footer says of a file of `file_bytes`, and its hash, or what is wrong with it.
+    pub(super) fn open(
         bytes: &[u8; FOOTER_BYTES],
         store: u64,
-        info: &ValuesInfo,
-    ) -> Result<(), &'static str> {
+        file: u64,
+        file_bytes: u64,
+    ) -> Result<(Footer, u64), &'static str> {
         if bytes[60..] != MAGIC {
             return Err("it does not end as a value file does");
         }
         let footer = Footer {
             store,
-            file: info.file,
-            file_bytes: info.bytes,
-            records: info.records,
+            file,
+            file_bytes,
+            records: u64_at(bytes, 24),
             value_bytes: u64_at(bytes, 32),
             tails: u64_at(bytes, 40),
         };
         let (expected, hash) = footer.encode();
         if expected != *bytes {
             return Err("the checksum of the footer does not match");
+        }
+        Ok((footer, hash))
+    }
+
+    /// Whether `bytes` are the footer of the file that `info` describes; if not, what is wrong.
+    pub(super) fn check(
+        bytes: &[u8; FOOTER_BYTES],
+        store: u64,
+        info: &ValuesInfo,
+    ) -> Result<(), &'static str> {
+        let (footer, hash) = Footer::open(bytes, store, info.file, info.bytes)?;
+        if footer.records != info.records {
+            return Err("it holds another number of records than the manifest says");
         }
         if hash != info.checksum {
             return Err("the file is not the one that was written here");

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     key::VALUE_BYTES_MAX,
+    planted::{Bug, planted},
     pointer::Pointer,
     table::Codec,
     value::Value,
@@ -101,7 +102,7 @@ impl LiveValues {
         let tail = Tail::decode(tail, self.seed(), pointer).map_err(corrupt)?;
         let mut at = pointer.offset;
         for (chunk, hash) in stored.chunks(CHUNK_BYTES).zip(&tail.hashes) {
-            if chunk_hash(self.seed(), at, chunk) != *hash {
+            if chunk_hash(self.seed(), at, chunk) != *hash && !planted(Bug::ValueUnverified) {
                 return Err(self.corrupt(at, "the checksum of a value does not match"));
             }
             at += chunk.len() as u64;

@@ -14,6 +14,7 @@ mod ingest;
 mod opening;
 mod repair;
 mod scene;
+mod streaming;
 mod tickets;
 mod transactions;
 mod values;

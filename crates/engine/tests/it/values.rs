@@ -8,7 +8,8 @@ use std::{
 };
 
 use olivine_engine::{
-    Db, Environment, Error, Keyspace, Options, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX,
+    Db, Depth, Environment, Error, Fact, FileKind, Keyspace, KeyspaceOptions, Options, Severity,
+    VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX, check, inspect,
 };
 use olivine_vfs::{MemoryVfs, Open, Random, Vfs};
 
@@ -435,4 +436,127 @@ fn values_stay_in_tables_when_separation_is_off() {
     keyspace.put_stream(b"m", 2 << 20, std::io::repeat(2)).unwrap();
     assert_eq!(files(&*vfs, "values-").len(), 1);
     assert_eq!(keyspace.get(b"m").unwrap().unwrap().len(), 2 << 20);
+}
+
+/// A check verifies every byte of value files and every pointer into them.
+#[test]
+fn a_check_finds_what_is_wrong_with_value_files() {
+    let vfs = Arc::new(MemoryVfs::new());
+    let environment = stepped(&vfs);
+    let (db, keyspace) = open(&environment);
+    for number in 0..40 {
+        keyspace.put(&key(number), &Random::new(number).bytes(300)).unwrap();
+    }
+    db.settle().unwrap();
+    keyspace.put_stream(b"film", 3000, std::io::repeat(1)).unwrap();
+    assert_eq!(db.check(&mut |_, _| {}).unwrap().damages, 0);
+    drop(keyspace);
+    db.close().unwrap();
+    let checked = || check(&environment, STORE, &mut |done, total| assert!(done <= total));
+    let sound = checked().unwrap();
+    assert_eq!((sound.damages, sound.findings.len()), (0, 0), "{:?}", sound.findings);
+    let path = Path::new(STORE).join(files(&*vfs, "values-").remove(0));
+    let file = vfs.open(&path, Open::Write).unwrap();
+    let len = file.len().unwrap();
+    // The header is there for people and tools alone.
+    for at in (32..len).step_by(97).chain([len - 1, len - 40, len - 80]) {
+        let mut byte = [0];
+        file.read_at(&mut byte, at).unwrap();
+        file.write_at(&[byte[0] ^ 4], at).unwrap();
+        let report = checked().unwrap();
+        assert!(0 < report.damages, "byte {at}");
+        assert_eq!(report.findings[0].path, path, "byte {at}");
+        let mut told = 0;
+        let mut visit = |fact: Fact| told += u64::from(fact.damage.is_some());
+        let kind = inspect(&environment, &path, Depth::default(), &mut visit).unwrap();
+        assert_eq!(kind, FileKind::Values);
+        assert!(0 < told, "byte {at}");
+        file.write_at(&byte, at).unwrap();
+    }
+    vfs.open(&Path::new(STORE).join("values-000000000999"), Open::Create).unwrap();
+    let report = checked().unwrap();
+    assert_eq!((report.damages, report.findings.len()), (0, 1));
+    assert_eq!(report.findings[0].severity, Severity::Orphan);
+}
+
+/// Operands on a large value: read over it, folded into it by a merge of tables, and kept apart again.
+#[test]
+fn operands_fold_into_a_value_that_stands_apart() {
+    let vfs = Arc::new(MemoryVfs::new());
+    let environment = stepped(&vfs);
+    let db = Db::open(&environment, STORE, options()).unwrap();
+    let named = KeyspaceOptions { merge: Some("append".into()), ..KeyspaceOptions::default() };
+    let keyspace = db.keyspace_with("lists", &named).unwrap();
+    let mut oracle = BTreeMap::new();
+    let mut random = Random::new(5);
+    for number in 0..30 {
+        let value = random.bytes(400);
+        if number % 3 == 0 {
+            keyspace.put_stream(&key(number), 400, &*value).unwrap();
+        } else {
+            keyspace.put(&key(number), &value).unwrap();
+        }
+        oracle.insert(key(number), value);
+    }
+    let holds = |oracle: &BTreeMap<Vec<u8>, Vec<u8>>| {
+        for (key, value) in oracle {
+            assert!(*keyspace.get(key).unwrap().unwrap() == **value);
+            let mut read = Vec::new();
+            let mut reader = keyspace.get_stream(key).unwrap().unwrap();
+            reader.read_to_end(&mut read).unwrap();
+            assert!(read == *value);
+        }
+        let forward: BTreeMap<_, _> = keyspace.iter().unwrap().map(Result::unwrap).collect();
+        let backward: BTreeMap<_, _> = keyspace.iter().unwrap().rev().map(Result::unwrap).collect();
+        assert!(forward == *oracle && backward == *oracle);
+    };
+    for round in 0..6 {
+        let snapshot = (round % 2 == 0).then(|| db.snapshot());
+        for number in (round % 3..30).step_by(3) {
+            let more = random.bytes(40);
+            keyspace.merge(&key(number), &more).unwrap();
+            oracle.get_mut(&key(number)).unwrap().extend(more);
+        }
+        holds(&oracle);
+        db.flush().unwrap();
+        holds(&oracle);
+        db.settle().unwrap();
+        holds(&oracle);
+        assert_eq!(db.check(&mut |_, _| {}).unwrap().findings, []);
+        drop(snapshot);
+    }
+    db.settle().unwrap();
+    let live: usize = oracle.values().map(Vec::len).sum();
+    assert!(value_bytes(&*vfs) * 10 <= live as u64 * 13, "{} for {live}", value_bytes(&*vfs));
+    keyspace.delete_range(&key(5), &key(25)).unwrap();
+    oracle.retain(|known, _| *known < key(5) || key(25) <= *known);
+    db.settle().unwrap();
+    holds(&oracle);
+    let live: usize = oracle.values().map(Vec::len).sum();
+    assert!(value_bytes(&*vfs) * 10 <= live as u64 * 13, "{} for {live}", value_bytes(&*vfs));
+}
+
+/// A keyspace that lags holds the log back, with pointers whose files went long ago.
+#[test]
+fn a_log_may_point_into_files_that_went() {
+    let vfs = Arc::new(MemoryVfs::new());
+    let environment = stepped(&vfs);
+    let (db, keyspace) = open(&environment);
+    let lagging = db.keyspace("lagging").unwrap();
+    lagging.put(b"k", b"v").unwrap();
+    keyspace.put_stream(b"film", 3000, std::io::repeat(1)).unwrap();
+    let mut random = Random::new(1);
+    while db.stats().flushes == 0 {
+        keyspace.put(b"film", &random.bytes(1000)).unwrap();
+        environment.step();
+    }
+    while environment.step() {}
+    assert_eq!(db.stats().memtables_frozen, 0);
+    drop((keyspace, lagging));
+    db.close().unwrap();
+    let report = check(&environment, STORE, &mut |_, _| {}).unwrap();
+    assert_eq!(report.findings, []);
+    let (db, keyspace) = open(&environment);
+    assert_eq!(keyspace.get(b"film").unwrap().unwrap().len(), 1000);
+    assert_eq!(db.keyspace("lagging").unwrap().get(b"k").unwrap().unwrap(), b"v");
 }

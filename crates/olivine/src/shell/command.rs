@@ -28,6 +28,12 @@ pub(super) enum Command<'a> {
         prefix: &'a [u8],
     },
     Flush,
+    /// Tells what a read of `key` does.
+    Explain {
+        key: &'a [u8],
+    },
+    /// Compacts until nothing is left to do.
+    Compact,
     Stats,
     Help,
     Clear,
@@ -42,6 +48,8 @@ DEL key                           remove a key
 SCAN [start [end]] [LIMIT n]      show entries in key order, end not included
 KEYS [prefix]                     show keys in order
 FLUSH                             write what is in memory to tables
+EXPLAIN key                       tell where a read of a key looks, and what it finds
+COMPACT                           merge tables until nothing is left to do
 STATS                             show what the store holds
 HELP                              show this
 CLEAR                             clear the screen
@@ -49,7 +57,8 @@ EXIT, QUIT                        leave; so does the end of the input
 A key is one word. Bytes that are no printable text are shown as \\xNN, a backslash as \\\\.
 ";
 
-const KNOWN: &str = "SET, GET, DEL, SCAN, KEYS, FLUSH, STATS, HELP, CLEAR, EXIT, QUIT";
+const KNOWN: &str =
+    "SET, GET, DEL, SCAN, KEYS, FLUSH, EXPLAIN, COMPACT, STATS, HELP, CLEAR, EXIT, QUIT";
 
 impl<'a> Command<'a> {
     /// The command of a line without its end, or `None` for a blank line.
@@ -66,6 +75,8 @@ impl<'a> Command<'a> {
             b"SCAN" => scan(rest)?,
             b"KEYS" => Command::Keys { prefix: at_most_one(rest, "KEYS [prefix]")? },
             b"FLUSH" => alone(rest, "FLUSH", Command::Flush)?,
+            b"EXPLAIN" => Command::Explain { key: only_key(rest, "EXPLAIN key")? },
+            b"COMPACT" => alone(rest, "COMPACT", Command::Compact)?,
             b"STATS" => alone(rest, "STATS", Command::Stats)?,
             b"HELP" => alone(rest, "HELP", Command::Help)?,
             b"CLEAR" => alone(rest, "CLEAR", Command::Clear)?,
@@ -189,6 +200,8 @@ mod tests {
             ("DEL", "usage: DEL key"),
             ("KEYS a b", "usage: KEYS [prefix]"),
             ("FLUSH now", "usage: FLUSH"),
+            ("EXPLAIN", "usage: EXPLAIN key"),
+            ("COMPACT now", "usage: COMPACT"),
             ("SCAN a b c", "usage: SCAN [start [end]] [LIMIT n]"),
             ("SCAN LIMIT", "LIMIT wants a whole number"),
             ("SCAN LIMIT -1", "LIMIT wants a whole number"),

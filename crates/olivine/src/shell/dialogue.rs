@@ -13,7 +13,11 @@ use super::{
     store::Store,
 };
 use crate::shown::{Shown, counted};
-use std::io::{self, BufRead, Read, Write};
+use olivine_engine::{Explanation, Place};
+use std::{
+    fmt,
+    io::{self, BufRead, Read, Write},
+};
 
 /// Room for the longest key, the longest value and the word before them.
 const LINE_BYTES_MAX: u64 = (64 << 20) + (64 << 10) + 64;
@@ -149,12 +153,64 @@ impl<O: Write, E: Write> Dialogue<'_, O, E> {
                 self.store.flush()?;
                 writeln!(answers, "OK")?;
             }
+            Command::Explain { key } => write!(answers, "{}", Told(&self.store.explain(key)?))?,
+            Command::Compact => {
+                self.store.compact()?;
+                writeln!(answers, "OK")?;
+            }
             Command::Stats => write!(answers, "{}", self.store.stats())?,
             Command::Help => write!(answers, "{HELP}")?,
             Command::Clear if self.interactive => write!(answers, "{CLEAR}")?,
             Command::Clear | Command::Exit => {}
         }
         Ok(())
+    }
+}
+
+/// What a read does, a line for each place.
+struct Told<'a>(&'a Explanation);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for look in &self.0.looks {
+            match look.place {
+                Place::ActiveMemtable => write!(f, "memtable")?,
+                Place::FrozenMemtable(nth) => {
+                    write!(f, "memtable {} that waits for its flush", nth + 1)?;
+                }
+                Place::Table { level, table } => write!(f, "level {level}, table {table}")?,
+            }
+            if !look.in_range {
+                writeln!(f, ": the key is not in its range")?;
+                continue;
+            }
+            match look.filter {
+                Some(false) => write!(f, ": the filter says no")?,
+                Some(true) => write!(f, ": the filter says maybe")?,
+                None => {}
+            }
+            for block in &look.blocks {
+                let from = if block.cached { "in the cache" } else { "read from disk" };
+                write!(f, ", block {} of {} bytes, {from}", block.number, block.bytes)?;
+            }
+            if let Some(seqno) = look.deleted_at {
+                write!(f, ": a range with the key was deleted by write {seqno}")?;
+            }
+            for met in &look.met {
+                write!(f, ": {} of write {}", met.kind, met.seqno)?;
+            }
+            writeln!(
+                f,
+                "{}",
+                if look.met.is_empty() && look.filter != Some(false) { ": nothing" } else { "" }
+            )?;
+        }
+        match &self.0.value {
+            Some(value) => {
+                writeln!(f, "value of {} bytes, as of write {}", value.len(), self.0.seqno)
+            }
+            None => writeln!(f, "(absent), as of write {}", self.0.seqno),
+        }
     }
 }
 

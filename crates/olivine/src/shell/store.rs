@@ -1,7 +1,9 @@
 //! The shell's store: one keyspace of an open engine, and the engine's figures as text.
 
 use super::Settings;
-use olivine_engine::{Db, Environment, EnvironmentOptions, Keyspace, Options, Result, Value};
+use olivine_engine::{
+    Db, Environment, EnvironmentOptions, Explanation, Keyspace, Options, Result, Value,
+};
 use std::{
     fmt::{self, Display},
     ops::Bound,
@@ -81,6 +83,14 @@ impl Store {
 
     pub(super) fn flush(&self) -> Result<()> {
         self.db.flush()
+    }
+
+    pub(super) fn explain(&self, key: &[u8]) -> Result<Explanation> {
+        self.keyspace.explain(key)
+    }
+
+    pub(super) fn compact(&self) -> Result<()> {
+        self.db.settle()
     }
 
     pub(super) fn stats(&self) -> impl Display {

@@ -51,8 +51,8 @@ fn a_person_sees_a_prompt_and_errors_among_the_answers() {
         answers,
         "Olivine shell. HELP shows the commands, EXIT leaves.\n\
          olivine> OK\n\
-         olivine> error: no command `pop`; there are SET, GET, DEL, SCAN, KEYS, FLUSH, STATS, HELP, \
-         CLEAR, EXIT, QUIT\n\
+         olivine> error: no command `pop`; there are SET, GET, DEL, SCAN, KEYS, FLUSH, EXPLAIN, \
+         COMPACT, STATS, HELP, CLEAR, EXIT, QUIT\n\
          olivine> \x1b[2J\x1b[Holivine> 1\n\
          olivine> \n"
     );
@@ -97,6 +97,29 @@ fn a_memtable_is_flushed_after_its_capacity() {
     assert_eq!(figure("memtable entries") + figure("table entries"), 25, "{figures}");
     let (answers, ..) = talk(&store, false, b"KEYS\n");
     assert!(answers.ends_with("(25 keys)\n"), "{answers}");
+}
+
+/// From where a value comes is told place by place, and the telling ends where the read does.
+#[test]
+fn a_read_is_explained() {
+    let environment = environment();
+    let store = opened(&environment, None);
+    let (told, ..) = talk(&store, false, b"SET a 1\nEXPLAIN a\nEXPLAIN b\n");
+    let expected = "OK\nmemtable: put of write 1\nvalue of 1 bytes, as of write 1\n\
+        memtable: nothing\n(absent), as of write 1\n";
+    assert_eq!(told, expected);
+    let (told, ..) =
+        talk(&store, false, b"SET c 3\nFLUSH\nEXPLAIN a\nEXPLAIN a\nEXPLAIN b\nEXPLAIN z\n");
+    let block = "level 0, table 1: the filter says maybe, block 0 of ";
+    assert_eq!(told.matches(block).count(), 2, "{told}");
+    assert_eq!(told.matches("in the cache: put of write 1\nvalue of 1 bytes").count(), 2, "{told}");
+    assert!(told.contains("table 1: the filter says no\n(absent)"), "{told}");
+    assert!(told.contains("table 1: the key is not in its range\n(absent)"), "{told}");
+    let (told, ..) = talk(&store, false, b"DEL a\nEXPLAIN a\nCOMPACT\nEXPLAIN a\n");
+    assert!(
+        told.starts_with("OK\nmemtable: delete of write 3\n(absent), as of write 3\nOK\n"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn flip(path: &PathBuf, at: usize) {
 #[test]
 fn every_command_has_its_help_with_examples() {
     let help = said(&["--help"], "", 0);
-    let commands = ["serve", "shell", "dump", "load", "check", "inspect", "repair"];
+    let commands =
+        ["serve", "shell", "dump", "load", "check", "inspect", "repair", "stats", "bench"];
     for command in commands {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let help = said(&[command, "--help"], "", 0);
@@ -200,7 +201,7 @@ fn what_is_no_store_is_refused_by_every_command() {
     let letter = foreign.0.join("letter.txt");
     fs::write(&letter, "dear reader").unwrap();
     let letter = letter.to_str().unwrap();
-    for command in ["check", "dump", "repair"] {
+    for command in ["check", "dump", "repair", "stats"] {
         for path in ["/nowhere/at/all", empty.path(), foreign.path(), letter] {
             let told = said(&[command, path], "", 1);
             assert!(told.starts_with("error: cannot"), "{command} {path}: {told}");
@@ -312,4 +313,30 @@ fn without_current_and_manifest_nothing_is_lost() {
     assert!(told.starts_with("{\"needed\":true,\"done\":true,"), "{told}");
     assert!(told.contains("\"losses\":[]"), "{told}");
     assert_eq!(said(&["dump", dir.path()], "", 0), dump);
+}
+
+#[test]
+fn what_a_store_consists_of_is_told_even_while_it_is_open() {
+    let dir = filled("described");
+    let told = said(&["stats", dir.path()], "", 0);
+    assert!(told.contains("keyspace \"default\", flushed up to write 500\n"), "{told}");
+    assert!(told.contains("\n      0       1  "), "{told}");
+    let told = said(&["stats", "--json", dir.path()], "", 0);
+    let level = "{\"level\":0,\"tables\":1,\"bytes\":";
+    assert!(told.contains(level) && told.contains("\"entries\":500,"), "{told}");
+    fs::remove_file(file(&dir, "manifest-")).unwrap();
+    said(&["stats", dir.path()], "", 5);
+}
+
+#[test]
+fn a_quick_measurement_leaves_nothing_behind() {
+    let dir = Dir::new("measured");
+    fs::create_dir(&dir.0).unwrap();
+    let told = said(&["bench", "--dir", dir.path(), "--n", "500"], "", 0);
+    for name in ["put, synced ", "put, to the kernel ", "get ", "get, not there ", "scan "] {
+        assert!(told.contains(&format!("\n{name}")), "{told}");
+    }
+    assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
+    said(&["bench", "--dir", "/nowhere/at/all"], "", 1);
+    said(&["bench", "--n", "0"], "", 2);
 }

@@ -7,8 +7,9 @@
 use olivine_testkit::{
     Op, crash, faults,
     full::{self, Answer},
-    kill, memory, planted,
+    fuzz, kill, memory, planted,
     rot::{self, Mutation},
+    schedules,
 };
 use olivine_vfs::{Open, RealVfs, Vfs};
 use std::{
@@ -43,6 +44,11 @@ usage: reliability <tier> [options]
   memory   writes, reads and scans over ten times the budget stay within budget + 64 MiB resident
              --seconds N    of work (3600)            --mib N      the budget (64)
              --dir DIR      where the store lies
+  schedules  threads of real stores, pushed out of step at every call to disk and clock
+             --schedules N  how many (50000)
+  fuzz     the parsers of log, table, manifest and batch are fed what nobody wrote
+             --execs N      inputs (5000000)          --corpus DIR where they begin (crates/testkit/corpus)
+             --input FILE   this one alone            --renew      writes the corpus anew
   planted  bugs made on purpose, each of which its tier must find (built with --features planted)
              --effort N     how long each is looked for (4)
              --only BUG     this one alone
@@ -72,12 +78,14 @@ fn main() -> ExitCode {
         "kill" => kill_tier(words),
         "memory" => memory_tier(words),
         "memory-child" => memory::run_child(&words).map(|()| true),
+        "schedules" => schedules_tier(words),
+        "fuzz" => fuzz_tier(words),
         "planted" => planted_tier(words),
         "kill-child" => {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
         _ => Err(format!(
-            "{tier:?} is no tier; they are crash, faults, full, rot, kill, memory, planted"
+            "{tier:?} is no tier; they are crash, faults, full, rot, kill, memory, schedules, fuzz, planted"
         )),
     };
     match outcome {
@@ -301,6 +309,54 @@ fn memory_tier(words: Vec<String>) -> Result<bool, String> {
     given.end()?;
     let plan = memory::Plan { seed, seconds, budget_bytes: mib << 20, dir, program };
     let summary = memory::run(&plan)?;
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn schedules_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = schedules::Plan::default();
+    if given.flag("--slice") {
+        plan.schedules = 2_000;
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--schedules", &mut plan.schedules)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    given.end()?;
+    let summary = schedules::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn fuzz_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = fuzz::Plan {
+        seed: 0,
+        executions: 5_000_000,
+        threads: 2,
+        corpus: Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus"),
+    };
+    if given.flag("--slice") {
+        plan.executions = 500_000;
+    }
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--execs", &mut plan.executions)?;
+    given.number("--threads", &mut plan.threads)?;
+    if let Some(corpus) = given.text("--corpus")? {
+        plan.corpus = PathBuf::from(corpus);
+    }
+    let (input, renew) = (given.text("--input")?, given.flag("--renew"));
+    given.end()?;
+    if let Some(input) = input {
+        let answer = fuzz::replay(Path::new(&input));
+        println!("{}", answer.as_ref().unwrap_or_else(|what| what));
+        return Ok(answer.is_ok());
+    }
+    if renew {
+        return fuzz::renew(&plan.corpus).map(|()| true);
+    }
+    let summary = fuzz::run(&plan, &say)?;
     println!("{summary}");
     Ok(summary.passed())
 }

@@ -35,6 +35,12 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
     Step { name: "memory", what: "memory within its budget", run: |root| tier(root, "memory") },
     Step {
+        name: "schedules",
+        what: "threads pushed out of step",
+        run: |root| tier(root, "schedules"),
+    },
+    Step { name: "fuzz", what: "a slice of the mutated inputs", run: |root| tier(root, "fuzz") },
+    Step {
         name: "planted",
         what: "bugs made on purpose are found",
         run: |root| tier(root, "planted"),

@@ -1,0 +1,192 @@
+//! What one compaction merges, and how far it is with each of its inputs.
+//!
+//! 1. Every entry that is read is counted for the table it came from; a table is given up only when all
+//!    that it holds below a key were read, and no more than it is said to hold.
+//! 2. A table that was read to its end is let go of at once: its file need not wait for the job.
+
+use std::sync::Arc;
+
+use crate::{
+    error::{Error, Result},
+    iter::{Direction, Merge, RunCursor, Source},
+    key::{Kind, Stamp},
+    ranges::RangeDeletes,
+    table::{Part, ReadHow},
+    version::LiveTable,
+};
+
+/// Tables to merge, and the level that gets what comes out.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// With the level of each, by level and there in the order of the version.
+    pub(crate) inputs: Vec<(usize, Arc<LiveTable>)>,
+    pub(crate) target: usize,
+    pub(crate) how: How,
+    /// What is at the top may interrupt it after each output.
+    pub(crate) is_deep: bool,
+}
+
+/// What is done with the inputs of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// They are merged into new tables.
+    Merge,
+    /// They go to the target as they are.
+    Move,
+}
+
+/// The inputs of a job as one sorted run.
+pub(super) struct Inputs {
+    merge: Merge,
+    tables: Vec<Input>,
+    /// Where the tables of each source begin in `tables`.
+    starts: Vec<usize>,
+}
+
+struct Input {
+    level: usize,
+    /// None once the manifest has forgotten it.
+    file: Option<Arc<LiveTable>>,
+    read: u64,
+    tombstones_read: u64,
+}
+
+/// A table that a job has read as far as some key.
+pub(super) struct GivenUp {
+    at: usize,
+    pub(super) level: usize,
+    pub(super) file: Arc<LiveTable>,
+    /// What is left of it, if anything.
+    pub(super) left: Option<Arc<LiveTable>>,
+}
+
+impl GivenUp {
+    /// All of a table.
+    pub(super) fn whole(level: usize, file: &Arc<LiveTable>) -> GivenUp {
+        GivenUp { at: 0, level, file: Arc::clone(file), left: None }
+    }
+}
+
+impl Inputs {
+    /// Stands on the first entry of all inputs.
+    pub(super) fn open(job: &Job) -> Result<Inputs> {
+        let (mut sources, mut starts) = (Vec::new(), Vec::new());
+        let runs = job.inputs.chunk_by(|(above, _), (level, _)| *above != 0 && above == level);
+        let mut start = 0;
+        for run in runs {
+            let files = run.iter().map(|(_, file)| Arc::clone(file));
+            sources.push(Source::Run(RunCursor::new(files, ReadHow::SCAN)));
+            starts.push(start);
+            start += run.len();
+        }
+        let input = |(level, file): &(usize, Arc<LiveTable>)| Input {
+            level: *level,
+            file: Some(Arc::clone(file)),
+            read: 0,
+            tombstones_read: 0,
+        };
+        let tables = job.inputs.iter().map(input).collect();
+        let mut merge = Merge::new(sources);
+        merge.seek_all(Direction::Forward, Source::seek_first)?;
+        Ok(Inputs { merge, tables, starts })
+    }
+
+    /// The ranges that the inputs say are deleted.
+    pub(super) fn range_deletes(job: &Job) -> Result<RangeDeletes> {
+        let listing = job.inputs.iter().filter(|(_, file)| file.info.range_deletes != 0);
+        let lists: Vec<_> =
+            listing.map(|(_, file)| file.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
+        Ok(RangeDeletes::united(lists.iter().map(AsRef::as_ref)))
+    }
+
+    pub(super) fn valid(&self) -> bool {
+        self.merge.valid()
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.merge.key()
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.merge.stamp()
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        self.merge.value()
+    }
+
+    /// Whether the block of this entry was in the cache.
+    pub(super) fn was_cached(&self) -> bool {
+        self.merge.was_cached()
+    }
+
+    /// Steps to the next entry.
+    pub(super) fn step(&mut self) -> Result<()> {
+        let (source, table) = self.merge.place();
+        let input = &mut self.tables[self.starts[source] + table];
+        input.read += 1;
+        input.tombstones_read += u64::from(self.merge.stamp().kind() == Some(Kind::Delete));
+        self.merge.step()
+    }
+
+    /// A stamp that names no kind.
+    pub(super) fn unknown_kind(&self) -> Error {
+        let (source, table) = self.merge.place();
+        let what = format!("entry of unknown kind {:#x}", self.merge.stamp().0);
+        let input = &self.tables[self.starts[source] + table];
+        let path = input.file.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+        Error::corrupt(path, 0, what)
+    }
+
+    /// The tables of which something was read once the merge stands on `next`, the first entry of its
+    /// key, or all when there is no more; with what is left of each.
+    pub(super) fn given_up(&self, next: Option<&[u8]>) -> Result<Vec<GivenUp>> {
+        let mut given_up = Vec::new();
+        for (at, input) in self.tables.iter().enumerate() {
+            let Some(file) = &input.file else { continue };
+            let touched = next.is_none_or(|next| file.info.first_key.as_slice() < next);
+            if touched {
+                let left = input.left(file, next)?;
+                given_up.push(GivenUp { at, level: input.level, file: Arc::clone(file), left });
+            }
+        }
+        Ok(given_up)
+    }
+
+    /// The manifest knows that these were given up.
+    pub(super) fn let_go(&mut self, given_up: &[GivenUp]) {
+        for given in given_up {
+            let input = &mut self.tables[given.at];
+            input.file.clone_from(&given.left);
+            (input.read, input.tombstones_read) = (0, 0);
+        }
+    }
+}
+
+impl Input {
+    /// What is left of the table from `next` on.
+    fn left(&self, file: &LiveTable, next: Option<&[u8]>) -> Result<Option<Arc<LiveTable>>> {
+        let info = &file.info;
+        let wrong = || {
+            let what =
+                format!("the table holds {} entries, and {} were read", info.entries, self.read);
+            Error::corrupt(&file.path, 0, what)
+        };
+        let left = info.entries.checked_sub(self.read).ok_or_else(wrong)?;
+        let next = next.filter(|next| !info.ends_before(next));
+        match next {
+            // The bounds of a cut need not be keys; those of a file without deleted ranges are.
+            Some(_) if left == 0 && info.range_deletes == 0 && info.is_cut() => Ok(None),
+            Some(_) if left == 0 && info.range_deletes == 0 => Err(wrong()),
+            Some(next) => Ok(Some(Arc::new(file.cut_to(&Part {
+                entries: left,
+                tombstones: info.tombstones.saturating_sub(self.tombstones_read).min(left),
+                first_key: next.to_vec(),
+                last_key: info.last_key.clone(),
+                last_is_excluded: info.last_is_excluded,
+            })))),
+            None if left == 0 => Ok(None),
+            None => Err(wrong()),
+        }
+    }
+}

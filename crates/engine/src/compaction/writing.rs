@@ -1,0 +1,195 @@
+//! Where a merge writes to: tables of the target level, one after the other.
+//!
+//! 1. A table begins and ends between two keys, never between versions of one.
+//! 2. No table is written across one of the target level that the job leaves as it is.
+
+use std::sync::Arc;
+
+use super::fold::FoldSink;
+use super::{
+    job::Job,
+    pick::{debt, table_bytes},
+};
+use crate::{
+    apart::{Relocation, ValueOutputs},
+    error::Result,
+    key::Stamp,
+    options::Options,
+    outputs::Outputs,
+    planted::{Bug, planted},
+    ranges::{Piece, RangeDeletes},
+    table::TableWriter,
+    version::{Level, Version},
+};
+
+/// What stands around the tables that a job writes. Holds none of the job's inputs.
+pub(super) struct Surroundings {
+    /// The levels below the target that hold something.
+    below: Vec<Arc<Level>>,
+    /// First keys of the tables of the target level that are no inputs, ascending.
+    untouched: Vec<Vec<u8>>,
+    /// Length at which another table begins.
+    table_bytes: u64,
+    /// How far the merge into the last level was due.
+    pub(super) debt: f64,
+}
+
+impl Surroundings {
+    pub(super) fn of(version: &Version, job: &Job, options: &Options) -> Surroundings {
+        let below = version.levels[job.target + 1..].iter();
+        let below = below.filter(|level| !level.tables().is_empty()).cloned().collect();
+        let target = version.levels[job.target].tables().iter();
+        let is_input = |id: u64| job.inputs.iter().any(|(_, file)| file.info.id == id);
+        let untouched = target.filter(|file| !is_input(file.info.id));
+        let untouched = untouched.map(|file| file.info.first_key.clone()).collect();
+        let (table_bytes, debt) = (table_bytes(version, options), debt(version));
+        Surroundings { below, untouched, table_bytes, debt }
+    }
+
+    /// Whether no level below the target can hold a key that a deletion of a range deletes.
+    pub(super) fn nothing_below(&self, piece: &Piece) -> bool {
+        self.below.iter().all(|level| level.overlapping(&piece.start, &piece.end).is_empty())
+    }
+}
+
+/// Where a merge writes to.
+pub(super) struct Writing<'a, 'b> {
+    around: Surroundings,
+    outputs: &'a mut Outputs<'b>,
+    values: &'a mut Relocation<'b>,
+    writer: Option<TableWriter>,
+    is_warm: bool,
+    /// The deletions of ranges to be listed, and the first key whose are not yet.
+    ranges: RangeDeletes,
+    ranges_from: Option<Vec<u8>>,
+    /// The table of the level below that the merge has not passed.
+    below_next: usize,
+    /// The table of the target level that is no input and that the merge has not passed.
+    untouched_next: usize,
+}
+
+impl<'a, 'b> Writing<'a, 'b> {
+    pub(super) fn new(
+        around: Surroundings,
+        outputs: &'a mut Outputs<'b>,
+        values: &'a mut Relocation<'b>,
+        ranges: RangeDeletes,
+    ) -> Writing<'a, 'b> {
+        Writing {
+            around,
+            outputs,
+            values,
+            writer: None,
+            is_warm: false,
+            ranges,
+            ranges_from: None,
+            below_next: 0,
+            untouched_next: 0,
+        }
+    }
+
+    /// What is written and not named yet.
+    pub(super) fn written(&mut self) -> (&mut Outputs<'b>, &mut ValueOutputs<'b>) {
+        (self.outputs, &mut self.values.outputs)
+    }
+
+    /// Whether what is added from here on was in the cache.
+    pub(super) fn set_warm(&mut self, is_warm: bool) {
+        self.is_warm = is_warm;
+    }
+
+    /// Whether it is worth asking where the table ends.
+    pub(super) fn may_end(&self) -> bool {
+        let half = self.around.table_bytes / 2;
+        self.untouched_next < self.around.untouched.len()
+            || self.writer.as_ref().is_some_and(|writer| half <= writer.estimated_bytes())
+    }
+
+    /// Where the table being written should end, if that is before `key`, which is the next one: it is
+    /// full, or it is well filled and the level below has a boundary here, so that later merges touch
+    /// fewer tables; or a table that stays as it is comes between. There is nothing to be written
+    /// between that place and `key`.
+    pub(super) fn end_before(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        if let Some(first) = self.next_untouched(Some(key)) {
+            return Some(first);
+        }
+        let bytes = self.writer.as_ref()?.estimated_bytes();
+        let full = self.around.table_bytes;
+        if full <= bytes {
+            return Some(key.to_vec());
+        }
+        let below = self.around.below.first().filter(|_| full / 2 <= bytes)?;
+        let mut passes = false;
+        let tables = below.tables();
+        while tables.get(self.below_next).is_some_and(|file| file.info.ends_before(key)) {
+            self.below_next += 1;
+            passes = true;
+        }
+        passes.then(|| key.to_vec())
+    }
+
+    /// The first key of the next table that stays as it is, before `key`, if something must end there.
+    fn next_untouched(&mut self, key: Option<&[u8]>) -> Option<Vec<u8>> {
+        while let Some(first) = self.around.untouched.get(self.untouched_next)
+            && key.is_none_or(|key| first.as_slice() < key)
+        {
+            self.untouched_next += 1;
+            let owes = !self.ranges.clipped(self.ranges_from.as_deref(), Some(first)).is_empty();
+            if self.writer.is_some() || owes {
+                return Some(first.clone());
+            }
+        }
+        None
+    }
+
+    /// Ends the table being written; the next one begins at `next` or later. It lists the deletions of
+    /// ranges up to there; they get a table even where there is no entry.
+    pub(super) fn end(&mut self, next: Option<&[u8]>) -> Result<()> {
+        let ranges = self.ranges.clipped(self.ranges_from.as_deref(), next);
+        if self.writer.is_none() && !ranges.is_empty() {
+            self.writer = Some(self.outputs.begin()?);
+        }
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        if !ranges.is_empty() {
+            writer.set_range_deletes(ranges)?;
+        }
+        self.ranges_from = next.map(<[u8]>::to_vec);
+        self.outputs.end(writer)
+    }
+
+    /// Ends the last table.
+    pub(super) fn end_all(&mut self) -> Result<()> {
+        while let Some(first) = self.next_untouched(None) {
+            self.end(Some(&first))?;
+        }
+        self.end(None)
+    }
+}
+
+impl FoldSink for Writing<'_, '_> {
+    fn add(&mut self, key: &[u8], _: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.outputs.begin()?),
+        };
+        match self.values.placed(key, stamp, value)? {
+            Some((stamp, pointer)) => writer.add(key, stamp, &pointer)?,
+            None => writer.add(key, stamp, value)?,
+        }
+        writer.heat(self.is_warm);
+        Ok(())
+    }
+
+    fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {
+        self.values.read(pointer)
+    }
+
+    fn nothing_below(&self, key: &[u8]) -> bool {
+        planted(Bug::TombstoneDroppedEarly)
+            || self.around.below.iter().all(|level| level.find(key).is_none())
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.around.below.is_empty()
+    }
+}
