@@ -60,7 +60,11 @@ impl<'a> Outputs<'a> {
     fn is_warm(&self) -> bool {
         let cache = self.store.cache();
         let bytes = self.store.options.table_bytes_max;
-        self.warmth == Warmth::Warm || cache.stats().bytes + 2 * bytes <= cache.capacity()
+        match self.warmth {
+            Warmth::Warm => true,
+            Warmth::AsBefore => cache.stats().bytes + 2 * bytes <= cache.capacity(),
+            Warmth::Cold => false,
+        }
     }
 
     /// Begins a table.
@@ -77,12 +81,9 @@ impl<'a> Outputs<'a> {
         self.paths.push(path);
         self.cache_id = store.cache().new_id();
         let cache = Arc::clone(store.cache());
-        if self.warmth == Warmth::Cold {
-            return Ok(writer);
-        }
         if self.is_warm() {
             writer.warm(cache, self.cache_id);
-        } else {
+        } else if self.warmth == Warmth::AsBefore {
             writer.warm_what_was(cache, self.cache_id);
         }
         Ok(writer)

@@ -155,11 +155,12 @@ pub(super) fn write_part(
     seqno: SeqNo,
     dir: &Path,
 ) -> Result<Option<Made>> {
-    let sources = vec![Source::Table(FileCursor::new(Arc::clone(table), ReadHow::SCAN))];
+    let cursor = FileCursor::new(Arc::clone(table), ReadHow::SCAN);
     let ranges = match table.info.range_deletes {
         0 => RangeDeletes::default(),
         _ => table.range_deletes(ReadHow::SCAN)?.as_ref().clone(),
     };
+    let sources = vec![Source::Table(cursor)];
     let part = Part { tree, level, values, relocates: true, sources, ranges };
     part.write(store, bounds, seqno, dir)
 }

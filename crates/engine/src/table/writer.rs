@@ -277,17 +277,6 @@ impl TableWriter {
         self.warmed = Some((cache, cache_id));
     }
 
-    /// The sequence number of all entries is not known yet: whoever names the table in the manifest
-    /// gives it there. What the entries are stamped with only tells about how old they are.
-    pub(crate) fn number_later(&mut self) {
-        self.footer.features |= FEATURE_NUMBERED_LATER;
-    }
-
-    /// The key added last; empty when there is none.
-    pub(crate) fn last_key(&self) -> &[u8] {
-        &self.last_key
-    }
-
     /// As `warm`, but only blocks of which most entries were in the cache, as `heat` tells.
     pub(crate) fn warm_what_was(&mut self, cache: Arc<BlockCache>, cache_id: u64) {
         self.warm(cache, cache_id);
@@ -297,6 +286,17 @@ impl TableWriter {
     /// Whether the entry that was added last was in the cache.
     pub(crate) fn heat(&mut self, was_cached: bool) {
         self.heat += if was_cached { 1 } else { -1 };
+    }
+
+    /// The sequence number of all entries is not known yet: whoever names the table in the manifest
+    /// gives it there. What the entries are stamped with only tells about how old they are.
+    pub(crate) fn number_later(&mut self) {
+        self.footer.features |= FEATURE_NUMBERED_LATER;
+    }
+
+    /// The key added last; empty when there is none.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.last_key
     }
 
     /// Lists deletions of ranges in the table, beside its entries. Where it has none, the first key
