@@ -247,6 +247,17 @@ impl Reading {
     }
 }
 
+/// A table that is shown already, as `info` has it now: it may have been cut since.
+fn same_table(known: &Arc<LiveTable>, info: &TableInfo) -> Option<Arc<LiveTable>> {
+    if known.info == *info {
+        return Some(Arc::clone(known));
+    }
+    let part = info.part()?;
+    let within = known.info.first_key <= part.first_key && part.last_key <= known.info.last_key;
+    let same = within && known.info.uncut() == info.uncut();
+    same.then(|| Arc::new(known.cut_to(&part)))
+}
+
 /// The keyspace `tree`, with a state that changes no more with its own.
 fn detached(tree: &Tree, state: State) -> Arc<Tree> {
     let (name, rules) = (tree.name.clone(), tree.rules.clone());
@@ -333,10 +344,8 @@ impl Store {
                 .collect();
             let mut tables = Vec::new();
             for (level, info) in record.tables.values() {
-                let table = match known.get(&info.id).filter(|known| known.info == *info) {
-                    Some(known) => Arc::clone(known),
-                    None => self.live(info),
-                };
+                let known = known.get(&info.id).and_then(|known| same_table(known, info));
+                let table = known.unwrap_or_else(|| self.live(info));
                 if pins < pins_max {
                     table.table.pin()?;
                     pins += 1;

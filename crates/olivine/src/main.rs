@@ -11,6 +11,7 @@ mod base64;
 mod bench;
 mod call;
 mod check;
+mod copies;
 mod dump;
 mod ending;
 mod files;
@@ -42,6 +43,7 @@ use json::Json;
 const GROUPS: &[(&str, &[&Command])] = &[
     ("serve and talk", &[&SERVE, &shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
+    ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
     ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
     ("mend", &[&repair::COMMAND]),
 ];

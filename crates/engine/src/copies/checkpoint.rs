@@ -123,7 +123,9 @@ impl Store {
             moment.values().into_iter().map(|file| (file.info.file, file)).collect();
         for (tree, level, table) in moment.tables() {
             let info = &table.info;
-            if (!relocates || info.values.is_empty()) && is_inside(&table, bounds) {
+            // A file that is cut holds keys that do not show.
+            let as_it_is = !relocates || info.values.is_empty() && !info.is_cut();
+            if as_it_is && is_inside(&table, bounds) {
                 let target = dir.join(table_name(info.id));
                 let how = share(self, &table.path, info.bytes, &target, || table.table.file())?;
                 made.add(info.bytes, how);

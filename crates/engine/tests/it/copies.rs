@@ -39,6 +39,12 @@ fn names(vfs: &dyn Vfs, dir: &str) -> Vec<String> {
     entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect()
 }
 
+/// A name with this ending.
+fn ending(vfs: &dyn Vfs, dir: &str, end: &str) -> Option<String> {
+    let ends = |name: &String| Path::new(name).extension().is_some_and(|found| found == end);
+    names(vfs, dir).into_iter().find(ends)
+}
+
 fn exists(vfs: &dyn Vfs, path: &str) -> bool {
     vfs.entry(Path::new(path)).unwrap().is_some_and(|entry| entry.kind == EntryKind::Dir)
 }
@@ -122,9 +128,7 @@ fn survive(disk: CrashingVfs, acked: &Acked, which: &str) {
     }
     let info = backups.take(&db, &mut |_| ()).unwrap();
     assert_eq!(backups.verify(None, &mut |_| ()).unwrap().damages, [], "{which}");
-    let unfinished =
-        names(&*disk, BACKUPS).into_iter().find(|name| name.strip_suffix(".next").is_some());
-    assert_eq!(unfinished, None, "{which}");
+    assert_eq!(ending(&*disk, BACKUPS, "next"), None, "{which}");
     backups.restore(Some(info.number), "/last", &mut |_| ()).unwrap();
     assert!(contents(&open(&environment, "/last")) == found, "{which}");
     assert_eq!(db.check(&mut |_, _| ()).unwrap().damages, 0, "{which}");
@@ -231,15 +235,12 @@ fn fail(scene: &MemoryVfs, (name, work): (&str, Work), kind: Kind, nth: u64, fau
     let outcome = work(&environment, &db);
     let met = failing.failed() != 0;
     failing.clear();
-    if let Err(error) = outcome {
-        let told = error.to_string();
+    if let Err(told) = outcome {
         // What a failed removal leaves is swept by the next try.
         let cleans = matches!(kind, Kind::RemoveFile | Kind::RemoveDir | Kind::List | Kind::Entry);
-        let debris =
-            names(&*failing, "/").into_iter().find(|name| name.strip_suffix(".draft").is_some());
+        let debris = ending(&*failing, "/", "draft");
         assert!(cleans || debris.is_none(), "{which}: {debris:?} is left ({told})");
-        let debris =
-            names(&*failing, BACKUPS).into_iter().find(|name| name.strip_suffix(".next").is_some());
+        let debris = ending(&*failing, BACKUPS, "next");
         assert!(cleans || debris.is_none(), "{which}: {debris:?} is left ({told})");
     }
     if name != "ingest" {

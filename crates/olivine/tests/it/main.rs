@@ -5,6 +5,7 @@
     reason = "these tests look at the program's files from outside"
 )]
 
+mod copies;
 mod tools;
 
 use std::{

@@ -1,0 +1,299 @@
+//! `olivine backup`, `olivine restore` and `olivine backups`: copies of a store that are listed, verified,
+//! pruned and brought back.
+//!
+//! 1. A backup reads the store without its lock: whoever has it open goes on.
+//! 2. A restored directory gets its name after everything in it was verified.
+//! 3. What is damaged is named with the backups it harms, and is exit code 5; a backup that is not there
+//!    is exit code 3.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use olivine_engine::{BackupInfo, Backups, Damage, Db, Error, Options, Pruned, Verified};
+
+use crate::{
+    call::{Call, Command, JSON, MEMORY, Opt, QUIET},
+    check::environment,
+    ending::{Ending, Failure},
+    json::Json,
+    progress::{self, Progress, Unit},
+    shown::counted,
+};
+
+const NUMBER: Opt = Opt::value("--number", "N", "the backup of this number (the newest)");
+
+pub(crate) const BACKUP: Command = Command {
+    name: "backup",
+    what: "add a backup of a store to a directory of backups",
+    about: "Backup adds a backup of the store in DIR, as it is at this moment, to the directory TARGET, which is made \
+        when it is missing. Only what no earlier backup there has is copied. The store may be open: \
+        it is read without its lock, and nothing in it is changed.",
+    operands: &["DIR", "TARGET"],
+    options: &[JSON, QUIET, MEMORY],
+    notes: "TARGET holds backups of one store and nothing else; best on another disk. A backup is there whole or \
+        not at all. `olivine backups verify TARGET` reads everything again.",
+    examples: &["olivine backup data/store /mnt/backups", "olivine backup data/store b --json"],
+    run: backup,
+};
+
+pub(crate) const RESTORE: Command = Command {
+    name: "restore",
+    what: "make a store of a backup, after verifying it",
+    about: "Restore makes the directory DIR, which must be new or empty, the store that a backup in BACKUPS holds. \
+        DIR gets its name only after every file matched its hash, and every table its entries.",
+    operands: &["BACKUPS", "DIR"],
+    options: &[NUMBER, JSON, QUIET, MEMORY],
+    notes: "A damaged file is named with every backup that needs it (exit code 5); an earlier backup may do \
+        without it. The restored store goes on behind the last write of the backup.",
+    examples: &[
+        "olivine restore /mnt/backups data/store",
+        "olivine restore /mnt/backups data/store --number 3",
+    ],
+    run: restore,
+};
+
+pub(crate) const BACKUPS: Command = Command {
+    name: "backups",
+    what: "list, verify or prune a directory of backups",
+    about: "Backups looks after a directory of backups. ACTION is one of: list, every backup and what it added; \
+        verify, read all files, or those of one backup, and compare them with what was stored; prune, remove \
+        all backups but the newest, and the files that only they needed.",
+    operands: &["ACTION", "TARGET"],
+    options: &[
+        Opt::value("--number", "N", "verify: the backup of this number only (all)"),
+        Opt::value("--keep", "N", "prune: how many of the newest stay; must be given"),
+        JSON,
+        QUIET,
+        MEMORY,
+    ],
+    notes: "Listing and verifying change nothing. As long as a backup cannot be read, pruning removes no file: \
+        it might need it. Damage is exit code 5.",
+    examples: &[
+        "olivine backups list /mnt/backups",
+        "olivine backups verify /mnt/backups --number 3",
+        "olivine backups prune /mnt/backups --keep 7",
+    ],
+    run: backups,
+};
+
+fn backup(call: &Call) -> Result<Ending, Failure> {
+    let (dir, target) = (path(call, 0)?, path(call, 1)?);
+    let environment = environment(call)?;
+    let db = Db::open_read_only(&environment, dir, Options::default())?;
+    let progress = Progress::new(call, Unit::Bytes, false);
+    let info = Backups::new(&environment, target)
+        .take(&db, &mut |done| progress.at(done.bytes_done, done.bytes))?;
+    drop(progress);
+    answer(call, json(&info), |out| {
+        let (bytes, new) = (progress::bytes(info.bytes), progress::bytes(info.bytes_new));
+        writeln!(
+            out,
+            "backup {}: {bytes}, {new} of it new, up to write {}",
+            info.number, info.seqno
+        )
+    })
+}
+
+fn restore(call: &Call) -> Result<Ending, Failure> {
+    let (target, dir) = (path(call, 0)?, path(call, 1)?);
+    let environment = environment(call)?;
+    let number = call.count("--number")?;
+    let progress = Progress::new(call, Unit::Bytes, false);
+    let restored = Backups::new(&environment, target)
+        .restore(number, &dir, &mut |done| progress.at(done.bytes_done, done.bytes));
+    drop(progress);
+    let info = restored.map_err(absent)?;
+    answer(call, json(&info), |out| {
+        let entries = counted(info.entries, "entry", "entries");
+        writeln!(out, "restored backup {} to {}: {entries}", info.number, dir.display())
+    })
+}
+
+fn backups(call: &Call) -> Result<Ending, Failure> {
+    let action = call.operand(0).map(|action| action.to_string_lossy().into_owned());
+    let known = "list, verify or prune";
+    let action = action.ok_or_else(|| Failure::misused(format!("say what to do: {known}")))?;
+    match action.as_str() {
+        "list" => list(call),
+        "verify" => verify(call),
+        "prune" => prune(call),
+        _ => Err(Failure::misused(format!("no action `{action}`; there are {known}"))),
+    }
+}
+
+fn list(call: &Call) -> Result<Ending, Failure> {
+    let listed = Backups::new(&environment(call)?, path(call, 1)?).list()?;
+    let one = |(number, info): &(u64, Result<BackupInfo, Error>)| match info {
+        Ok(info) => json(info),
+        Err(error) => {
+            Json::object([("number", (*number).into()), ("error", error.to_string().into())])
+        }
+    };
+    let ending = answer(call, Json::list(listed.iter().map(one)), |out| {
+        if listed.is_empty() {
+            return writeln!(out, "no backups");
+        }
+        writeln!(
+            out,
+            "{:>8}  {:20}  {:>12}  {:>10}  {:>10}",
+            "number", "time", "write", "bytes", "new"
+        )?;
+        for (number, info) in &listed {
+            match info {
+                Ok(info) => writeln!(
+                    out,
+                    "{number:>8}  {:20}  {:>12}  {:>10}  {:>10}",
+                    date(info.time),
+                    info.seqno,
+                    progress::bytes(info.bytes),
+                    progress::bytes(info.bytes_new),
+                )?,
+                Err(error) => writeln!(out, "{number:>8}  cannot be read: {error}")?,
+            }
+        }
+        Ok(())
+    })?;
+    Ok(if listed.iter().all(|(_, info)| info.is_ok()) { ending } else { Ending::Damaged })
+}
+
+fn verify(call: &Call) -> Result<Ending, Failure> {
+    let backups = Backups::new(&environment(call)?, path(call, 1)?);
+    let number = call.count("--number")?;
+    let progress = Progress::new(call, Unit::Bytes, false);
+    let verified = backups.verify(number, &mut |done| progress.at(done.bytes_done, done.bytes));
+    drop(progress);
+    let verified = verified.map_err(absent)?;
+    let ending = answer(call, json_of(&verified), |out| {
+        for Damage { path, what, backups, .. } in &verified.damages {
+            let harmed = numbers(backups);
+            writeln!(out, "damaged: {}: {what}; backups that need it: {harmed}", path.display())?;
+        }
+        let count = verified.backups.len() as u64;
+        let backups = counted(count, "backup", "backups");
+        let files = counted(verified.files, "file", "files");
+        let found = if verified.damages.is_empty() { "all sound" } else { "damage was found" };
+        let bytes = progress::bytes(verified.bytes);
+        writeln!(out, "{backups}, {files} of {bytes}: {found}")
+    })?;
+    Ok(if verified.damages.is_empty() { ending } else { Ending::Damaged })
+}
+
+fn prune(call: &Call) -> Result<Ending, Failure> {
+    let keep = call.count("--keep")?;
+    let keep = keep.ok_or_else(|| Failure::misused("say with `--keep N` how many stay"))?;
+    let pruned = Backups::new(&environment(call)?, path(call, 1)?).prune(keep as usize)?;
+    let Pruned { backups, files, bytes, .. } = &pruned;
+    let json = Json::object([
+        ("removed", Json::list(backups.iter().copied())),
+        ("files", (*files).into()),
+        ("bytes", (*bytes).into()),
+    ]);
+    answer(call, json, |out| {
+        if backups.is_empty() {
+            return writeln!(out, "nothing to remove");
+        }
+        let (files, bytes) = (counted(*files, "file", "files"), progress::bytes(*bytes));
+        writeln!(out, "removed backups {}: {files} of {bytes}", numbers(backups))
+    })
+}
+
+/// The operand at a place, which must be there.
+fn path(call: &Call, place: usize) -> Result<PathBuf, Failure> {
+    let missing = || Failure::misused("two directories are wanted; see the examples");
+    call.operand(place).map(PathBuf::from).ok_or_else(missing)
+}
+
+fn answer(
+    call: &Call,
+    json: Json,
+    print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Ending, Failure> {
+    let mut out = io::stdout().lock();
+    if call.has("--json") {
+        writeln!(out, "{json}")?;
+    } else {
+        print(&mut out)?;
+    }
+    Ok(Ending::Good)
+}
+
+/// A backup that is not there is no failure of the disk.
+fn absent(error: Error) -> Failure {
+    match error {
+        Error::Invalid { field: "backup", .. } => Failure::new(Ending::Absent, error.to_string()),
+        error => error.into(),
+    }
+}
+
+fn json(info: &BackupInfo) -> Json {
+    Json::object([
+        ("number", info.number.into()),
+        ("store", format!("{:016x}", info.store).into()),
+        ("seqno", info.seqno.into()),
+        ("time", info.time.into()),
+        ("keyspaces", info.keyspaces.into()),
+        ("tables", info.tables.into()),
+        ("entries", info.entries.into()),
+        ("bytes", info.bytes.into()),
+        ("bytes_new", info.bytes_new.into()),
+    ])
+}
+
+fn json_of(verified: &Verified) -> Json {
+    let damage = |damage: &Damage| {
+        Json::object([
+            ("path", damage.path.display().to_string().into()),
+            ("what", damage.what.as_str().into()),
+            ("backups", Json::list(damage.backups.iter().copied())),
+        ])
+    };
+    Json::object([
+        ("sound", verified.damages.is_empty().into()),
+        ("backups", Json::list(verified.backups.iter().copied())),
+        ("files", verified.files.into()),
+        ("bytes", verified.bytes.into()),
+        ("damages", Json::list(verified.damages.iter().map(damage))),
+    ])
+}
+
+fn numbers(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Seconds since 1970 as people in Greenwich write them: `2026-11-20 23:59:07`.
+fn date(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Counted from March, so that the day a leap year adds comes last; 400 years have 146,097 days.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = match month {
+        0..=9 => (400 * era + year, month + 3),
+        _ => (400 * era + year + 1, month - 9),
+    };
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_795_217_000, "2026-11-20 23:23:20"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(date(seconds), expected);
+        }
+    }
+}
