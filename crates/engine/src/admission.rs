@@ -82,8 +82,17 @@ impl Store {
         Ok(())
     }
 
+    /// Makes writers wait until the guard is dropped. Those who were let in already are not stopped.
+    pub(crate) fn hold_writers(&self) -> Hold<'_> {
+        self.holds.fetch_add(1, Relaxed);
+        Hold(self)
+    }
+
     /// Whether memory is used up, or level 0 is at its stop mark, and background work can help.
     fn must_wait(&self) -> bool {
+        if 0 < self.holds.load(Relaxed) {
+            return true;
+        }
         let budget = self.environment.budget();
         let share = budget.share_bytes_max(Share::Memtables);
         if share <= budget.used_bytes(Share::Memtables) {
@@ -153,6 +162,15 @@ impl Store {
         } else {
             self.environment.clock().sleep(delay);
         }
+    }
+}
+
+/// Writers wait as long as this lives.
+pub(crate) struct Hold<'a>(&'a Store);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, Relaxed);
     }
 }
 

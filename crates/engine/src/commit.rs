@@ -224,7 +224,7 @@ impl Store {
     }
 
     /// Adds the record to the log. Returns the segment in which it begins, or one before.
-    fn log_record(
+    pub(crate) fn log_record(
         &self,
         committing: &mut Committing,
         first: SeqNo,

@@ -256,7 +256,6 @@ impl Store {
         fold.end(&mut writing).map_err(Stop::Unwritten)?;
         writing.end_all().map_err(Stop::Unwritten)?;
         assert!(fold.written() <= read, "versions are written or dropped, and never made");
-        values.outputs.end().map_err(Stop::Unwritten)?;
         let written = (&mut outputs, &mut values.outputs);
         self.install(&tree, target, &mut merge, written, None)?;
         Ok(())

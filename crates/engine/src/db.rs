@@ -12,6 +12,7 @@ use crate::{
     compaction::Urge,
     environment::Environment,
     error::{Error, Result},
+    follow,
     key::SeqNo,
     keyspace::{Keyspace, State, Tree, TreeRules},
     manifest::Change,
@@ -40,6 +41,29 @@ impl Db {
     /// Opens the store in the directory `path`, making it if there is none.
     pub fn open(environment: &Environment, path: impl AsRef<Path>, options: Options) -> Result<Db> {
         Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
+    }
+
+    /// Opens the store in the directory `path` to be read only, beside the process that may have it open
+    /// for writing. Nothing is written, locked or removed. It shows the store as it was at opening;
+    /// `refresh` goes on to what is there by then.
+    pub fn open_read_only(
+        environment: &Environment,
+        path: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Db> {
+        Ok(Db { store: follow::open(environment, path.as_ref(), options)? })
+    }
+
+    /// Lets a store that is only read show what its writer has written meanwhile, and returns the last
+    /// write of that. Iterators and snapshots stay at their moment. In a store open for writing
+    /// everything shows at once, and this does nothing.
+    pub fn refresh(&self) -> Result<SeqNo> {
+        self.store.refresh()
+    }
+
+    /// Whether the store was opened to be read only.
+    pub fn is_read_only(&self) -> bool {
+        self.store.follower.is_some()
     }
 
     /// The store that `keyspace` belongs to.
@@ -95,13 +119,16 @@ impl Db {
     /// Removes a keyspace and everything in it, durably. Its memory and its files are given back as
     /// soon as the reads on it that are under way have ended.
     pub fn drop_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
-        if !Arc::ptr_eq(keyspace.store(), &self.store) {
-            return Err(Error::Invalid {
-                field: "keyspace",
-                what: "belongs to another store".into(),
-            });
-        }
+        self.check_own(keyspace)?;
         self.store.drop_tree(keyspace.tree())
+    }
+
+    /// Refuses keyspaces of other stores.
+    pub(crate) fn check_own(&self, keyspace: &Keyspace) -> Result<()> {
+        if Arc::ptr_eq(keyspace.store(), &self.store) {
+            return Ok(());
+        }
+        Err(Error::Invalid { field: "keyspace", what: "belongs to another store".into() })
     }
 
     /// Writes a batch with the store's durability. Returns its last sequence number.
@@ -328,7 +355,7 @@ impl Store {
     pub(crate) fn shut_down(&self) -> Result<()> {
         self.begin_closing();
         let outcome = match self.latch.check() {
-            Err(Error::Closed) => return Ok(()),
+            Err(Error::Closed | Error::ReadOnly { .. }) => return Ok(()),
             Err(error) => Err(error),
             Ok(()) => self.end_cleanly(),
         };

@@ -73,6 +73,11 @@ pub enum Error {
         /// The failure that did it.
         cause: String,
     },
+    /// The store was opened to be read only; nothing was done.
+    ReadOnly {
+        /// The store's directory.
+        path: PathBuf,
+    },
     /// Somebody has written since to what the transaction had read. Nothing was done; run it again.
     Conflict {
         /// The keyspace.
@@ -139,6 +144,11 @@ impl fmt::Display for Error {
             Error::Poisoned { cause } => write!(
                 f,
                 "the store takes no more writes because one failed ({cause}); reopen it to recover"
+            ),
+            Error::ReadOnly { path } => write!(
+                f,
+                "the store in {} was opened to be read only; write where it is open for writing",
+                Quoted(path)
             ),
             Error::Conflict { keyspace, key } => write!(
                 f,

@@ -168,6 +168,7 @@ fn parse_table(bytes: &[u8]) -> Result<u64> {
         bytes: bytes.len() as u64,
         checksum: footer_checksum(bytes),
         cache_id: None,
+        seqno: 0,
     };
     let cache = Arc::new(BlockCache::sharing(Budget::new(1 << 20)));
     let table = Arc::new(Table::new(vfs, file, cache, Arc::new(Uncounted)));

@@ -24,7 +24,7 @@ use crate::{
     compaction::CRAWL_NOTED,
     error::{Error, Result},
     gaps::{GAP_KEYS_MIN, Walked},
-    key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, prefix_word, split_expiry},
+    key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
     pointer::Pointer,
     ranges::RangeDeletes,
@@ -100,12 +100,29 @@ impl Bounds {
         !self.is_above(start) && self.lower().is_none_or(|lower| lower < end)
     }
 
-    fn is_below(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_below(&self, key: &[u8]) -> bool {
         match &self.lower {
             Bound::Unbounded => false,
             Bound::Included(lower) => key < lower.as_slice(),
             Bound::Excluded(lower) => key <= lower.as_slice(),
         }
+    }
+
+    /// The first key within the bounds and the first one behind; `None` where there is no bound, or its
+    /// key would be longer than a key can be.
+    pub(crate) fn clip(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let after = |key: &[u8]| (key.len() < KEY_BYTES_MAX).then(|| [key, &[0]].concat());
+        let from = match &self.lower {
+            Bound::Unbounded => None,
+            Bound::Included(lower) => Some(lower.clone()),
+            Bound::Excluded(lower) => after(lower),
+        };
+        let to = match &self.upper {
+            Bound::Unbounded => None,
+            Bound::Included(upper) => after(upper),
+            Bound::Excluded(upper) => Some(upper.clone()),
+        };
+        (from, to)
     }
 
     pub(crate) fn is_above(&self, key: &[u8]) -> bool {
@@ -140,7 +157,7 @@ impl View {
         tree.check_there()?;
         // The state before the watermark: see `read.rs`.
         let state = Arc::clone(&tree.state());
-        let seqno = seqno.unwrap_or_else(|| store.visible());
+        let seqno = seqno.unwrap_or_else(|| state.seen(store.visible()));
         let ranges = ranges_of(&state)?;
         let (store, tree) = (Arc::clone(store), Arc::clone(tree));
         Ok(View { store, tree, state, seqno, now, ranges })

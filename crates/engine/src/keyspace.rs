@@ -69,6 +69,10 @@ pub(crate) struct LoggedMemtable {
     range_bytes: AtomicU64,
     /// Lives in what memtables leave free.
     cache: Arc<BlockCache>,
+    /// The last write that readers of this may see.
+    seen_up_to: SeqNo,
+    /// The one that inserts go to and that pays for the memory, if this is a view of it.
+    whole: Option<Arc<LoggedMemtable>>,
 }
 
 impl LoggedMemtable {
@@ -85,6 +89,29 @@ impl LoggedMemtable {
             values: Mutex::default(),
             range_deletes: ArcSwapOption::empty(),
             range_bytes: AtomicU64::new(0),
+            seen_up_to: SeqNo::MAX,
+            whole: None,
+        }
+    }
+
+    /// What `whole` holds up to `seqno`, for readers; it may be inserted into meanwhile.
+    pub(crate) fn view(
+        environment: &Environment,
+        whole: &Arc<LoggedMemtable>,
+        seqno: SeqNo,
+    ) -> LoggedMemtable {
+        LoggedMemtable {
+            charge: Mutex::new(environment.budget().charge(Share::Memtables, 0)),
+            cache: Arc::clone(environment.cache()),
+            charged_bytes: AtomicU64::new(0),
+            table: Arc::clone(&whole.table),
+            values: Mutex::new(whole.values()),
+            range_deletes: ArcSwapOption::new(whole.range_deletes()),
+            range_bytes: AtomicU64::new(whole.range_bytes.load(Relaxed)),
+            oldest_segment: AtomicU64::new(whole.oldest_segment()),
+            newest_seqno: AtomicU64::new(whole.newest_seqno()),
+            seen_up_to: seqno,
+            whole: Some(Arc::clone(whole)),
         }
     }
 
@@ -177,7 +204,10 @@ impl LoggedMemtable {
 
 impl fmt::Debug for LoggedMemtable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoggedMemtable").field("entries", &self.table.len()).finish_non_exhaustive()
+        f.debug_struct("LoggedMemtable")
+            .field("entries", &self.table.len())
+            .field("is_view", &self.whole.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -191,6 +221,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The last write that readers of this state may see when `visible` is the store's.
+    pub(crate) fn seen(&self, visible: SeqNo) -> SeqNo {
+        visible.min(self.active.seen_up_to)
+    }
+
     /// The memtables, newest first.
     pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<LoggedMemtable>> {
         std::iter::once(&self.active).chain(&self.frozen)

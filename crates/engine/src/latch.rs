@@ -36,7 +36,7 @@ impl Latch {
     /// was this call that shut it.
     pub(crate) fn shut(&self, error: Error) -> (Error, bool) {
         let reason = match error {
-            error @ (Error::Poisoned { .. } | Error::Closed) => error,
+            error @ (Error::Poisoned { .. } | Error::ReadOnly { .. } | Error::Closed) => error,
             error => Error::Poisoned { cause: full_text(&error) },
         };
         let told = self.reason.get_or_init(|| reason).clone();

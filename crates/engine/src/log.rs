@@ -14,6 +14,7 @@
 //! 4. A recovered log is never appended to; a number is never given to a segment twice.
 //! 5. After a failed write or sync nothing more is appended, and no sync is tried again.
 
+mod follow;
 mod frame;
 mod pool;
 mod reader;
@@ -34,6 +35,7 @@ use olivine_vfs::Vfs;
 
 use crate::error::{Error, Result};
 
+pub(crate) use follow::{Followed, follow};
 pub(crate) use frame::{
     ALIGN as FRAME_ALIGN, Frame, FrameError, FrameKind, Place, chain_after,
     checksum as frame_checksum, payload_hash,

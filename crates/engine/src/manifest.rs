@@ -110,6 +110,29 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// What another process writes, as it was read: nothing can be committed.
+    pub(crate) fn of_another(
+        vfs: &Arc<dyn Vfs>,
+        dir: &Path,
+        current: Current,
+        catalog: Catalog,
+    ) -> Result<Manifest> {
+        let path = dir.join(manifest_name(current.manifest));
+        let file = vfs.open(&path, Open::Read).map_err(Error::io("open", path))?;
+        Ok(Manifest {
+            vfs: Arc::clone(vfs),
+            dir: dir.into(),
+            store: current.store,
+            number: current.manifest,
+            file,
+            end: 0,
+            durable: 0,
+            snapshot_bytes: 0,
+            catalog,
+            broken: true,
+        })
+    }
+
     /// Writes the file's header and the catalog.
     fn begin(&mut self) -> Result<()> {
         let mut header = MAGIC.to_vec();

@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     environment::Environment,
     error::{Error, Result},
+    key::SeqNo,
     metadata::MetadataKeeper,
     options::Compression,
     planted::{Bug, planted},
@@ -45,6 +46,8 @@ pub(crate) enum Warmth {
     Warm,
     /// They do where there is room, and where most of what a block holds was in the cache before.
     AsBefore,
+    /// They do not: much is written at once, and who knows what of it will be read.
+    Cold,
 }
 
 impl<'a> Outputs<'a> {
@@ -57,7 +60,11 @@ impl<'a> Outputs<'a> {
     fn is_warm(&self) -> bool {
         let cache = self.store.cache();
         let bytes = self.store.options.table_bytes_max;
-        self.warmth == Warmth::Warm || cache.stats().bytes + 2 * bytes <= cache.capacity()
+        match self.warmth {
+            Warmth::Warm => true,
+            Warmth::AsBefore => cache.stats().bytes + 2 * bytes <= cache.capacity(),
+            Warmth::Cold => false,
+        }
     }
 
     /// Begins a table.
@@ -65,14 +72,7 @@ impl<'a> Outputs<'a> {
         let store = self.store;
         let id = store.draw_table_id();
         let path = store.table_path(id);
-        let options = TableOptions {
-            block_bytes: store.options.block_bytes,
-            filter_bits_per_key: store.options.filter_bits_per_key,
-            codec: match store.options.compression {
-                Compression::None => Codec::Raw,
-                Compression::Lz4 => Codec::Lz4,
-            },
-        };
+        let options = store.table_options();
         let vfs = store.environment.vfs();
         let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
         let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
@@ -83,7 +83,7 @@ impl<'a> Outputs<'a> {
         let cache = Arc::clone(store.cache());
         if self.is_warm() {
             writer.warm(cache, self.cache_id);
-        } else {
+        } else if self.warmth == Warmth::AsBefore {
             writer.warm_what_was(cache, self.cache_id);
         }
         Ok(writer)
@@ -114,17 +114,35 @@ impl<'a> Outputs<'a> {
         self.tables.iter().map(|table| table.info.bytes).sum()
     }
 
+    /// What was written.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = &TableInfo> {
+        self.tables.iter().map(|table| &table.info)
+    }
+
+    /// Gives the sequence number to tables that were to be numbered later.
+    pub(crate) fn number(&mut self, seqno: SeqNo) {
+        for table in &mut self.tables {
+            (table.info.seqno_min, table.info.seqno_max) = (seqno, seqno);
+        }
+    }
+
     /// The tables as readers will use them, with index and filter in memory.
     pub(crate) fn live(&self) -> Vec<Arc<LiveTable>> {
+        let tables = self.live_cold();
+        for live in &tables {
+            live.table.warm();
+        }
+        tables
+    }
+
+    /// The same without a look at the disk: the first reader loads index and filter.
+    pub(crate) fn live_cold(&self) -> Vec<Arc<LiveTable>> {
         let store = self.store;
         let live = |output: &Output| {
             let Output { info, cache_id } = output;
             let path = store.table_path(info.id);
             let id = Some(*cache_id);
-            let live =
-                live_table(&store.environment, store.id, path, info.clone(), id, &store.trash);
-            live.table.warm();
-            live
+            live_table(&store.environment, store.id, path, info.clone(), id, &store.trash)
         };
         self.tables.iter().map(live).collect()
     }
@@ -160,6 +178,20 @@ impl Drop for Outputs<'_> {
     }
 }
 
+impl Store {
+    /// How this store lays out its tables.
+    pub(crate) fn table_options(&self) -> TableOptions {
+        TableOptions {
+            block_bytes: self.options.block_bytes,
+            filter_bits_per_key: self.options.filter_bits_per_key,
+            codec: match self.options.compression {
+                Compression::None => Codec::Raw,
+                Compression::Lz4 => Codec::Lz4,
+            },
+        }
+    }
+}
+
 /// A table as readers use it.
 pub(crate) fn live_table(
     environment: &Environment,
@@ -175,6 +207,7 @@ pub(crate) fn live_table(
         table: info.id,
         bytes: info.bytes,
         checksum: info.checksum,
+        seqno: info.seqno_max,
         cache_id,
     };
     let metadata = environment.metadata();

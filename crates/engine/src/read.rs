@@ -46,18 +46,23 @@ impl Store {
         now: u64,
         from: ReadFrom,
     ) -> Result<(Option<Value>, SeqNo)> {
-        tree.check_there()?;
-        let state = tree.state();
-        let seqno = self.visible();
-        let read = Read { store: self, tree, state: &state, seqno, now, how: from.how() };
-        Ok((read.get(key)?, seqno))
+        self.following(|| {
+            tree.check_there()?;
+            let state = tree.state();
+            let seqno = state.seen(self.visible());
+            let read = Read { store: self, tree, state: &state, seqno, now, how: from.how() };
+            Ok((read.get(key)?, seqno))
+        })
     }
 
     /// Whether `key` has a value at time `now`; one that stands apart is not looked at.
     pub(crate) fn contains(&self, tree: &Tree, key: &[u8], now: u64) -> Result<bool> {
-        tree.check_there()?;
-        let (state, how) = (tree.state(), ReadHow::DISK);
-        Read { store: self, tree, state: &state, seqno: self.visible(), now, how }.contains(key)
+        self.following(|| {
+            tree.check_there()?;
+            let (state, how) = (tree.state(), ReadHow::DISK);
+            let seqno = state.seen(self.visible());
+            Read { store: self, tree, state: &state, seqno, now, how }.contains(key)
+        })
     }
 
     /// The newest values of `keys`, all at one watermark.
@@ -67,11 +72,13 @@ impl Store {
         keys: &[&[u8]],
         now: u64,
     ) -> Result<Vec<Option<Value>>> {
-        tree.check_there()?;
-        let state = tree.state();
-        let (seqno, how) = (self.visible(), ReadHow::DISK);
-        let read = Read { store: self, tree, state: &state, seqno, now, how };
-        keys.iter().map(|key| read.get(key)).collect()
+        self.following(|| {
+            tree.check_there()?;
+            let (state, how) = (tree.state(), ReadHow::DISK);
+            let seqno = state.seen(self.visible());
+            let read = Read { store: self, tree, state: &state, seqno, now, how };
+            keys.iter().map(|key| read.get(key)).collect()
+        })
     }
 }
 
@@ -96,10 +103,12 @@ pub(crate) fn get_stream(
     seqno: Option<SeqNo>,
     now: u64,
 ) -> Result<Option<ValueReader>> {
-    tree.check_there()?;
-    let (state, how) = (tree.state(), ReadHow::DISK);
-    let seqno = seqno.unwrap_or_else(|| store.visible());
-    Read { store, tree, state: &state, seqno, now, how }.stream(key)
+    store.following(|| {
+        tree.check_there()?;
+        let (state, how) = (tree.state(), ReadHow::DISK);
+        let seqno = seqno.unwrap_or_else(|| state.seen(store.visible()));
+        Read { store, tree, state: &state, seqno, now, how }.stream(key)
+    })
 }
 
 /// Point reads of one moment.

@@ -30,6 +30,7 @@ use crate::{
     environment::Environment,
     error::{Error, Result},
     footprint::Watch,
+    ingest::naming_edit,
     key::{Kind, SEQNO_MAX, SeqNo},
     keyspace::{LoggedMemtable, State, Tree, TreeRules},
     log::{self, LogDir, LogOptions, LogWriter, Proof, Record, Recovered},
@@ -43,7 +44,7 @@ use crate::{
 };
 
 /// The file whose lock says that a process has the store open.
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 /// What opening a store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -216,7 +217,7 @@ impl Opening {
         guard: Box<dyn Guard>,
         report: RecoveryReport,
     ) -> Result<Arc<Store>> {
-        // A store that was repaired has writes already.
+        // A store that was copied or repaired has writes already.
         let next_seqno = manifest.catalog.next_seqno.max(1);
         let log = LogWriter::create(self.log_dir(id), self.log_options(), next_seqno)?;
         manifest.commit(vec![Change::LogStart { segment: log.current_segment() }])?;
@@ -392,7 +393,8 @@ impl Opening {
             trees: trees.by_id,
             manifest,
             trash,
-            guard,
+            guard: Some(guard),
+            follower: None,
             report,
             environment: self.environment,
             dir: self.dir,
@@ -416,17 +418,49 @@ fn is_numbered(name: &str, prefix: &str) -> bool {
 }
 
 /// The keyspaces being brought back.
-struct Trees {
-    by_id: BTreeMap<u32, Arc<Tree>>,
+pub(crate) struct Trees {
+    pub(crate) by_id: BTreeMap<u32, Arc<Tree>>,
     environment: Environment,
+    /// Memory that a memtable is going to take.
+    memtable_bytes_hint: u64,
+    /// Memory at which one is frozen.
     memtable_bytes_max: u64,
 }
 
 impl Trees {
+    /// Keyspaces without tables, whose memtables take whatever the log holds.
+    pub(crate) fn of_log(
+        environment: &Environment,
+        options: &Options,
+        home: &LogDir,
+        catalog: &Catalog,
+    ) -> Result<Trees> {
+        let mut trees = Trees {
+            by_id: BTreeMap::new(),
+            environment: environment.clone(),
+            memtable_bytes_hint: options.memtable_bytes_max.min(8 << 20),
+            memtable_bytes_max: u64::MAX,
+        };
+        let trash = Arc::default();
+        for (id, record) in &catalog.keyspaces {
+            let values = record.values.values();
+            let values: Vec<_> = values
+                .map(|info| live_values(environment, home.store, &home.path, info, &trash))
+                .collect();
+            let version = Arc::new(Version::default().with_values(&[], &values));
+            let state = State { active: trees.memtable(), frozen: Vec::new(), version };
+            let rules = TreeRules::resolve(&record.options, options)?;
+            let tree = Tree::new(*id, record.name.clone(), rules, record.expiry_mark, state);
+            trees.by_id.insert(*id, Arc::new(tree));
+        }
+        Ok(trees)
+    }
+
     fn of(opening: &Opening, id: u64, catalog: &Catalog, trash: &Arc<Trash>) -> Result<Trees> {
         let mut trees = Trees {
             by_id: BTreeMap::new(),
             environment: opening.environment.clone(),
+            memtable_bytes_hint: opening.memtable_bytes_max(),
             memtable_bytes_max: opening.memtable_bytes_max(),
         };
         for (keyspace, record) in &catalog.keyspaces {
@@ -461,11 +495,19 @@ impl Trees {
     }
 
     fn memtable(&self) -> Arc<LoggedMemtable> {
-        Arc::new(LoggedMemtable::new(&self.environment, self.memtable_bytes_max))
+        Arc::new(LoggedMemtable::new(&self.environment, self.memtable_bytes_hint))
     }
 
     /// Puts the operations of a record where they belong, unless tables have them.
-    fn replay(&mut self, home: &LogDir, catalog: &Catalog, record: Record<'_>) -> Result<()> {
+    pub(crate) fn replay(
+        &mut self,
+        home: &LogDir,
+        catalog: &Catalog,
+        record: Record<'_>,
+    ) -> Result<()> {
+        if naming_edit(&record).is_some() {
+            return Ok(()); // its number was taken for tables that were written past the log
+        }
         let segment = record.start.segment();
         let corrupt = |what: &str| {
             let path = home.segment_path(segment);

@@ -271,23 +271,22 @@ impl Repair {
                 return Ok(Vec::new());
             }
         };
-        let ranges = table.layout.range_deletes.clone();
         let mut run = Maker::begin(origin, RangeDeletes::default(), false);
         let mut entries = 0_u64;
         while table.advance_with(values) {
             entries += 1;
             self.maker.add(&mut run, &table.key, table.stamp, table.value())?;
         }
-        // Found at last when the whole table was searched.
-        let ranges = if ranges.is_empty() { table.layout.range_deletes.clone() } else { ranges };
-        run.set_ranges(ranges.clone());
+        // Where nothing told where it is, the list was found while the table was searched.
+        run.set_ranges(table.range_deletes());
+        let listed = table.layout.range_deletes.count();
         let made = self.maker.end(run)?;
-        for gap in std::mem::take(&mut table.gaps) {
+        for gap in table.take_gaps() {
             let from = gap.from.or_else(|| first.clone());
             let to = gap.to.or_else(|| last.clone());
             lose(&mut self.report, from, to, gap.why);
         }
-        if ranges.count() != info.range_deletes {
+        if listed != info.range_deletes {
             let why = "the list of ranges that it deletes cannot be read".to_owned();
             lose(&mut self.report, first, last, why);
         }

@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     iter::{Bounds, Cursor, Iter, View},
     key::SeqNo,
-    keyspace::Keyspace,
+    keyspace::{Keyspace, Tree},
     planted::{Bug, planted},
     read::{get_at, get_stream},
     store::OpenStore,
@@ -89,16 +89,28 @@ impl Snapshots {
 pub struct Snapshot {
     store: Arc<OpenStore>,
     seqno: SeqNo,
+    /// Of a store that is only read: the states of then, since its writer does not know of us.
+    pinned: BTreeMap<u32, Arc<Tree>>,
 }
 
 impl Snapshot {
     pub(crate) fn take(store: &Arc<OpenStore>) -> Snapshot {
+        let pinned = store.pin_states();
         let taken = Taken {
             at: store.environment.now(),
             appended_bytes: store.counters.appended_bytes.load(Relaxed),
         };
-        let seqno = store.snapshots.take(taken, || store.visible());
-        Snapshot { store: Arc::clone(store), seqno }
+        let seqno = store.snapshots.take(taken, || match &pinned {
+            Some((seqno, _)) => *seqno,
+            None => store.visible(),
+        });
+        let pinned = pinned.map(|(_, trees)| trees).unwrap_or_default();
+        Snapshot { store: Arc::clone(store), seqno, pinned }
+    }
+
+    /// Where to look for what `keyspace` held then.
+    fn tree<'a>(&'a self, keyspace: &'a Keyspace) -> &'a Arc<Tree> {
+        self.pinned.get(&keyspace.tree().id).unwrap_or(keyspace.tree())
     }
 
     /// The last write that this view shows.
@@ -108,12 +120,12 @@ impl Snapshot {
 
     /// The value `key` had then.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>> {
-        get_at(&self.store, keyspace.tree(), key, self.seqno, keyspace.now())
+        get_at(&self.store, self.tree(keyspace), key, self.seqno, keyspace.now())
     }
 
     /// A reader of the value `key` had then.
     pub fn get_stream(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<ValueReader>> {
-        get_stream(&self.store, keyspace.tree(), key, Some(self.seqno), keyspace.now())
+        get_stream(&self.store, self.tree(keyspace), key, Some(self.seqno), keyspace.now())
     }
 
     /// Walks all entries of then.
@@ -146,7 +158,7 @@ impl Snapshot {
     }
 
     fn view(&self, keyspace: &Keyspace) -> Result<View> {
-        View::open(&self.store, keyspace.tree(), Some(self.seqno), keyspace.now())
+        View::open(&self.store, self.tree(keyspace), Some(self.seqno), keyspace.now())
     }
 }
 

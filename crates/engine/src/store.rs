@@ -38,6 +38,7 @@ use crate::{
     compaction::Urge,
     environment::Environment,
     error::{Error, Result},
+    follow::Follower,
     health::{Event, EventListener},
     key::SeqNo,
     keyspace::Tree,
@@ -81,11 +82,15 @@ pub(crate) struct Store {
     /// When writes were last seen to go on.
     restless: Mutex<Restless>,
     pub(crate) preparing: Mutex<()>,
+    /// How many ask writers to wait, so that they can get a word in.
+    pub(crate) holds: AtomicU64,
     /// Why there is no more compaction.
     pub(crate) compaction_halted: OnceLock<Error>,
     pub(crate) room: Room,
     pub(crate) trash: Arc<Trash>,
     pub(crate) guard: Mutex<Option<Box<dyn Guard>>>,
+    /// How a store that is only read follows its writer.
+    pub(crate) follower: Option<Follower>,
     pub(crate) counters: Counters,
     pub(crate) report: RecoveryReport,
 }
@@ -114,7 +119,9 @@ pub(crate) struct Parts {
     pub(crate) trees: BTreeMap<u32, Arc<Tree>>,
     pub(crate) manifest: Manifest,
     pub(crate) trash: Arc<Trash>,
-    pub(crate) guard: Box<dyn Guard>,
+    /// None if the store is only read.
+    pub(crate) guard: Option<Box<dyn Guard>>,
+    pub(crate) follower: Option<Follower>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -143,10 +150,12 @@ impl Store {
             closing: AtomicBool::new(false),
             restless: Mutex::default(),
             preparing: Mutex::new(()),
+            holds: AtomicU64::new(0),
             compaction_halted: OnceLock::new(),
             room: Room::default(),
             trash: parts.trash,
-            guard: Mutex::new(Some(parts.guard)),
+            guard: Mutex::new(parts.guard),
+            follower: parts.follower,
             counters: Counters::default(),
             report: parts.report,
         }

@@ -103,7 +103,7 @@ fn faults(kind: Kind) -> &'static [(Fault, bool)] {
             (Fault::ShortWrite { kept: 700 }, false),
         ],
         Kind::Sync => &[(Fault::Eio, false), (Fault::Enospc, true), (Fault::SyncLost, false)],
-        Kind::Create | Kind::CreateDir | Kind::Rename | Kind::SetLen => {
+        Kind::Create | Kind::CreateDir | Kind::Rename | Kind::HardLink | Kind::SetLen => {
             &[(Fault::Eio, false), (Fault::Enospc, false), (Fault::Enospc, true)]
         }
         _ => &[(Fault::Eio, false), (Fault::Eio, true)],

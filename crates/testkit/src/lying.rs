@@ -99,6 +99,10 @@ impl Vfs for LyingVfs {
         self.disk.rename(source, target)
     }
 
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        self.disk.hard_link(source, target)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.disk.remove_file(path)
     }

@@ -34,6 +34,8 @@ pub enum Kind {
     CreateDir,
     /// `Vfs::rename`.
     Rename,
+    /// `Vfs::hard_link`.
+    HardLink,
     /// `Vfs::remove_file`.
     RemoveFile,
     /// `Vfs::remove_dir`.
@@ -46,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Open,
         Kind::Create,
         Kind::Read,
@@ -59,6 +61,7 @@ impl Kind {
         Kind::List,
         Kind::CreateDir,
         Kind::Rename,
+        Kind::HardLink,
         Kind::RemoveFile,
         Kind::RemoveDir,
         Kind::SyncDir,
@@ -74,7 +77,7 @@ pub struct Call<'a> {
     pub kind: Kind,
     /// Of which file or directory: the path given, for an open file the one it was opened under.
     pub path: &'a Path,
-    /// The new name, for a rename.
+    /// The new name, for a rename or a hard link.
     pub target: Option<&'a Path>,
     /// How the file is opened, for opening and creating.
     pub how: Option<Open>,

@@ -86,6 +86,8 @@ on_every_disk! {
     a_file_does_not_replace_a_directory,
     a_directory_does_not_move_into_itself,
     a_directory_is_renamed_with_what_is_in_it,
+    a_linked_file_has_two_names,
+    a_link_needs_a_file_and_a_free_name,
     a_removed_file_lives_on_in_its_handle,
     a_removed_name_can_be_created_again,
     removing_what_is_missing_is_refused,
@@ -379,6 +381,30 @@ fn a_directory_is_renamed_with_what_is_in_it(disk: &dyn Vfs, dir: &Path) {
     disk.rename(&dir.join("sub"), &dir.join("empty")).unwrap();
     assert_eq!(names(disk, dir), ["empty"]);
     assert_eq!(contents_of(disk, &dir.join("empty/file")), b"text");
+}
+
+fn a_linked_file_has_two_names(disk: &dyn Vfs, dir: &Path) {
+    disk.create_dir(&dir.join("sub")).unwrap();
+    let file = create(disk, &dir.join("first"), b"text");
+    disk.hard_link(&dir.join("first"), &dir.join("sub/second")).unwrap();
+    file.write_at(b"more", 4).unwrap();
+    assert_eq!(contents_of(disk, &dir.join("sub/second")), b"textmore");
+    disk.remove_file(&dir.join("first")).unwrap();
+    assert_eq!(contents_of(disk, &dir.join("sub/second")), b"textmore");
+    assert_eq!(names(disk, dir), ["sub"]);
+}
+
+fn a_link_needs_a_file_and_a_free_name(disk: &dyn Vfs, dir: &Path) {
+    disk.create_dir(&dir.join("sub")).unwrap();
+    create(disk, &dir.join("file"), b"text");
+    create(disk, &dir.join("taken"), b"kept");
+    let link = |source: &str, target: &str| disk.hard_link(&dir.join(source), &dir.join(target));
+    refused(ErrorKind::NotFound, link("missing", "new"));
+    refused(ErrorKind::NotFound, link("file", "none/new"));
+    refused(ErrorKind::AlreadyExists, link("file", "taken"));
+    refused(ErrorKind::AlreadyExists, link("file", "sub"));
+    refused(ErrorKind::PermissionDenied, link("sub", "new"));
+    assert_eq!(contents_of(disk, &dir.join("taken")), b"kept");
 }
 
 fn a_removed_file_lives_on_in_its_handle(disk: &dyn Vfs, dir: &Path) {

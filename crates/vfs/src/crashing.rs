@@ -235,6 +235,10 @@ impl Vfs for CrashingVfs {
         self.change_names(Kind::Rename, source, |tree| tree.plan_rename(source, target))
     }
 
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        self.change_names(Kind::HardLink, source, |tree| tree.plan_hard_link(source, target))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.change_names(Kind::RemoveFile, path, |tree| tree.plan_remove_file(path))
     }

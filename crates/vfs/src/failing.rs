@@ -29,9 +29,11 @@ pub type FailingVfs = Layer<Failing>;
 pub enum Fault {
     /// The device failed: EIO.
     Eio,
-    /// The disk is full: ENOSPC. From then on, this means every call that needs space: creating files
-    /// and directories, writing and syncing.
+    /// The disk is full: ENOSPC. From then on, this means every call that needs space: creating files,
+    /// directories and links, writing and syncing.
     Enospc,
+    /// The disk does not do that: EPERM, as for a link where there are none.
+    Refused,
     /// So many bytes of a write arrive, then ENOSPC. On any other kind of call: EIO.
     ShortWrite {
         /// How many bytes arrive, at most all of them.
@@ -161,7 +163,7 @@ impl State {
 /// Whether a call takes room that its file does not have yet.
 fn grows(call: &Call<'_>) -> bool {
     match (call.kind, call.file) {
-        (Kind::Create | Kind::CreateDir, _) => true,
+        (Kind::Create | Kind::CreateDir | Kind::HardLink, _) => true,
         (Kind::Write, Some(file)) => {
             file.len().is_ok_and(|len| len < call.offset.saturating_add(call.bytes))
         }
@@ -170,7 +172,7 @@ fn grows(call: &Call<'_>) -> bool {
 }
 
 fn needs_space(kind: Kind) -> bool {
-    matches!(kind, Kind::Create | Kind::CreateDir | Kind::Write | Kind::Sync)
+    matches!(kind, Kind::Create | Kind::CreateDir | Kind::HardLink | Kind::Write | Kind::Sync)
 }
 
 impl Around for Failing {
@@ -188,6 +190,7 @@ impl Around for Failing {
                 Err(Errno::NOSPC.into())
             }
             (Some(Fault::Enospc | Fault::HalfWrite), _, _, _) => Err(Errno::NOSPC.into()),
+            (Some(Fault::Refused), _, _, _) => Err(Errno::PERM.into()),
             (Some(Fault::ShortWrite { kept }), Kind::Write, _, Some(file)) => {
                 file.write_at(&call.data[..kept.min(call.data.len())], call.offset)?;
                 Err(Errno::NOSPC.into())
@@ -255,6 +258,7 @@ mod tests {
                     Kind::List => disk.list(Path::new("/")).map(drop),
                     Kind::CreateDir => disk.create_dir(Path::new("/sub")),
                     Kind::Rename => disk.rename(path(), path()),
+                    Kind::HardLink => disk.hard_link(path(), Path::new("/linked")),
                     Kind::RemoveFile => disk.remove_file(path()),
                     Kind::RemoveDir => disk.remove_dir(Path::new("/sub")),
                     Kind::SyncDir => disk.sync_dir(Path::new("/")),

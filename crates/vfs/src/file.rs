@@ -69,6 +69,10 @@ pub trait Vfs: Send + Sync + Debug {
     /// Gives a file another name, replacing what had it.
     fn rename(&self, source: &Path, target: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, which must be free; both stand for the same bytes. Refused where the
+    /// two names cannot share a file (`CrossesDevices`, `Unsupported`, `PermissionDenied`, `TooManyLinks`).
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()>;
+
     /// Removes a file's name; open handles keep working.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 

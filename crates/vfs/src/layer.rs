@@ -90,6 +90,11 @@ impl<A: Around> Vfs for Layer<A> {
         make(&*self.around, &call, || self.inner.rename(source, target))
     }
 
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        let call = Call { target: Some(target), ..Call::on_path(Kind::HardLink, source) };
+        make(&*self.around, &call, || self.inner.hard_link(source, target))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         make(&*self.around, &Call::on_path(Kind::RemoveFile, path), || self.inner.remove_file(path))
     }

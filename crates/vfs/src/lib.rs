@@ -7,7 +7,7 @@
 //!
 //! 1. `write_at` hands the bytes over; only `File::sync` makes contents and length last through a
 //!    power cut. Closing a file syncs nothing.
-//! 2. `create`, `rename` and `remove` last only after `sync_dir` of the directory concerned.
+//! 2. `create`, `rename`, `hard_link` and `remove` last only after `sync_dir` of the directory concerned.
 //! 3. After a failed `sync` nothing is known of the unsynced bytes; calling it again proves nothing.
 //! 4. Reads see every write that returned before them, from any handle.
 

@@ -94,6 +94,13 @@ impl Vfs for MemoryVfs {
         Ok(())
     }
 
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        let mut tree = self.tree_mut();
+        let change = tree.plan_hard_link(source, target)?;
+        tree.apply(&change);
+        Ok(())
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut tree = self.tree_mut();
         let change = tree.plan_remove_file(path)?;

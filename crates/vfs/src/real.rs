@@ -95,6 +95,10 @@ impl Vfs for RealVfs {
         Ok(retry_on_intr(|| fs::rename(source, target))?)
     }
 
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::link(source, target))?)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::unlink(path))?)
     }

@@ -95,6 +95,9 @@ impl Recording {
             Kind::Rename => {
                 format!("rename {name} -> {}", self.name(call.target.unwrap_or(call.path)))
             }
+            Kind::HardLink => {
+                format!("link {name} -> {}", self.name(call.target.unwrap_or(call.path)))
+            }
             Kind::RemoveFile => format!("remove {name}"),
             Kind::RemoveDir => format!("remove-dir {name}"),
             Kind::SyncDir => format!("sync-dir {name}"),
@@ -144,6 +147,7 @@ mod tests {
         disk.note("published");
         disk.rename(&dir.join("new"), &dir.join("file")).unwrap();
         disk.sync_dir(dir).unwrap();
+        disk.hard_link(&dir.join("file"), &dir.join("second")).unwrap();
         let file = disk.open(&dir.join("file"), Open::Read).unwrap();
         file.read_at(&mut [0; 10], 0).unwrap();
         file.len().unwrap();
@@ -171,6 +175,7 @@ close new
 # published
 rename new -> file
 sync-dir .
+link file -> second
 open file to read
 close file
 remove file

@@ -6,7 +6,8 @@
 //! 1. Planning finds every reason to refuse; applying a planned change cannot fail.
 //! 2. A directory is told by a number that is never used again, so a change means the same
 //!    directory however it is called by then.
-//! 3. There are no links: a path has one meaning, and `..` goes to the parent.
+//! 3. A file may have several names, a directory has one; there are no symbolic links, so a path has one
+//!    meaning, and `..` goes to the parent.
 
 use std::{
     collections::BTreeMap,
@@ -164,6 +165,18 @@ impl<F> Tree<F> {
         Ok(vec![gone, Set { dir: target_dir, name, node: Some(node.clone()) }])
     }
 
+    /// A second name for the file at `source`; refused when the name is taken.
+    pub(crate) fn plan_hard_link(&self, source: &Path, target: &Path) -> io::Result<Change<F>> {
+        let file = match self.place(source)? {
+            Place::Root | Place::Name { node: Some(Node::Dir(_)), .. } => {
+                return Err(Errno::PERM.into());
+            }
+            Place::Name { node: None, .. } => return Err(Errno::NOENT.into()),
+            Place::Name { node: Some(Node::File(file)), .. } => Arc::clone(file),
+        };
+        self.plan_create(target, file)
+    }
+
     /// No more name for the file at `path`.
     pub(crate) fn plan_remove_file(&self, path: &Path) -> io::Result<Change<F>> {
         match self.place(path)? {
@@ -205,15 +218,20 @@ impl<F> Tree<F> {
         }
     }
 
-    /// The same names with other files behind them, as far as they can be reached from the root.
+    /// The same names with other files behind them, as far as they can be reached from the root. Names
+    /// of one file stand for one file again.
     pub(crate) fn map<G>(&self, mut change: impl FnMut(&Arc<F>) -> Arc<G>) -> Tree<G> {
         let mut dirs = BTreeMap::new();
+        let mut changed: BTreeMap<*const F, Arc<G>> = BTreeMap::new();
         let mut waiting = vec![ROOT];
         while let Some(id) = waiting.pop() {
             let mut names = BTreeMap::new();
             for (name, node) in self.names(id) {
                 let node = match node {
-                    Node::File(file) => Node::File(change(file)),
+                    Node::File(file) => {
+                        let made = changed.entry(Arc::as_ptr(file));
+                        Node::File(Arc::clone(made.or_insert_with(|| change(file))))
+                    }
                     Node::Dir(id) => {
                         waiting.push(*id);
                         Node::Dir(*id)

@@ -21,7 +21,7 @@ use crate::{
     key::{Kind, SeqNo, Stamp},
     pointer::UseCount,
     store::table_name,
-    table::{Entries, Examiner, Layout, Piece, TableInfo, mixed},
+    table::{Entries, Examiner, FEATURE_NUMBERED_LATER, Layout, Piece, TableInfo, mixed},
     values::ValuesExaminer,
 };
 
@@ -62,24 +62,24 @@ pub(super) fn walk(mut walks: Vec<Walk>, report: &mut CheckReport, walked: Walke
             None => return,
         }
         // The oldest version met so far, and where.
-        let mut older: Option<(Stamp, u64)> = None;
+        let mut older: Option<(SeqNo, u64)> = None;
         for walk in &mut walks {
             while walk.open.as_ref().is_some_and(|open| open.key == key) {
                 let Some(open) = &walk.open else { break };
-                if let Some((stamp, table)) = older
+                if let Some((seqno, table)) = older
                     && table != open.info.id
-                    && stamp.seqno() <= open.stamp.seqno()
+                    && seqno <= open.seqno()
                 {
                     let what = format!(
                         "key {:?} stands here as of write {}, and table {table} above has it as of write {}",
                         key.escape_ascii().to_string(),
-                        open.stamp.seqno(),
-                        stamp.seqno()
+                        open.seqno(),
+                        seqno
                     );
                     let error = Error::corrupt(&open.path, open.offset, what);
                     report.damage(&open.path, &error, SALVAGE);
                 }
-                older = Some((open.stamp, open.info.id));
+                older = Some((open.seqno(), open.info.id));
                 walk.advance(report, walked);
             }
         }
@@ -181,6 +181,16 @@ impl Walk {
 }
 
 impl OpenTable {
+    /// The number of the entry that it stands on.
+    fn seqno(&self) -> SeqNo {
+        if self.is_numbered_later() { self.info.seqno_max } else { self.stamp.seqno() }
+    }
+
+    fn is_numbered_later(&self) -> bool {
+        let footer = self.examiner.footer();
+        footer.is_ok_and(|footer| footer.features & FEATURE_NUMBERED_LATER != 0)
+    }
+
     fn new(
         info: TableInfo,
         path: PathBuf,
@@ -375,9 +385,13 @@ impl OpenTable {
         };
         spanned.widen(list);
         let found = [counted.entries, counted.tombstones, least, most];
+        // Of a table that was numbered later only the manifest knows the number, one for all entries.
+        let one = self.is_numbered_later() && info.seqno_min == info.seqno_max;
+        let (info_min, info_max) =
+            if one { (least, most) } else { (info.seqno_min, info.seqno_max) };
         let told = [
             ("footer", [footer.entries, footer.tombstones, footer.seqno_min, footer.seqno_max]),
-            ("manifest", [info.entries, info.tombstones, info.seqno_min, info.seqno_max]),
+            ("manifest", [info.entries, info.tombstones, info_min, info_max]),
         ];
         let names = ["entries", "deletions", "as its lowest write", "as its highest write"];
         let mut wrong = Vec::new();

@@ -42,6 +42,8 @@ impl Store {
         next: Option<&[u8]>,
     ) -> Result<bool, Stop> {
         let given_up = inputs.given_up(next).map_err(Stop::Unread)?;
+        // A fold may have made a value that is long enough to stand apart.
+        values.end().map_err(Stop::Unwritten)?;
         outputs.sync_names().map_err(Stop::Unwritten)?;
         let tables = outputs.live();
         let read: u64 = given_up.iter().map(GivenUp::bytes).sum();

@@ -94,16 +94,8 @@ pub(crate) fn recover(
 ) -> Result<Recovered> {
     let survey = Survey::of(home, proof.oldest)?;
     let path = survey.path(proof.oldest);
-    let mut replay = Replay {
-        visit,
-        oldest: proof.oldest,
-        end: Position::new(proof.oldest, 0),
-        chain: 0,
-        next_seq: None,
-        proven: survey.durable().max(proof.durable.unwrap_or(Position::ZERO)),
-        split: None,
-        clean: false,
-    };
+    let mut replay = Replay::of(visit, proof.oldest);
+    replay.proven = survey.durable().max(proof.durable.unwrap_or(Position::ZERO));
     let stop = replay.segments(home, &survey, &path)?;
     let evidence = Evidence::of(home, &survey, &stop, replay.end)?;
     replay.proven = replay.proven.max(evidence.durable);
@@ -152,7 +144,7 @@ fn list(home: &LogDir) -> Result<(Remains, BTreeMap<u64, u64>)> {
 }
 
 /// All segments that may count, with their headers.
-struct Survey {
+pub(super) struct Survey {
     found: BTreeMap<u64, Found>,
     remains: Remains,
 }
@@ -163,7 +155,7 @@ struct Found {
 }
 
 impl Survey {
-    fn of(home: &LogDir, oldest: u64) -> Result<Survey> {
+    pub(super) fn of(home: &LogDir, oldest: u64) -> Result<Survey> {
         let (mut remains, mut listed) = list(home)?;
         let needed = listed.split_off(&oldest);
         remains.released = listed.into_iter().collect();
@@ -179,7 +171,7 @@ impl Survey {
         Ok(Survey { found, remains })
     }
 
-    fn header(&self, number: u64) -> Option<&Header> {
+    pub(super) fn header(&self, number: u64) -> Option<&Header> {
         match &self.found.get(&number)?.head {
             Head::Ours(header, _) => Some(header),
             _ => None,
@@ -192,7 +184,7 @@ impl Survey {
 
     /// The segments that follow one another from `oldest` on. Of two that follow the same one, the
     /// later was begun after recovery had discarded the earlier.
-    fn path(&self, oldest: u64) -> Vec<u64> {
+    pub(super) fn path(&self, oldest: u64) -> Vec<u64> {
         let mut next = BTreeMap::new();
         for header in self.headers().filter(|header| header.previous.number < header.number) {
             next.insert(header.previous.number, header.number);
@@ -207,7 +199,7 @@ impl Survey {
     }
 
     /// The highest position that a header calls durable.
-    fn durable(&self) -> Position {
+    pub(super) fn durable(&self) -> Position {
         self.claims().map(|header| header.durable).max().unwrap_or_default()
     }
 
@@ -274,10 +266,10 @@ impl Survey {
 }
 
 /// Where reading ended, and why.
-struct Stop {
-    segment: u64,
-    offset: u64,
-    what: &'static str,
+pub(super) struct Stop {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) what: &'static str,
     /// Whether this is how an unused rest looks.
     quiet: bool,
 }
@@ -291,21 +283,52 @@ struct Split {
     whole: bool,
 }
 
-struct Replay<'a> {
+pub(super) struct Replay<'a> {
     visit: &'a mut dyn FnMut(Record<'_>) -> Result<()>,
     oldest: u64,
     /// After the last whole record.
-    end: Position,
+    pub(super) end: Position,
     /// The chained checksum at `end`.
-    chain: u64,
-    next_seq: Option<SeqNo>,
+    pub(super) chain: u64,
+    pub(super) next_seq: Option<SeqNo>,
     proven: Position,
     split: Option<Split>,
     clean: bool,
+    /// Where in its segment reading begins, and the chained checksum there, if not at the first frame.
+    from: Option<(Position, u64)>,
 }
 
-impl Replay<'_> {
-    fn segments(&mut self, home: &LogDir, survey: &Survey, path: &[u64]) -> Result<Stop> {
+impl<'a> Replay<'a> {
+    /// Reads from the beginning of the segment `oldest`.
+    pub(super) fn of(
+        visit: &'a mut dyn FnMut(Record<'_>) -> Result<()>,
+        oldest: u64,
+    ) -> Replay<'a> {
+        Replay {
+            visit,
+            oldest,
+            end: Position::new(oldest, 0),
+            chain: 0,
+            next_seq: None,
+            proven: Position::ZERO,
+            split: None,
+            clean: false,
+            from: None,
+        }
+    }
+
+    /// Reads from `end` instead, where a record ended.
+    pub(super) fn resume(&mut self, end: Position, chain: u64, next_seq: SeqNo) {
+        (self.end, self.chain, self.next_seq) = (end, chain, Some(next_seq));
+        self.from = Some((end, chain));
+    }
+
+    pub(super) fn segments(
+        &mut self,
+        home: &LogDir,
+        survey: &Survey,
+        path: &[u64],
+    ) -> Result<Stop> {
         for (index, &number) in path.iter().enumerate() {
             let successor = path.get(index + 1).and_then(|next| survey.header(*next));
             if successor.is_some_and(|header| header.previous.length == 0) {
@@ -334,17 +357,21 @@ impl Replay<'_> {
         checksum: u64,
         successor: Option<&Header>,
     ) -> Result<Option<(u64, &'static str, bool)>> {
-        if self.next_seq.is_some_and(|next| next != header.first_seq) {
-            return Ok(Some((0, "the header's sequence number does not follow", false)));
+        let from = self.from.take().filter(|(from, _)| from.segment() == header.number);
+        if from.is_none() {
+            if self.next_seq.is_some_and(|next| next != header.first_seq) {
+                return Ok(Some((0, "the header's sequence number does not follow", false)));
+            }
+            self.next_seq = Some(header.first_seq);
         }
-        self.next_seq = Some(header.first_seq);
         let mut reader = SegmentReader::open(home, header.number)?;
         let limit =
             successor.map_or(reader.file_bytes(), |successor| u64::from(successor.previous.length));
-        let mut chain = checksum;
-        let mut offset = u64::from(HEADER_BYTES);
+        let start = Position::new(header.number, HEADER_BYTES);
+        let (start, mut chain) = from.unwrap_or((start, checksum));
+        let mut offset = u64::from(start.offset());
         if self.split.is_none() {
-            (self.end, self.chain) = (Position::new(header.number, HEADER_BYTES), chain);
+            (self.end, self.chain) = (start, chain);
         }
         loop {
             if offset == limit {

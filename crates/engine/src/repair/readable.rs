@@ -2,6 +2,7 @@
 //!
 //! 1. Every entry of every block that verifies is returned, in the order of entries.
 //! 2. Every key that an unreadable block may hold lies in a gap.
+//! 3. Of a table that is cut, what does not show is left out.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +10,9 @@ use olivine_vfs::Vfs;
 
 use crate::{
     error::{Error, Result},
-    key::{Kind, Stamp},
-    table::{Entries, Examiner, Layout, Piece, TableInfo},
+    key::{KEY_BYTES_MAX, Kind, Stamp},
+    ranges::RangeDeletes,
+    table::{Entries, Examiner, Layout, Part, Piece, TableInfo},
     values::ValuesExaminer,
 };
 
@@ -44,6 +46,8 @@ pub(super) struct Readable {
     /// The last key there is, where that is known.
     last_key: Option<Vec<u8>>,
     pub(super) gaps: Vec<Gap>,
+    /// The part of a cut table that shows.
+    pub(super) part: Option<Part>,
     /// What is wrong with the parts beside the blocks.
     pub(super) damages: Vec<Error>,
 }
@@ -64,7 +68,9 @@ impl Readable {
         pieces.reverse();
         let is_searched = examiner.footer().is_err();
         // Where ranges are deleted, the manifest's last key may be where one of them ends.
-        let known = known.filter(|info| info.range_deletes == 0);
+        let last_key = known.filter(|info| info.range_deletes == 0);
+        let last_key = last_key.map(|info| info.uncut().last_key);
+        let part = known.and_then(TableInfo::part);
         Ok(Readable {
             table,
             path: path.to_path_buf(),
@@ -79,7 +85,8 @@ impl Readable {
             started: false,
             reached: None,
             open: None,
-            last_key: known.map(|info| info.last_key.clone()),
+            last_key,
+            part,
             gaps: Vec::new(),
             damages,
         })
@@ -102,9 +109,48 @@ impl Readable {
         }
     }
 
-    /// Goes to the next entry whose value can be read too; false when there is none.
+    /// The list of deleted ranges, as far as it shows.
+    pub(super) fn range_deletes(&self) -> RangeDeletes {
+        let list = &self.layout.range_deletes;
+        let Some(part) = &self.part else { return list.clone() };
+        let mut behind = part.last_key.clone();
+        if !part.last_is_excluded {
+            // The first key behind the last one.
+            behind.push(0);
+        }
+        let end = (behind.len() <= KEY_BYTES_MAX).then_some(behind.as_slice());
+        list.clipped(Some(&part.first_key), end)
+    }
+
+    /// The gaps, as far as they lie where the table shows.
+    pub(super) fn take_gaps(&mut self) -> Vec<Gap> {
+        let gaps = std::mem::take(&mut self.gaps);
+        let Some(part) = &self.part else { return gaps };
+        let clipped = |gap: Gap| {
+            let from =
+                gap.from.map_or_else(|| part.first_key.clone(), |f| f.max(part.first_key.clone()));
+            let to =
+                gap.to.map_or_else(|| part.last_key.clone(), |to| to.min(part.last_key.clone()));
+            (from <= to).then_some(Gap { from: Some(from), to: Some(to), why: gap.why })
+        };
+        gaps.into_iter().filter_map(clipped).collect()
+    }
+
+    /// Whether the entry that is stood on shows.
+    fn shows(&self) -> bool {
+        self.part.as_ref().is_none_or(|part| {
+            let ended =
+                part.last_key < self.key || part.last_is_excluded && part.last_key == self.key;
+            part.first_key <= self.key && !ended
+        })
+    }
+
+    /// Goes to the next entry that shows and whose value can be read too; false when there is none.
     pub(super) fn advance_with(&mut self, values: &ValuesExaminer) -> bool {
         while self.advance() {
+            if !self.shows() {
+                continue;
+            }
             if self.stamp.kind() != Some(Kind::Pointer) {
                 return true;
             }

@@ -98,9 +98,11 @@ impl Repair {
                 self.lose_writes(path, why);
                 continue;
             };
-            if self.sources.dropped.contains(&keyspace) {
+            let given_up = self.sources.removed.contains(&id);
+            if given_up || self.sources.dropped.contains(&keyspace) {
                 continue;
             }
+            table.part = self.sources.cuts.get(&id).cloned();
             let tables = found.entry(keyspace).or_default();
             let of_keyspace = table.layout.properties.as_ref();
             if let Some(properties) = of_keyspace {
@@ -135,8 +137,8 @@ impl Repair {
             inputs: found.tables.iter().map(|table| table.table).collect(),
         };
         let several = 1 < found.tables.len();
-        let lists = found.tables.iter().map(|table| &table.layout.range_deletes);
-        let mut run = Maker::begin(origin, RangeDeletes::united(lists), true);
+        let lists: Vec<_> = found.tables.iter().map(Readable::range_deletes).collect();
+        let mut run = Maker::begin(origin, RangeDeletes::united(&lists), true);
         // Any value file may be any keyspace's; what none points to is moved aside in the end.
         record.values = self.value_files();
         let values = self.examiner_of(record);
@@ -174,11 +176,12 @@ impl Repair {
     }
 
     fn report_gaps(&mut self, name: &str, table: &mut Readable, several: bool, taken_over: bool) {
+        let path = table.path.clone();
         let mut lose = |from, to, may_be_stale, why| {
-            let (keyspace, path) = (Some(name.to_owned()), table.path.clone());
+            let (keyspace, path) = (Some(name.to_owned()), path.clone());
             self.report.losses.push(Loss { keyspace, from, to, may_be_stale, path, why });
         };
-        for gap in std::mem::take(&mut table.gaps) {
+        for gap in table.take_gaps() {
             lose(gap.from, gap.to, several, gap.why);
         }
         if table.layout.properties.is_none() {

@@ -22,7 +22,7 @@ use crate::{
         salvage::Found,
     },
     store::table_name,
-    table::{Examiner, identity},
+    table::{Examiner, Part, identity},
 };
 
 /// What is known of a damaged store.
@@ -44,6 +44,10 @@ pub(super) struct Sources {
     /// Where those frames last had each table: keyspace and level.
     pub(super) places: BTreeMap<u64, u32>,
     pub(super) dropped: BTreeSet<u32>,
+    /// Tables that those frames gave up.
+    pub(super) removed: BTreeSet<u64>,
+    /// The visible parts of tables that those frames cut.
+    pub(super) cuts: BTreeMap<u64, Part>,
     /// The highest edit that anything tells of.
     pub(super) edit: u64,
     next_table: u64,
@@ -73,6 +77,8 @@ impl Sources {
             keyspaces: BTreeMap::new(),
             places: BTreeMap::new(),
             dropped: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            cuts: BTreeMap::new(),
             edit: 0,
             next_table: 1,
             next_keyspace: 1,
@@ -197,6 +203,8 @@ impl Sources {
                 self.dropped.insert(*keyspace);
             }
             Change::AddTable { keyspace, table, .. } => {
+                // One that goes to another level leaves and joins in one edit.
+                self.removed.remove(&table.id);
                 self.places.insert(table.id, *keyspace);
                 self.next_table = self.next_table.max(table.id.saturating_add(1));
             }
@@ -222,9 +230,14 @@ impl Sources {
             Change::AddValues { values, .. } => {
                 self.next_table = self.next_table.max(values.file.saturating_add(1));
             }
-            Change::RemoveTable { .. }
-            | Change::CutTable { .. }
-            | Change::RemoveValues { .. }
+            Change::RemoveTable { table, .. } => {
+                self.removed.insert(*table);
+                self.cuts.remove(table);
+            }
+            Change::CutTable { table, part, .. } => {
+                self.cuts.insert(*table, part.clone());
+            }
+            Change::RemoveValues { .. }
             | Change::LogStart { .. }
             | Change::LogDurable { .. }
             | Change::NextSeqno { .. } => {}

@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Arc};
 use super::{
     block::{Block, Shape, View},
     format::HEADER_BYTES,
-    reader::{Meta, ReadHow, Table, open_block},
+    reader::{Meta, Numbered, ReadHow, Table, open_block},
     source::Window,
 };
 use crate::{
@@ -50,6 +50,7 @@ struct Place {
     was_cached: bool,
     /// Which entry of the block.
     at: usize,
+    numbered: Numbered,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +76,8 @@ impl TableCursor {
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        let (view, at) = self.entry();
-        view.stamp(at)
+        let place = self.place.as_ref().expect("the cursor stands on no entry");
+        place.numbered.stamp(place.view().stamp(place.at))
     }
 
     pub(crate) fn value(&self) -> &[u8] {
@@ -120,6 +121,8 @@ impl TableCursor {
     pub(crate) fn seek_to(&mut self, key: &[u8], newest: Stamp) -> Result<()> {
         self.jump();
         let meta = self.table.meta(self.how)?;
+        // Entries that are too new are passed over, all of them if the whole table is.
+        let newest = meta.numbered.bound(newest).unwrap_or(Stamp(0));
         for number in meta.index.find(key)..meta.index.len() {
             let mut place = self.load(&meta, number, Direction::Forward)?;
             place.at = place.view().lower_bound(key, newest);
@@ -224,7 +227,7 @@ impl TableCursor {
     fn load(&mut self, meta: &Meta, number: usize, direction: Direction) -> Result<Place> {
         let (block, was_cached) = self.block(meta, number, direction)?;
         let shape = block.view().shape();
-        Ok(Place { block, shape, number, was_cached, at: 0 })
+        Ok(Place { block, shape, number, was_cached, at: 0, numbered: meta.numbered })
     }
 
     /// The block, and whether it was in the cache.

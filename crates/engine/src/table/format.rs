@@ -42,8 +42,11 @@ pub(super) const LINE_BYTES: usize = 64;
 pub(super) const FEATURE_RANGE_DELETES: u64 = 1;
 pub(super) const RANGE_DELETES: &str = "range_deletes";
 
+/// Feature: the manifest gives every entry its sequence number, whatever the blocks say.
+pub(crate) const FEATURE_NUMBERED_LATER: u64 = 32;
+
 /// Every feature that this release knows.
-const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_POINTERS;
+const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
 
 /// The fields of the footer, before its checksum.
 pub(super) const WORDS_BYTES: usize = FOOTER_BYTES - 20;

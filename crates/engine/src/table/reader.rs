@@ -10,20 +10,20 @@ use std::{
     fmt::Debug,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use arc_swap::{ArcSwapOption, Guard};
-use olivine_vfs::{Open, Vfs};
+use olivine_vfs::{File, Open, Vfs};
 
 use super::{
     block::{Block, Lookup, Slice},
     filter::Filter,
     format::{
-        FEATURE_RANGE_DELETES, FOOTER_BYTES, FORMAT, Fault, FileSeed, Footer, LINE_BYTES,
-        LINES_PER_BLOCK, RANGE_DELETES, TRAILER_BYTES, u32_at, u64_at,
+        FEATURE_NUMBERED_LATER, FEATURE_RANGE_DELETES, FOOTER_BYTES, FORMAT, Fault, FileSeed,
+        Footer, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, TRAILER_BYTES, u32_at, u64_at,
     },
     index::{Index, IndexBuilder},
     source::{Source, Window},
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     cache::BlockCache,
     error::{Error, Result},
-    key::Stamp,
+    key::{SeqNo, Stamp},
     ranges::RangeDeletes,
 };
 
@@ -81,6 +81,8 @@ pub(crate) struct TableFile {
     pub(crate) bytes: u64,
     /// `TableInfo::checksum`.
     pub(crate) checksum: u64,
+    /// `TableInfo::seqno_max`: the number of every entry, if the table was to be numbered later.
+    pub(crate) seqno: SeqNo,
     /// What its blocks are known by in the cache; a new number when there is none yet.
     pub(crate) cache_id: Option<u64>,
 }
@@ -94,6 +96,8 @@ pub(crate) struct Table {
     cache: Arc<BlockCache>,
     /// This table's name in the cache.
     cache_id: u64,
+    /// The file, if it may be gone when it is needed.
+    pinned: OnceLock<Arc<dyn File>>,
     charge: Arc<dyn MetaCharge>,
     meta: ArcSwapOption<Meta>,
     /// Whether the metadata was used since it was last asked.
@@ -107,6 +111,7 @@ pub(super) struct Meta {
     pub(super) source: Source,
     pub(super) index: Index,
     filter: Filter,
+    pub(super) numbered: Numbered,
     range_deletes: Arc<RangeDeletes>,
     _charged: Charged,
 }
@@ -115,6 +120,34 @@ impl Meta {
     /// What the filter says of the key of this hash.
     pub(super) fn may_contain(&self, hash: u64) -> bool {
         self.filter.may_contain(hash)
+    }
+}
+
+/// Where the entries of a table have their sequence numbers from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbered {
+    /// From their stamps.
+    Here,
+    /// They all have this one, from the manifest.
+    Later(SeqNo),
+}
+
+impl Numbered {
+    /// The stamp of an entry whose block says `stamp`.
+    pub(super) fn stamp(self, stamp: Stamp) -> Stamp {
+        match self {
+            Numbered::Here => stamp,
+            Numbered::Later(seqno) => Stamp(seqno << 8 | stamp.0 & 0xff),
+        }
+    }
+
+    /// The bound on stamps in blocks for a reader of what is at most `newest`; `None` when it may see
+    /// no entry.
+    pub(super) fn bound(self, newest: Stamp) -> Option<Stamp> {
+        match self {
+            Numbered::Here => Some(newest),
+            Numbered::Later(seqno) => (seqno <= newest.seqno()).then_some(Stamp(u64::MAX)),
+        }
     }
 }
 
@@ -133,6 +166,7 @@ impl Table {
             path,
             cache,
             cache_id,
+            pinned: OnceLock::new(),
             charge,
             meta: ArcSwapOption::empty(),
             touched: AtomicBool::new(false),
@@ -175,12 +209,13 @@ impl Table {
         if !meta.filter.may_contain(hash) {
             return Ok(None);
         }
+        let Some(newest) = meta.numbered.bound(newest) else { return Ok(None) };
         for number in meta.index.find(key)..meta.index.len() {
             let block = self.block(meta, number, how)?;
             let view = block.view();
             match view.get(key, hash, newest) {
                 Lookup::Found(at) => {
-                    return Ok(Some((view.stamp(at), block.value(view, at))));
+                    return Ok(Some((meta.numbered.stamp(view.stamp(at)), block.value(view, at))));
                 }
                 Lookup::Absent => return Ok(None),
                 Lookup::Continues => {}
@@ -263,7 +298,11 @@ impl Table {
         let range_deletes = read_range_deletes(&source, &footer)?;
         charged.become_bytes(META_BYTES + filter_bytes + index.bytes() + range_deletes.bytes());
         let range_deletes = Arc::new(range_deletes);
-        Ok(Meta { source, index, filter, range_deletes, _charged: charged })
+        let numbered = match footer.features & FEATURE_NUMBERED_LATER {
+            0 => Numbered::Here,
+            _ => Numbered::Later(self.file.seqno),
+        };
+        Ok(Meta { source, index, filter, numbered, range_deletes, _charged: charged })
     }
 
     /// Stored bytes of the data blocks that may hold keys from `from` up to `to`, whole blocks counted.
@@ -284,9 +323,24 @@ impl Table {
         Ok(Arc::clone(&self.meta(how)?.range_deletes))
     }
 
-    fn open(&self) -> Result<(Source, Footer)> {
+    /// Opens the file and keeps it open as long as the table lives, whatever becomes of its name.
+    pub(crate) fn pin(&self) -> Result<()> {
+        let file = self.file()?;
+        self.pinned.get_or_init(|| file);
+        Ok(())
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        if let Some(file) = self.pinned.get() {
+            return Ok(Arc::clone(file));
+        }
         let path = &self.file.path;
-        let file = self.vfs.open(path, Open::Read).map_err(Error::io("open", path))?;
+        self.vfs.open(path, Open::Read).map_err(Error::io("open", path))
+    }
+
+    fn open(&self) -> Result<(Source, Footer)> {
+        let file = self.file()?;
         let seed = FileSeed::new(self.file.store, self.file.table);
         let source = Source::new(file, Arc::clone(&self.path), seed);
         let bytes = source.len()?;

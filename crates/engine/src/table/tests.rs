@@ -57,6 +57,7 @@ fn write(vfs: &dyn Vfs, table: u64, options: TableOptions, entries: &Entries) ->
 
 fn file(info: &TableInfo) -> TableFile {
     TableFile {
+        seqno: info.seqno_max,
         path: path(info.id).into(),
         store: STORE,
         table: info.id,

@@ -18,9 +18,9 @@ use super::{
     block_builder::BlockBuilder,
     filter::{Filter, key_hash},
     format::{
-        Codec, FEATURE_POINTERS, FEATURE_RANGE_DELETES, FOOTER_BYTES, FileSeed, Footer,
-        HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer, TRAILER_BYTES, header,
-        mix,
+        Codec, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES, FOOTER_BYTES,
+        FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer,
+        TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -286,6 +286,17 @@ impl TableWriter {
     /// Whether the entry that was added last was in the cache.
     pub(crate) fn heat(&mut self, was_cached: bool) {
         self.heat += if was_cached { 1 } else { -1 };
+    }
+
+    /// The sequence number of all entries is not known yet: whoever names the table in the manifest
+    /// gives it there. What the entries are stamped with only tells about how old they are.
+    pub(crate) fn number_later(&mut self) {
+        self.footer.features |= FEATURE_NUMBERED_LATER;
+    }
+
+    /// The key added last; empty when there is none.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.last_key
     }
 
     /// Lists deletions of ranges in the table, beside its entries. Where it has none, the first key

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{
             AtomicBool,
             Ordering::{Acquire, Relaxed, Release},
@@ -66,6 +66,8 @@ pub(crate) struct LiveValues {
     vfs: Arc<dyn Vfs>,
     open: Arc<OpenValues>,
     file: Mutex<Option<Arc<dyn File>>>,
+    /// The file, if it may be gone when it is needed.
+    pinned: OnceLock<Arc<dyn File>>,
     touched: AtomicBool,
     /// A stream wrote it, and its pointer is not in a memtable yet.
     in_flight: AtomicBool,
@@ -91,6 +93,7 @@ impl LiveValues {
             vfs,
             open,
             file: Mutex::new(None),
+            pinned: OnceLock::new(),
             touched: AtomicBool::new(false),
             in_flight: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
@@ -107,8 +110,18 @@ impl LiveValues {
         Error::corrupt(&self.path, offset, what)
     }
 
+    /// Opens the file and keeps it open as long as this lives, whatever becomes of its name.
+    pub(crate) fn pin(self: &Arc<Self>) -> Result<()> {
+        let file = self.file()?;
+        self.pinned.get_or_init(|| file);
+        Ok(())
+    }
+
     /// The open file.
-    pub(super) fn file(self: &Arc<Self>) -> Result<Arc<dyn File>> {
+    pub(crate) fn file(self: &Arc<Self>) -> Result<Arc<dyn File>> {
+        if let Some(file) = self.pinned.get() {
+            return Ok(Arc::clone(file));
+        }
         self.touched.store(true, Relaxed);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &*file {

@@ -1,11 +1,17 @@
 //! The engine as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs fails")]
 
+mod backup;
 mod basics;
 mod check;
+mod checkpoint;
+mod copies;
 mod data;
+mod follow;
+mod explain;
 mod golden;
 mod health;
+mod ingest;
 mod opening;
 mod repair;
 mod scene;

@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use olivine_engine::{Db, Environment, Loss, Options, RepairReport, check, repair};
+use olivine_engine::{
+    Db, Depth, Detail, Environment, Loss, Options, RepairReport, check, inspect, repair,
+};
 use olivine_vfs::{CrashingVfs, MemoryVfs, Open, Phase, Random, Survival, Vfs};
 
 use crate::scene::{STORE, files, small, stepped};
@@ -158,11 +160,21 @@ fn harms(bytes: u64, places: u64) -> Vec<Harm> {
 }
 
 /// Harms a copy of the store, repairs it, and hands the report on.
-fn each_harm(prefix: &str, places: u64, mut visit: impl FnMut(&str, Harm, &RepairReport)) {
+fn each_harm(prefix: &str, places: u64, visit: impl FnMut(&str, Harm, &RepairReport)) {
     let (vfs, written) = store();
+    each_harm_to(&vfs, &written, prefix, places, visit);
+}
+
+fn each_harm_to(
+    vfs: &Arc<MemoryVfs>,
+    written: &Contents,
+    prefix: &str,
+    places: u64,
+    mut visit: impl FnMut(&str, Harm, &RepairReport),
+) {
     let mut repairs = 0;
-    for name in files(&*vfs, prefix) {
-        let bytes = (bytes_of(&*vfs, &path(&name)).len() as u64).min(40_000);
+    for name in files(&**vfs, prefix) {
+        let bytes = (bytes_of(&**vfs, &path(&name)).len() as u64).min(40_000);
         for one in harms(bytes, places) {
             let image = Arc::new(vfs.image());
             harm(&image, &name, one);
@@ -174,7 +186,7 @@ fn each_harm(prefix: &str, places: u64, mut visit: impl FnMut(&str, Harm, &Repai
             let planned = repair(&environment, STORE, true, &mut |_, _| {}).unwrap();
             assert!(planned.needed && !planned.done, "{name} {one:?}");
             assert_eq!(files(&*image, ""), before, "a dry run changes nothing");
-            let report = repaired(&environment, &written, &[], &format!("{name} {one:?}"));
+            let report = repaired(&environment, written, &[], &format!("{name} {one:?}"));
             assert!(report.done);
             assert_eq!(planned.losses, report.losses, "{name} {one:?}");
             assert_eq!(planned.entries_salvaged, report.entries_salvaged, "{name} {one:?}");
@@ -229,6 +241,66 @@ fn of_a_damaged_log_every_whole_record_is_kept() {
         assert!(report.losses.iter().all(|loss| loss.keyspace.is_none()), "{name} {harm:?}");
     });
     assert!(salvaged != 0);
+}
+
+/// A closed store in the midst of a compaction: of some tables only a part shows any more.
+fn cut_store() -> (Arc<MemoryVfs>, Contents) {
+    let vfs = Arc::new(MemoryVfs::new());
+    let environment = stepped(&vfs);
+    let db = Db::open(&environment, STORE, small()).unwrap();
+    let keyspace = db.keyspace("a").unwrap();
+    let mut random = Random::new(5);
+    for round in 1.. {
+        assert!(round < 1000, "no table was ever cut");
+        for _ in 0..100 {
+            let key = (random.next_u64() as u32 % 3000).to_be_bytes();
+            if random.next_u64().is_multiple_of(4) {
+                keyspace.delete(&key).unwrap();
+            } else {
+                let value: Vec<u8> = (0..5).flat_map(|_| random.next_u64().to_le_bytes()).collect();
+                keyspace.put(&key, &value).unwrap();
+            }
+        }
+        environment.step();
+        if 30 < round && is_cut(&environment, &vfs) {
+            break;
+        }
+    }
+    let contents = contents(&db);
+    drop(keyspace);
+    db.close().unwrap();
+    assert!(is_cut(&environment, &vfs), "closing ends no compaction");
+    (vfs, contents)
+}
+
+/// Whether the last of the edits that say something of tables cuts one.
+fn is_cut(environment: &Environment, vfs: &MemoryVfs) -> bool {
+    let manifest = files(vfs, "manifest-").remove(0);
+    let mut last = "";
+    inspect(environment, path(&manifest), Depth::default(), &mut |fact| {
+        if ["cut table", "add table", "remove table"].contains(&fact.what) && last != "cut table" {
+            last = fact.what;
+        }
+        // One change alone says where the log is durable, and nothing of tables.
+        if fact.what == "edit" && !fact.details.contains(&("changes", Detail::Number(1))) {
+            last = "";
+        }
+    })
+    .unwrap();
+    last == "cut table"
+}
+
+/// What does not show any more of a cut table does not come back, whichever file is damaged.
+#[test]
+fn what_a_cut_hides_stays_hidden() {
+    let (vfs, written) = cut_store();
+    for (prefix, places) in [("table-", 4), ("manifest-", 12)] {
+        each_harm_to(&vfs, &written, prefix, places, |name, harm, report| {
+            if matches!(harm, Harm::Flip(_)) && prefix == "table-" {
+                assert!(report.losses.len() <= 1, "{name} {harm:?}: {report:#?}");
+            }
+        });
+    }
 }
 
 /// Values that stand apart are lost one by one, and the others are kept.

@@ -1,6 +1,12 @@
 //! Stores small enough that everything happens soon, on disks in memory.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use olivine_engine::{Db, Environment, EnvironmentOptions, Options, Parts, Result, Work};
 use olivine_vfs::{ManualClock, MemoryVfs, Vfs};
@@ -67,4 +73,24 @@ impl Scene {
 /// The keys of a walk, as text.
 pub(crate) fn keys_of(walk: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>>) -> Vec<String> {
     walk.map(|entry| String::from_utf8(entry.unwrap().0).unwrap()).collect()
+}
+
+/// Tells threads that the test is over, also when it fails.
+#[derive(Default)]
+pub(crate) struct Ended(AtomicBool);
+
+impl Ended {
+    pub(crate) fn is(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn when_dropped(&self) -> impl Drop {
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Relaxed);
+            }
+        }
+        End(&self.0)
+    }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use olivine_engine::{
-    Db, Depth, Environment, Error, Fact, FileKind, Keyspace, KeyspaceOptions, Options, Severity,
-    VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX, check, inspect,
+    Compression, Db, Depth, Environment, Error, Fact, FileKind, Keyspace, KeyspaceOptions, Options,
+    Severity, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX, check, inspect,
 };
 use olivine_vfs::{MemoryVfs, Open, Random, Vfs};
 
@@ -559,4 +559,43 @@ fn a_log_may_point_into_files_that_went() {
     let (db, keyspace) = open(&environment);
     assert_eq!(keyspace.get(b"film").unwrap().unwrap().len(), 1000);
     assert_eq!(db.keyspace("lagging").unwrap().get(b"k").unwrap().unwrap(), b"v");
+}
+
+/// A merge of tables that is named table by table may itself make values that stand apart.
+#[test]
+fn values_that_grow_beyond_the_threshold_in_a_merge_of_tables_stand_apart() {
+    for left_off_after in 1..12 {
+        let vfs = Arc::new(MemoryVfs::new());
+        let environment = stepped(&vfs);
+        let options =
+            Options { table_bytes_max: 4 << 10, compression: Compression::None, ..options() };
+        let named = KeyspaceOptions { merge: Some("append".into()), ..KeyspaceOptions::default() };
+        let db = Db::open(&environment, STORE, options.clone()).unwrap();
+        let keyspace = db.keyspace_with("lists", &named).unwrap();
+        let mut oracle = BTreeMap::new();
+        for round in 0..4 {
+            for number in 0..200 {
+                let more = Random::new(round * 1000 + number).bytes(20);
+                keyspace.merge(&key(number), &more).unwrap();
+                let list: &mut Vec<u8> = oracle.entry(key(number)).or_default();
+                list.extend(more);
+            }
+            db.flush().unwrap();
+        }
+        for _ in 0..left_off_after {
+            environment.step();
+        }
+        drop(keyspace);
+        db.close().unwrap();
+        let report = check(&environment, STORE, &mut |_, _| {}).unwrap();
+        assert_eq!(report.findings, [], "left off after {left_off_after}");
+        let db = Db::open(&environment, STORE, options).unwrap();
+        let keyspace = db.keyspace_with("lists", &named).unwrap();
+        let found: BTreeMap<_, _> = keyspace.iter().unwrap().map(Result::unwrap).collect();
+        assert!(found == oracle, "left off after {left_off_after}");
+        db.settle().unwrap();
+        assert!(!files(&*vfs, "values-").is_empty());
+        let found: BTreeMap<_, _> = keyspace.iter().unwrap().map(Result::unwrap).collect();
+        assert!(found == oracle, "left off after {left_off_after}, and settled");
+    }
 }

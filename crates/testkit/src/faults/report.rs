@@ -15,6 +15,7 @@ pub(super) fn name(injected: &Injected) -> String {
         Fault::Enospc => "enospc".to_owned(),
         Fault::HalfWrite => "half".to_owned(),
         Fault::ShortWrite { kept } => format!("short{kept}"),
+        Fault::Refused => "refused".to_owned(),
         Fault::SyncLost => "lost".to_owned(),
     };
     if injected.lasting { format!("{name}+") } else { name }
@@ -38,6 +39,7 @@ impl Injected {
         let fault = match (fault, fault.strip_prefix("short")) {
             ("eio", _) => Fault::Eio,
             ("enospc", _) => Fault::Enospc,
+            ("refused", _) => Fault::Refused,
             ("lost", _) => Fault::SyncLost,
             ("half", _) => Fault::HalfWrite,
             (_, Some(kept)) => {

@@ -199,6 +199,24 @@ fn a_torn_image_keeps_the_order_of_names() {
     assert!((0..SEEDS).all(|seed| names(&disk.crash(Survival::Torn, seed)) != ["b"]));
 }
 
+/// The second name lasts with its directory, and what it stands for lasts with the file.
+#[test]
+fn a_link_is_there_or_not_and_shares_what_was_synced() {
+    let disk = CrashingVfs::new();
+    durable(&disk, "first", b"text");
+    disk.hard_link(&at("first"), &at("second")).unwrap();
+    let found: Vec<_> = (0..SEEDS).map(|seed| disk.crash(Survival::Torn, seed)).collect();
+    assert!(found.iter().any(|image| names(image) == ["first"]));
+    let linked = found.iter().find(|image| names(*image) == ["first", "second"]).unwrap();
+    let file = linked.open(&at("second"), Open::Write).unwrap();
+    file.write_at(b"T", 0).unwrap();
+    assert_eq!(contents(linked, "first").unwrap(), b"Text", "it is one file in the image, too");
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk.remove_file(&at("first")).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    assert_eq!(contents(&disk.crash(Survival::Nothing, 1), "second").unwrap(), b"text");
+}
+
 #[test]
 fn a_directory_is_lost_with_all_that_is_in_it() {
     let disk = CrashingVfs::new();

@@ -204,6 +204,10 @@ impl Vfs for Shaky {
         self.vfs.rename(source, target)
     }
 
+    fn hard_link(&self, source: &Path, target: &Path) -> io::Result<()> {
+        self.vfs.hard_link(source, target)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.vfs.remove_file(path)
     }
