@@ -8,9 +8,6 @@ use olivine_engine::{Batch, Db, Environment, EnvironmentOptions, Keyspace, Optio
 /// The one engine that this program opens.
 pub(crate) struct Olivine;
 
-/// Records of a batch of sorted input.
-const SORTED_BATCH: u32 = 1000;
-
 struct OpenStore {
     db: Db,
     keyspace: Keyspace,
@@ -41,7 +38,7 @@ impl Stores for Olivine {
     fn describe(&self, _: &str) -> Result<String> {
         Ok(format!(
             "{}: its defaults, with one budget for memtables, cache, indexes, filters and buffers: \
-             10-bit filters, 4 KiB blocks, lz4 on every level",
+             10-bit filters, 4 KiB blocks, lz4 on every level; sorted input through its ingest",
             env!("CARGO_PKG_VERSION")
         ))
     }
@@ -67,19 +64,12 @@ impl Store for OpenStore {
         Ok(())
     }
 
-    /// Batches, each large enough that what a batch costs by itself does not count.
     fn load_sorted(&self, records: &mut dyn Sorted) -> Result<()> {
-        let mut batch = Batch::new();
-        let mut count = 0;
+        let mut ingest = self.keyspace.ingest()?;
         while let Some((key, value)) = records.next() {
-            batch.put(&self.keyspace, key, value)?;
-            count += 1;
-            if count == SORTED_BATCH {
-                self.db.write(std::mem::take(&mut batch))?;
-                count = 0;
-            }
+            ingest.add(key, value)?;
         }
-        self.db.write(batch)?;
+        ingest.finish()?;
         Ok(())
     }
 
