@@ -382,16 +382,23 @@ impl Store {
     }
 
     /// Reads, and where a table is gone that was not held open, goes on to a newer moment.
+    #[inline]
     pub(crate) fn following<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
+        if self.follower.is_none() {
+            return read();
+        }
+        self.following_on(read)
+    }
+
+    #[cold]
+    fn following_on<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
         let mut outcome = read();
-        if self.follower.is_some() {
-            for _ in 0..GONE_TRIES_MAX {
-                if !outcome.as_ref().is_err_and(is_gone) {
-                    break;
-                }
-                self.refresh()?;
-                outcome = read();
+        for _ in 0..GONE_TRIES_MAX {
+            if !outcome.as_ref().is_err_and(is_gone) {
+                break;
             }
+            self.refresh()?;
+            outcome = read();
         }
         outcome
     }
