@@ -24,7 +24,7 @@ Breaks the engine on purpose and checks what it must hold all the same.
 usage: reliability <tier> [options]
 
   crash    power cuts between any two calls to the disk and in the midst of writes
-             --seeds N      histories (500)           --images N   images of each (200)
+             --seeds N      histories (520)           --images N   images of each (200)
              --ops N        operations of each (2000)  --image K    only the K-th image
              --history FILE replays a printed history with every image of its last operation
   faults   every call to the disk fails once, in every way

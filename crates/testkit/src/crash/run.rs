@@ -51,7 +51,7 @@ impl Default for Plan {
     fn default() -> Plan {
         Plan {
             seed: 0,
-            seeds: 500,
+            seeds: 520,
             ops: 2_000,
             images: 200,
             image: None,
