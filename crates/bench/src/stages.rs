@@ -377,6 +377,7 @@ impl Stage<'_> {
             Background { store, records: &self.records, count, per_second, flush_every };
         let (stop, puts) = (AtomicBool::new(false), AtomicU64::new(0));
         let flushes = AtomicU64::new(0);
+        let before = store.facts();
         let start = Instant::now();
         let (tally, spent) = thread::scope(|scope| {
             let writer = scope.spawn(|| background.run(&stop, &puts, &flushes));
@@ -400,6 +401,9 @@ impl Stage<'_> {
         row.note = format!("beside {:.0} k puts/s", rate / 1e3);
         if flush_every.is_some() {
             write!(row.note, ", {flushes} flushes")?;
+        }
+        if let (Some(before), Some(after)) = (before.cache_misses, store.facts().cache_misses) {
+            write!(row.note, ", {} blocks read", after - before)?;
         }
         // The cost per operation would count the writer's too.
         row.figures.remove("cpu_s_per_m");

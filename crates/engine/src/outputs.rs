@@ -18,7 +18,7 @@ use crate::{
     table::{
         Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableOrigin, TableWriter,
     },
-    version::{LiveTable, Trash},
+    version::{LEVELS, LiveTable, Trash},
 };
 
 /// The tables that a flush or a compaction writes.
@@ -72,7 +72,7 @@ impl<'a> Outputs<'a> {
         let store = self.store;
         let id = store.draw_table_id();
         let path = store.table_path(id);
-        let options = store.table_options();
+        let options = store.table_options_of(usize::from(self.origin.level));
         let vfs = store.environment.vfs();
         let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
         let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
@@ -179,7 +179,19 @@ impl Drop for Outputs<'_> {
 }
 
 impl Store {
-    /// How this store lays out its tables.
+    /// How this store lays out the tables of a level. Those above the last are few and asked by every
+    /// read that goes on to the next, so their filters are sharper: what a key costs that is not in
+    /// them adds up over the runs, and two mistakes in one read are its slow thousandth.
+    pub(crate) fn table_options_of(&self, level: usize) -> TableOptions {
+        let mut options = self.table_options();
+        if level < LEVELS - 1 {
+            let bits = options.filter_bits_per_key;
+            options.filter_bits_per_key = bits + bits / 2 + bits / 8;
+        }
+        options
+    }
+
+    /// How this store lays out its tables, level aside.
     pub(crate) fn table_options(&self) -> TableOptions {
         TableOptions {
             block_bytes: self.options.block_bytes,
