@@ -185,11 +185,12 @@ impl Db {
     }
 
     /// Flushes, and returns when no compaction would pay any more: all tables of a keyspace are one sorted
-    /// run, or beside a large one there is a small one.
+    /// run, or beside a large one there is a small one. Room that was kept ready for the log is given back.
     pub fn settle(&self) -> Result<()> {
         self.store.flush_all()?;
         while self.store.compact_one_or_fail()? {}
         self.store.empty_trash()?;
+        self.store.trim_log()?;
         self.store.halted().map_or(Ok(()), Err)
     }
 

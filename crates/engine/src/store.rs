@@ -300,6 +300,19 @@ impl Store {
         }
     }
 
+    /// Takes back what the log is done with, and removes what waits to be written again.
+    pub(crate) fn trim_log(&self) -> Result<()> {
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match self.log_pool.step() {
+                // A segment that is made in vain finds no room: so be it.
+                Ok(false) | Err(Error::Full { .. }) => return self.log_pool.trim(),
+                Ok(true) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Removes the files that the last reader has left.
     pub(crate) fn empty_trash(&self) -> Result<()> {
         let vfs = self.environment.vfs();

@@ -224,25 +224,34 @@ impl Pool {
 
     /// Removes everything that waits; the log is closed.
     pub(super) fn clear(&self) -> Result<()> {
-        let (ready, spares, retired) = {
+        self.trim()?;
+        let retired = {
             let mut state = self.lock();
-            let waiting =
-                (take(&mut state.ready), take(&mut state.spares), take(&mut state.retired));
+            let retired = take(&mut state.retired);
             state.wanted = false;
             self.note_due(&state);
-            waiting
+            retired
+        };
+        for file in retired {
+            match file {
+                Retired::Reuse { number } => self.remove(&self.home.segment_path(number))?,
+                Retired::Remove { path } => self.remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that wait to be written: nobody is about to.
+    pub(crate) fn trim(&self) -> Result<()> {
+        let (ready, spares) = {
+            let mut state = self.lock();
+            (take(&mut state.ready), take(&mut state.spares))
         };
         for segment in ready {
             self.remove(&self.home.segment_path(segment.number))?;
         }
         for path in spares {
             self.remove(&path)?;
-        }
-        for file in retired {
-            match file {
-                Retired::Reuse { number } => self.remove(&self.home.segment_path(number))?,
-                Retired::Remove { path } => self.remove(&path)?,
-            }
         }
         Ok(())
     }
