@@ -21,6 +21,7 @@ mod index;
 mod mend;
 mod reader;
 mod source;
+mod squeeze;
 mod writer;
 
 #[cfg(test)]

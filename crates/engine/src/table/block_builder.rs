@@ -129,8 +129,8 @@ impl BlockBuilder {
     }
 
     /// Appends the payload to `out` and begins anew. `continues` says that the next block begins with
-    /// the last key of this one.
-    pub(super) fn encode(&mut self, continues: bool, out: &mut Vec<u8>) {
+    /// the last key of this one. Returns where in `out` the values begin.
+    pub(super) fn encode(&mut self, continues: bool, out: &mut Vec<u8>) -> usize {
         assert!(!self.is_empty(), "a block has at least one entry");
         let (sums, start) = (self.sums, out.len());
         let mut flags = sums.flags | sums.width_flags();
@@ -160,9 +160,11 @@ impl BlockBuilder {
             out.extend_from_slice(&delta[..sums.stamp_width()]);
         }
         self.encode_keys(out);
+        let values_at = out.len();
         out.extend_from_slice(&self.values);
         assert_eq!(out.len() - start, self.bytes(), "a block is as long as its sums say");
         self.clear();
+        values_at
     }
 
     fn encode_keys(&self, out: &mut Vec<u8>) {

@@ -8,11 +8,10 @@
 
 use std::{iter, sync::Arc};
 
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
-};
+use lz4_flex::block::decompress_into;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::squeeze::Squeezer;
 use crate::{
     key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX},
     planted::{Bug, planted},
@@ -118,24 +117,30 @@ pub(super) fn header(store: u64, table: u64) -> [u8; HEADER_BYTES as usize] {
 /// Turns payloads into stored blocks.
 pub(super) struct Sealer {
     codec: Codec,
-    table: CompressTable,
+    squeezer: Squeezer,
 }
 
 impl Sealer {
     pub(super) fn new(codec: Codec) -> Sealer {
-        Sealer { codec, table: CompressTable::small() }
+        Sealer { codec, squeezer: Squeezer::new() }
     }
 
     pub(super) fn set_codec(&mut self, codec: Codec) {
         self.codec = codec;
     }
 
-    /// Appends the block of `payload` to `out`, compressed if that saves an eighth, and returns its
-    /// checksum.
-    pub(super) fn seal(&mut self, payload: &[u8], seed: u64, out: &mut Vec<u8>) -> u64 {
+    /// Appends the block of `payload`, whose values begin at `values_at`, to `out`, compressed if that
+    /// saves an eighth, and returns its checksum.
+    pub(super) fn seal(
+        &mut self,
+        payload: &[u8],
+        values_at: usize,
+        seed: u64,
+        out: &mut Vec<u8>,
+    ) -> u64 {
         assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a block of {} bytes", payload.len());
         let start = out.len();
-        let codec = self.compress(payload, out);
+        let codec = self.compress(payload, values_at, out);
         out.push(codec as u8);
         out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         let checksum = xxh3_64_with_seed(&out[start..], seed);
@@ -143,14 +148,11 @@ impl Sealer {
         checksum
     }
 
-    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Codec {
+    fn compress(&mut self, payload: &[u8], values_at: usize, out: &mut Vec<u8>) -> Codec {
         let start = out.len();
         if self.codec == Codec::Lz4 {
-            out.resize(start + get_maximum_output_size(payload.len()), 0);
-            let stored = compress_into_with_table(payload, &mut out[start..], &mut self.table)
-                .expect("the output has room for the worst case");
-            if stored <= payload.len() - payload.len() / 8 {
-                out.truncate(start + stored);
+            self.squeezer.squeeze(payload, values_at, out);
+            if out.len() - start <= payload.len() - payload.len() / 8 {
                 return Codec::Lz4;
             }
             out.truncate(start);

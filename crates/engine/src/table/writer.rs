@@ -390,8 +390,8 @@ impl TableWriter {
     }
 
     fn cut(&mut self, continues: bool) -> Result<()> {
-        self.block.encode(continues, &mut self.payload);
-        let stored = self.sink.block(&self.payload)?;
+        let values_at = self.block.encode(continues, &mut self.payload);
+        let stored = self.sink.block_of(&self.payload, values_at)?;
         let wanted = !self.follows_heat || 0 < self.heat;
         self.heat = 0;
         if let Some((cache, id)) = self.warmed.as_ref().filter(|_| wanted) {
@@ -637,10 +637,15 @@ impl Sink {
         self.written + self.buffer.len() as u64
     }
 
-    /// Appends a block and returns the bytes it takes.
+    /// Appends a block without values to speak of, and returns the bytes it takes.
     fn block(&mut self, payload: &[u8]) -> Result<u32> {
+        self.block_of(payload, 0)
+    }
+
+    /// Appends a block whose values begin at `values_at`, and returns the bytes it takes.
+    fn block_of(&mut self, payload: &[u8], values_at: usize) -> Result<u32> {
         let (start, seed) = (self.buffer.len(), self.seed.at(self.position()));
-        let checksum = self.sealer.seal(payload, seed, &mut self.buffer);
+        let checksum = self.sealer.seal(payload, values_at, seed, &mut self.buffer);
         self.checksum = mix(self.checksum ^ checksum);
         let stored = self.buffer.len() - start;
         assert!(TRAILER_BYTES < stored, "a block is more than its trailer");

@@ -353,7 +353,7 @@ fn resealed_tables() {
             let byte = random.index(payload.len().min(reach));
             payload[byte] = random.next_u64() as u8;
             let mut sealed = Vec::new();
-            Sealer::new(Codec::Raw).seal(payload, FileSeed::new(STORE, 1).at(at), &mut sealed);
+            Sealer::new(Codec::Raw).seal(payload, 0, FileSeed::new(STORE, 1).at(at), &mut sealed);
             lie[at as usize..at as usize + stored].copy_from_slice(&sealed);
         }
         replace(&vfs, 1, &lie);
