@@ -1,7 +1,8 @@
 //! Where a merge writes to: tables of the target level, one after the other.
 //!
 //! 1. A table begins and ends between two keys, never between versions of one.
-//! 2. No table is written across one of the target level that the job leaves as it is.
+//! 2. A table ends when it is full, or when what is kept of its keys takes what was set aside for that.
+//! 3. No table is written across one of the target level that the job leaves as it is.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(super) struct Surroundings {
     /// First keys of the tables of the target level that are no inputs, ascending.
     untouched: Vec<Vec<u8>>,
     /// Length at which another table begins.
-    table_bytes: u64,
+    pub(super) table_bytes: u64,
     /// How far the merge into the last level was due.
     pub(super) debt: f64,
 }
@@ -104,7 +105,10 @@ impl<'a, 'b> Writing<'a, 'b> {
     pub(super) fn may_end(&self) -> bool {
         let half = self.around.table_bytes / 2;
         self.untouched_next < self.around.untouched.len()
-            || self.writer.as_ref().is_some_and(|writer| half <= writer.estimated_bytes())
+            || self
+                .writer
+                .as_ref()
+                .is_some_and(|writer| half <= writer.estimated_bytes() || writer.is_out_of_room())
     }
 
     /// Where the table being written should end, if that is before `key`, which is the next one: it is
@@ -115,9 +119,10 @@ impl<'a, 'b> Writing<'a, 'b> {
         if let Some(first) = self.next_untouched(Some(key)) {
             return Some(first);
         }
-        let bytes = self.writer.as_ref()?.estimated_bytes();
+        let writer = self.writer.as_ref()?;
+        let bytes = writer.estimated_bytes();
         let full = self.around.table_bytes;
-        if full <= bytes {
+        if full <= bytes || writer.is_out_of_room() {
             return Some(key.to_vec());
         }
         let below = self.around.below.first().filter(|_| full / 2 <= bytes)?;
