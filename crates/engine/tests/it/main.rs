@@ -10,6 +10,7 @@ mod data;
 mod explain;
 mod follow;
 mod golden;
+mod golden_store;
 mod health;
 mod ingest;
 mod opening;
