@@ -1,9 +1,11 @@
 //! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
-//! memory is handed out.
+//! memory is handed out, who asks it to end.
 
 mod malloc;
+mod signals;
 
 pub use malloc::limit_malloc_arenas;
+pub use signals::{Input, Interrupt, Interrupts};
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, nothing changes.
