@@ -11,6 +11,7 @@ mod explain;
 mod follow;
 mod golden;
 mod golden_store;
+mod handles;
 mod health;
 mod ingest;
 mod opening;
