@@ -21,7 +21,7 @@ unsafe extern "C" {
 }
 
 /// Begins writing out `bytes` from `offset`. A range that no file can have begins nothing.
-pub(super) fn start(descriptor: &OwnedFd, offset: u64, bytes: u64) -> io::Result<()> {
+pub(in crate::real) fn start(descriptor: &OwnedFd, offset: u64, bytes: u64) -> io::Result<()> {
     let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
         return Ok(());
     };
