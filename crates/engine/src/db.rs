@@ -30,8 +30,14 @@ const CLOSE_LOG_BYTES_MAX: u64 = 1 << 20;
 
 /// A store: named keyspaces, written together in one order. Clones are the same store.
 ///
-/// The store is closed when its last handle is dropped, keyspaces and snapshots included, or by
-/// `close`.
+/// The store is closed when its last handle is dropped, or by `close`. Handles are the clones of this one,
+/// keyspaces, snapshots, iterators, cursors, transactions and tickets: each of them keeps the store open and
+/// its directory locked, and does all that it can do, whichever of the others are gone. Opening the directory
+/// meanwhile answers `Error::Locked`, which names this process. Values and readers of values are no handles:
+/// they stay readable, and keep nothing open but their file. A listener that owns a handle is owned by the
+/// store itself and keeps it open for ever, but for `close`.
+///
+/// The environment lives as long as a store in it does; whoever made it may drop it.
 #[derive(Clone)]
 pub struct Db {
     store: Arc<OpenStore>,
@@ -215,8 +221,10 @@ impl Db {
         self.store.latch.check()
     }
 
-    /// Ends the store cleanly: everything written is durable, and opening will be quick. Other handles
-    /// answer `Error::Closed` to writes from now on.
+    /// Ends the store cleanly: everything written is durable, and opening will be quick. The directory is no
+    /// longer locked when this returns. Other handles answer `Error::Closed` to writes from now on, and
+    /// tickets that they are durable. Reads go on while nobody opens the store again; whoever does may merge
+    /// away what they look for, which they answer as an error, never as other contents.
     pub fn close(self) -> Result<()> {
         self.store.shut_down()
     }

@@ -1,6 +1,6 @@
 //! `olivine bench`: a quick measurement of a store on the user's own disk.
 //!
-//! 1. It works in a folder of its own, which is gone afterwards, however it ends.
+//! 1. It works in a folder of its own, which is gone afterwards, however it ends; a signal too ends it so.
 //! 2. The same number gives the same keys, so that two machines do the same.
 
 use std::{
@@ -10,12 +10,12 @@ use std::{
 };
 
 use olivine_engine::{Db, Durability, Environment, Keyspace, Options};
-use olivine_vfs::{Clock as _, EntryKind, Random, RealClock, RealVfs, Vfs as _};
+use olivine_vfs::{Clock as _, EntryKind, Interrupts, Random, RealClock, RealVfs, Vfs as _};
 
 use crate::{
     call::{Call, Command, JSON, MEMORY, Opt, QUIET},
     check::environment,
-    ending::{Ending, Failure},
+    ending::{Ending, Failure, interrupts},
     json::Json,
     progress::{Progress, Unit},
 };
@@ -58,10 +58,12 @@ fn run(call: &Call) -> Result<Ending, Failure> {
         "cannot use `--dir {}`; name a directory that is there, on the disk to be measured",
         parent.display()
     )))?;
+    let interrupts = interrupts()?;
     let environment = environment(call)?;
     let scratch = Scratch(dir);
     let progress = Progress::new(call, Unit::Things("calls"), false);
-    let measured = measure(&environment, &scratch.0, entries, value_bytes, &progress);
+    let measured =
+        measure(&environment, &scratch.0, (entries, value_bytes), &progress, &interrupts);
     progress.wipe();
     drop(scratch);
     let measured = measured?;
@@ -92,9 +94,9 @@ impl Drop for Scratch {
 fn measure(
     environment: &Environment,
     dir: &Path,
-    entries: u64,
-    value_bytes: usize,
+    (entries, value_bytes): (u64, usize),
     progress: &Progress,
+    interrupts: &Interrupts,
 ) -> Result<Vec<Measured>, Failure> {
     let clock = RealClock::new();
     let whole = entries / 100 + 3 * entries;
@@ -105,6 +107,9 @@ fn measure(
                      each: &mut dyn FnMut(u64) -> Result<(), Failure>| {
         let started = clock.now();
         for nth in 0..count {
+            if let Some(asked) = interrupts.asked() {
+                return Err(Failure::asked(asked));
+            }
             each(nth)?;
             done += 1;
             if nth % 256 == 0 {

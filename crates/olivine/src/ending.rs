@@ -6,6 +6,8 @@
 
 use std::{error::Error, io, process::ExitCode};
 
+use olivine_vfs::{Interrupt, Interrupts};
+
 /// How a command ended. The numbers are what the shell sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -21,6 +23,19 @@ pub(crate) enum Ending {
     Damaged = 5,
     /// Another process has the store.
     Locked = 6,
+    /// SIGINT asked to end.
+    Interrupted = 130,
+    /// SIGTERM asked to end.
+    Terminated = 143,
+}
+
+impl From<Interrupt> for Ending {
+    fn from(interrupt: Interrupt) -> Ending {
+        match interrupt {
+            Interrupt::Int => Ending::Interrupted,
+            Interrupt::Term => Ending::Terminated,
+        }
+    }
 }
 
 impl From<Ending> for ExitCode {
@@ -35,7 +50,14 @@ exit codes:
   0  all went well          3  what was asked for is not there
   1  something failed       5  damage was found
   2  the call made no sense 6  another process has the store
+  130, 143  a signal asked to end: SIGINT, SIGTERM
 ";
+
+/// Begins to wait for signals that ask to end; for commands that have something to put in order then.
+/// The others end where they are: they write nothing that a crash may not leave.
+pub(crate) fn interrupts() -> Result<Interrupts, Failure> {
+    Interrupts::watch().map_err(Failure::io("cannot wait for signals".to_owned()))
+}
 
 /// Why a command did not do what it should.
 #[derive(Debug)]
@@ -56,6 +78,11 @@ impl Failure {
 
     pub(crate) fn ending(&self) -> Ending {
         self.ending
+    }
+
+    /// A signal asked to end, and this came of it.
+    pub(crate) fn asked(interrupt: Interrupt) -> Failure {
+        Failure::new(interrupt.into(), "a signal asked to end")
     }
 
     /// What to say; empty when nobody listens.

@@ -4,6 +4,7 @@
 //!    and it is told from which line to go on.
 //! 2. When it ends well, everything is durable.
 //! 3. Loading the same again changes nothing.
+//! 4. A signal ends it as a wrong line does: what was read whole is in the store, durably.
 
 use std::{
     io::{self, BufRead, BufReader, Write as _},
@@ -11,11 +12,12 @@ use std::{
 };
 
 use olivine_engine::{Batch, Db, Durability, Keyspace, Options};
+use olivine_vfs::{Interrupt, Interrupts};
 
 use crate::{
     call::{Call, Command, DB, MEMORY, Opt, QUIET},
     check::environment,
-    ending::{Ending, Failure},
+    ending::{Ending, Failure, interrupts},
     files::Sequential,
     progress::{Progress, Unit},
     shown::counted,
@@ -43,7 +45,7 @@ pub(crate) const COMMAND: Command = Command {
         MEMORY,
     ],
     notes: "Without FILE, or with -, the standard input is read. Everything is durable when it ends well. A line \
-        that makes no sense ends it with exit code 1 and says from which line to go on.",
+        that makes no sense ends it with exit code 1, a signal with 130 or 143; both say from which line to go on.",
     examples: &[
         "olivine load data/new users.jsonl",
         "olivine dump data/store | olivine load data/new",
@@ -57,14 +59,15 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 
 fn run(call: &Call) -> Result<Ending, Failure> {
     let dir = call.dir()?;
+    let interrupts = interrupts()?;
     if let Some(file) = call.operand(1).filter(|file| *file != "-") {
         let file = Sequential::open(Path::new(file))?;
         let progress = (Progress::new(call, Unit::Bytes, false), file.bytes());
-        return load(call, &dir, BufReader::new(file), &progress);
+        return load(call, &dir, BufReader::new(file), &progress, &interrupts);
     }
     // Nobody knows how much will come.
     let progress = (Progress::new(call, Unit::Bytes, false), 0);
-    load(call, &dir, io::stdin().lock(), &progress)
+    load(call, &dir, interrupts.input(), &progress, &interrupts)
 }
 
 fn load(
@@ -72,11 +75,19 @@ fn load(
     dir: &Path,
     input: impl BufRead,
     progress: &(Progress, u64),
+    interrupts: &Interrupts,
 ) -> Result<Ending, Failure> {
     let environment = environment(call)?;
-    let failed = |what: String| Failure::new(Ending::Failed, what);
-    let mut reader = Reader::new(input).map_err(failed)?;
     let from_line = call.count("--from-line")?.unwrap_or(1);
+    let failed = |what: String| match interrupts.asked() {
+        Some(asked) => {
+            let text = Failure::asked(asked).text().to_owned();
+            let go_on = format!("{text}; nothing is loaded, go on with --from-line {from_line}");
+            Failure::new(asked.into(), go_on)
+        }
+        None => Failure::new(Ending::Failed, what),
+    };
+    let mut reader = Reader::new(input).map_err(failed)?;
     if reader.form() == Form::Rocksdb && from_line != 1 {
         return Err(Failure::misused("`--from-line` is for JSON lines; this input has none"));
     }
@@ -99,7 +110,7 @@ fn load(
         known: None,
         next_line: from_line,
     };
-    let outcome = loading.all(&mut reader, progress);
+    let outcome = loading.all(&mut reader, progress, interrupts);
     let (loaded, next_line) = (loading.loaded, loading.next_line);
     progress.0.wipe();
     drop(loading);
@@ -140,9 +151,17 @@ impl Loading<'_> {
         &mut self,
         reader: &mut Reader<R>,
         progress: &(Progress, u64),
+        interrupts: &Interrupts,
     ) -> Result<(), Failure> {
         loop {
-            let next = reader.next().map_err(|what| Failure::new(Ending::Failed, what))?;
+            if let Some(asked) = interrupts.asked() {
+                return self.stop(reader.place() + 1, asked);
+            }
+            let next = match (reader.next(), interrupts.asked()) {
+                // It came while a line was waited for, which is not whole.
+                (Err(_), Some(asked)) => return self.stop(reader.place(), asked),
+                (next, _) => next.map_err(|what| Failure::new(Ending::Failed, what))?,
+            };
             let Some(entry) = next else { break };
             let name = self.into.as_deref().or(entry.keyspace.as_deref()).unwrap_or("default");
             let known = self.known.take().filter(|known| known.name() == name);
@@ -162,6 +181,13 @@ impl Loading<'_> {
         self.write(reader.place())?;
         self.db.sync()?;
         Ok(())
+    }
+
+    /// Puts what waits into the store, and says why there will be no more.
+    fn stop(&mut self, next_line: u64, asked: Interrupt) -> Result<(), Failure> {
+        self.write(next_line)?;
+        self.db.sync()?;
+        Err(Failure::asked(asked))
     }
 
     /// Writes the batch, which ends before `next_line`.

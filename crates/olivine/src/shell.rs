@@ -1,7 +1,8 @@
 //! `olivine shell`: a store, one line at a time.
 //!
 //! 1. The store is opened before the first line is read, and closed after the last.
-//! 2. The exit code is 1 when a line from a pipe failed; a person at a terminal has seen it.
+//! 2. A signal ends it between two lines: the one at work is done, one that came in part is not begun.
+//! 3. The exit code is 1 when a line from a pipe failed; a person at a terminal has seen it.
 
 mod command;
 mod dialogue;
@@ -10,10 +11,11 @@ mod store;
 use crate::{
     call::{Call, Command, DB, MEMORY, Opt},
     check::environment_of,
-    ending::{Ending, Failure},
+    ending::{Ending, Failure, interrupts},
 };
 use dialogue::{Dialogue, End};
 use olivine_engine::Durability;
+use olivine_vfs::Interrupts;
 use std::{
     io::{self, BufWriter, IsTerminal as _},
     path::PathBuf,
@@ -61,9 +63,13 @@ struct Settings {
 }
 
 fn run(call: &Call) -> Result<Ending, Failure> {
-    match converse(&settings(call)?)? {
-        End::Good => Ok(Ending::Good),
-        End::SomeFailed => Ok(Ending::Failed),
+    let settings = settings(call)?;
+    let interrupts = interrupts()?;
+    let end = converse(&settings, &interrupts);
+    match (interrupts.asked(), end?) {
+        (Some(asked), _) => Ok(asked.into()),
+        (None, End::Good) => Ok(Ending::Good),
+        (None, End::SomeFailed) => Ok(Ending::Failed),
     }
 }
 
@@ -87,7 +93,7 @@ fn settings(call: &Call) -> Result<Settings, Failure> {
     })
 }
 
-fn converse(settings: &Settings) -> Result<End, Failure> {
+fn converse(settings: &Settings, interrupts: &Interrupts) -> Result<End, Failure> {
     let environment = environment_of(settings.memory_bytes)?;
     let store = Store::open_in(&environment, settings)?;
     let (input, output) = (io::stdin(), io::stdout());
@@ -98,11 +104,15 @@ fn converse(settings: &Settings) -> Result<End, Failure> {
         errors: io::stderr().lock(),
         interactive,
     };
-    let talked = dialogue.run(input.lock());
+    let talked = dialogue.run(interrupts.input());
     drop(dialogue);
     // Closed whatever became of the conversation: what was acknowledged stays so.
     let closed = store.close();
-    let end = talked?;
+    let end = match interrupts.asked() {
+        // The line that was waited for will not come.
+        Some(_) => End::Good,
+        None => talked?,
+    };
     closed?;
     Ok(if interactive { End::Good } else { end })
 }

@@ -2,7 +2,8 @@
 //!
 //! The store lies on the machine's disk. A child process writes from several threads and tells every
 //! acknowledgement through a pipe; the parent keeps the oracle, kills the child without warning, opens
-//! the store and compares. Some children die while they recover what the one before left.
+//! the store and compares. Some children die while they recover what the one before left. Others are asked
+//! to end (SIGTERM), and must do so within ten seconds, with the store closed and everything told.
 //!
 //! 1. The oracle lives in another process than the store, and knows only what came through the pipe.
 //! 2. Each thread waits for one write before it begins the next: of every thread exactly what was

@@ -33,7 +33,9 @@ pub use delaying::DelayingVfs;
 pub use failing::{FailingVfs, Fault};
 pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
 pub use memory::MemoryVfs;
-pub use process::{limit_malloc_arenas, open_files_max, yield_to_foreground};
+pub use process::{
+    Input, Interrupt, Interrupts, limit_malloc_arenas, open_files_max, yield_to_foreground,
+};
 pub use random::Random;
 pub use real::{RealClock, RealVfs};
 pub use recording::RecordingVfs;

@@ -1,19 +1,23 @@
 //! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
-//! memory is handed out.
+//! memory is handed out, who asks it to end.
 
 mod malloc;
+mod signals;
 
 pub use malloc::limit_malloc_arenas;
+pub use signals::{Input, Interrupt, Interrupts};
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
-/// the system refuses it, nothing changes.
+/// the system refuses it, or knows priorities of processes only, nothing changes.
 pub fn yield_to_foreground() {
-    let thread = rustix::thread::gettid();
-    rustix::process::setpriority_process(Some(thread), BACKGROUND_NICE).ok();
+    #[cfg(all(target_os = "linux", not(olivine_portable)))]
+    {
+        /// Ten steps nicer: about a tenth of the share of a thread that wants to run as well.
+        const BACKGROUND_NICE: i32 = 10;
+        let thread = rustix::thread::gettid();
+        rustix::process::setpriority_process(Some(thread), BACKGROUND_NICE).ok();
+    }
 }
-
-/// Ten steps nicer: about a tenth of the share of a thread that wants to run as well.
-const BACKGROUND_NICE: i32 = 10;
 
 /// How many files the process may have open; a number far off where there is no bound.
 pub fn open_files_max() -> u64 {

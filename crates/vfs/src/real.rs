@@ -1,4 +1,4 @@
-//! The disk and the clock of the machine (Linux).
+//! The disk and the clock of the machine: Linux, and what other Unixes have for it (macOS).
 //!
 //! It must survive signals, short transfers, strange things standing where a file should be (a link,
 //! a pipe, a directory) and a second opener, in this process or another. Nothing here panics on what
@@ -30,10 +30,14 @@ use rustix::{
 
 use crate::{Clock, Entry, EntryKind, File, Guard, Lock, Open, Vfs};
 
+mod persist;
 mod write_back;
 
 /// The kernel counts offsets in signed 64-bit numbers; nothing lies beyond.
 const OFFSET_MAX: u64 = i64::MAX as u64;
+
+/// Bytes that one call is asked to move: some systems refuse more than 2 GiB, and Linux moves no more.
+const TRANSFER_BYTES_MAX: usize = 1 << 30;
 
 /// How much of a lock file is read to name its holder.
 const HOLDER_BYTES_MAX: usize = 256;
@@ -108,7 +112,7 @@ impl Vfs for RealVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        Ok(fs::fsync(open_dir(dir)?)?)
+        Ok(persist::dir(&open_dir(dir)?)?)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Lock> {
@@ -183,6 +187,7 @@ impl File for RealFile {
                 break;
             };
             let room = usize::try_from(OFFSET_MAX - at).unwrap_or(usize::MAX);
+            let room = room.min(TRANSFER_BYTES_MAX);
             let end = buffer.len().min(done.saturating_add(room));
             match retry_on_intr(|| pread(&self.descriptor, &mut buffer[done..end], at))? {
                 0 => break,
@@ -200,7 +205,8 @@ impl File for RealFile {
         let mut done = 0;
         while done < bytes.len() {
             let at = offset + done as u64;
-            match retry_on_intr(|| pwrite(&self.descriptor, &bytes[done..], at))? {
+            let end = bytes.len().min(done.saturating_add(TRANSFER_BYTES_MAX));
+            match retry_on_intr(|| pwrite(&self.descriptor, &bytes[done..end], at))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => done += written,
             }
@@ -209,7 +215,7 @@ impl File for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fs::fdatasync(&self.descriptor)?)
+        Ok(persist::contents(&self.descriptor)?)
     }
 
     fn start_write_back(&self, offset: u64, bytes: u64) -> io::Result<()> {

@@ -60,7 +60,7 @@ pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
             Outcome::Good
         }
         Some("all") => all_tiers(root, &arguments[1..]),
-        Some(tier) if TIERS.contains(&tier) => cargo(root, &reliability_command(tier), arguments),
+        Some(tier) if TIERS.contains(&tier) => run_tier(root, tier, arguments),
         Some(unknown) => misused(
             &format!("no tier `{unknown}`; there are {}, all", TIERS.join(", ")),
             RELIABILITY_HELP,
@@ -83,13 +83,40 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
     }
 }
 
+/// A test of the engine that is a part of the full memory tier: too long for every run of the tests.
+const STREAM_TEST: [&str; 10] = [
+    "test",
+    "--quiet",
+    "--release",
+    "--package",
+    "olivine-engine",
+    "--test",
+    "it",
+    "a_gigabyte_takes_a_few_mib_of_memory",
+    "--",
+    "--include-ignored",
+];
+
+/// One tier, whose name is the first argument.
+fn run_tier(root: &Path, tier: &str, arguments: &[String]) -> Outcome {
+    let short = |argument: &String| ["--slice", "--help", "-h"].contains(&argument.as_str());
+    let streamed = match tier {
+        "memory" if !arguments.iter().any(short) => cargo(root, &STREAM_TEST, &[]),
+        _ => Outcome::Good,
+    };
+    match cargo(root, &reliability_command(tier), arguments) {
+        Outcome::Good => streamed,
+        other => other,
+    }
+}
+
 /// Every tier with the same options, whatever the ones before came to.
 fn all_tiers(root: &Path, options: &[String]) -> Outcome {
     let (mut passed, mut failed) = (0, Vec::new());
     for tier in TIERS {
         let arguments: Vec<String> =
             [tier.to_owned()].into_iter().chain(options.iter().cloned()).collect();
-        match cargo(root, &reliability_command(tier), &arguments) {
+        match run_tier(root, tier, &arguments) {
             Outcome::Good => passed += 1,
             _ => failed.push(tier),
         }
@@ -127,6 +154,13 @@ fn cargo(root: &Path, command: &[&str], arguments: &[String]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A name that no test has would run none, and succeed.
+    #[test]
+    fn the_test_of_the_memory_tier_is_there() {
+        let tests = include_str!("../../engine/tests/it/streaming.rs");
+        assert!(tests.contains(&format!("fn {}()", STREAM_TEST[7])));
+    }
 
     #[test]
     fn what_is_unknown_is_not_built_first() {

@@ -14,7 +14,7 @@ use olivine_vfs::{Open, Vfs};
 
 use super::{
     file::{LiveValues, OpenValues},
-    format::{FOOTER_BYTES, Footer, ValuesInfo, values_name},
+    format::{FOOTER_BYTES, FORMAT, Footer, ValuesInfo, values_name},
 };
 use crate::{
     error::{Error, Result},
@@ -87,6 +87,9 @@ pub(crate) fn describe(vfs: &dyn Vfs, path: &Path, store: u64, number: u64) -> R
     let at = bytes.checked_sub(FOOTER_BYTES as u64);
     let at = at.ok_or_else(|| Error::corrupt(path, 0, "it is too short for a value file"))?;
     let read = file.read_at(&mut footer, at).map_err(Error::io("read", path))?;
+    if let Some(found) = Footer::other_format(&footer, store, number, bytes) {
+        return Err(Error::Format { path: path.to_path_buf(), found, newest: FORMAT });
+    }
     let word = |nth: usize| {
         let (words, _) = footer.as_chunks::<8>();
         u64::from_le_bytes(words[nth])

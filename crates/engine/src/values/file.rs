@@ -19,7 +19,7 @@ use std::{
 
 use olivine_vfs::{File, Open, Vfs};
 
-use super::format::{FOOTER_BYTES, Footer, ValuesInfo};
+use super::format::{FOOTER_BYTES, FORMAT, Footer, ValuesInfo};
 use crate::{
     error::{Error, Result},
     table::FileSeed,
@@ -148,6 +148,10 @@ impl LiveValues {
         };
         let mut bytes = [0; FOOTER_BYTES];
         self.read_exactly(file, &mut bytes, at)?;
+        let other = Footer::other_format(&bytes, self.store, self.info.file, found);
+        if let Some(found) = other {
+            return Err(Error::Format { path: self.path.clone(), found, newest: FORMAT });
+        }
         Footer::check(&bytes, self.store, &self.info).map_err(|what| self.corrupt(at, what))
     }
 

@@ -193,6 +193,23 @@ impl Footer {
         xxh3_64_with_seed(&bytes[..8 * FOOTER_WORDS], seed)
     }
 
+    /// The format that the footer names, if it is not ours; its last twelve bytes are the same in all
+    /// formats. Where the rest verifies as ours, it is that number that is damaged.
+    pub(super) fn other_format(
+        bytes: &[u8; FOOTER_BYTES],
+        store: u64,
+        file: u64,
+        file_bytes: u64,
+    ) -> Option<u32> {
+        let format = (u64_at(bytes, 52) >> 32) as u32;
+        if bytes[60..] != MAGIC || format == FORMAT {
+            return None;
+        }
+        let mut mended = *bytes;
+        mended[56..60].copy_from_slice(&FORMAT.to_le_bytes());
+        Footer::open(&mended, store, file, file_bytes).is_err().then_some(format)
+    }
+
     /// What the footer says of a file of `file_bytes`, and its hash, or what is wrong with it.
     pub(super) fn open(
         bytes: &[u8; FOOTER_BYTES],

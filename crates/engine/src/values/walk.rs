@@ -13,8 +13,8 @@ use std::{
 use olivine_vfs::{File, Open, Vfs};
 
 use super::format::{
-    CHUNK_BYTES, FOOTER_BYTES, Footer, HEADER_BYTES, MAGIC, TAIL_END_BYTES, Tail, chunk_hash,
-    header,
+    CHUNK_BYTES, FOOTER_BYTES, FORMAT, Footer, HEADER_BYTES, MAGIC, TAIL_END_BYTES, Tail,
+    chunk_hash, header,
 };
 use crate::{
     error::{Error, Result},
@@ -73,6 +73,9 @@ impl ValuesWalk {
         };
         let mut bytes = [0; FOOTER_BYTES];
         self.read(&mut bytes, at)?;
+        if let Some(found) = Footer::other_format(&bytes, self.store, self.number, self.bytes) {
+            return Err(Error::Format { path: self.path.clone(), found, newest: FORMAT });
+        }
         Footer::open(&bytes, self.store, self.number, self.bytes)
             .map_err(|what| self.corrupt(at, what))
     }

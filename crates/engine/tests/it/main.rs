@@ -10,6 +10,8 @@ mod data;
 mod explain;
 mod follow;
 mod golden;
+mod golden_store;
+mod handles;
 mod health;
 mod ingest;
 mod memory;

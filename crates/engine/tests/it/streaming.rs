@@ -120,7 +120,7 @@ fn a_stream_takes_a_few_mib_of_memory() {
 }
 
 #[test]
-#[ignore = "writes and reads a gigabyte"]
+#[ignore = "writes and reads a gigabyte: `cargo xtask rel memory` runs it"]
 fn a_gigabyte_takes_a_few_mib_of_memory() {
     if is_alone("a_gigabyte_takes_a_few_mib_of_memory", "true") {
         stream("gigabyte", VALUE_STREAM_BYTES_MAX);

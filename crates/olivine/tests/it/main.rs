@@ -6,6 +6,7 @@
 )]
 
 mod copies;
+mod signals;
 mod tools;
 
 use std::{

@@ -1,9 +1,10 @@
-//! The process that writes until it is killed.
+//! The process that writes until it is killed, or asked to end.
 //!
 //! 1. A write is told only after the store acknowledged it.
+//! 2. One that is asked to end makes and tells of the writes that it began, and closes the store.
 
 use super::{Mode, OPENED, PLANTED, open, write, write_of};
-use olivine_vfs::{Clock, RealClock};
+use olivine_vfs::{Clock, Interrupts, RealClock};
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -64,9 +65,10 @@ fn tell(thread: u32, number: u64) -> io::Result<()> {
     out.flush()
 }
 
-/// Opens the store, says so, and writes from every thread until something goes wrong; being killed is
-/// the usual end.
+/// Opens the store, says so, and writes from every thread until something goes wrong or SIGTERM comes;
+/// being killed is the usual end.
 pub fn run_child(orders: &Orders) -> Result<(), String> {
+    let interrupts = Interrupts::watch().map_err(|error| error.to_string())?;
     if let Ok(name) = std::env::var(PLANTED) {
         crate::planted::plant_named(&name)?;
     }
@@ -75,6 +77,9 @@ pub fn run_child(orders: &Orders) -> Result<(), String> {
     let failure = Mutex::new(None);
     let work = |thread: u32, from: u64| {
         for number in from.. {
+            if interrupts.asked().is_some() {
+                return;
+            }
             let changes = write_of(orders.seed, thread, number);
             let write = || {
                 write(&db, &keyspaces, orders.mode, &changes)
@@ -103,5 +108,7 @@ pub fn run_child(orders: &Orders) -> Result<(), String> {
         RealClock::new().sleep(Duration::from_secs(10));
     }
     let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(()), Err)?;
+    drop(keyspaces);
+    db.close().map_err(|error| crate::drive::full_text(&error))
 }

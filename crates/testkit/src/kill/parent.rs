@@ -4,7 +4,7 @@
 
 use super::{Failure, Held, KEYSPACES, Mode, OPENED, Orders, PLANTED, Progress, Summary, open};
 use crate::{caught::caught, drive::full_text};
-use olivine_vfs::{Clock, EntryKind, Random, RealClock, RealVfs, Vfs};
+use olivine_vfs::{Clock, EntryKind, Interrupt, Random, RealClock, RealVfs, Vfs};
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use std::{
 pub struct Plan {
     /// Decides what is written and when it ends.
     pub seed: u64,
-    /// How many children are killed in each mode while they write.
+    /// How many children are killed in each mode while they write. Half as many are asked to end.
     pub kills: u64,
     /// How many threads of a child write.
     pub threads: usize,
@@ -79,11 +79,7 @@ fn run_mode(
         let life = Life::Writing(random.between(1, plan.millis_max));
         let died = live_and_die(plan, &orders, life)?;
         summary.kills += 1;
-        for (thread, progress) in threads.iter_mut().enumerate() {
-            let before = progress.next;
-            progress.advance(seed, thread as u32, died.acknowledged[thread]);
-            summary.acknowledged += progress.next - before;
-        }
+        advance(seed, &mut threads, &died, summary);
         // The next ones die while they recover what this one left.
         while random.chance(1, 8) {
             let within = random.below(2 * died.opened_after.as_micros() as u64 + 1);
@@ -94,6 +90,18 @@ fn run_mode(
         }
         verify(mode, dir, seed, &mut threads, summary)
             .map_err(|what| format!("after kill {kill}: {what}"))?;
+        if kill.is_multiple_of(2) {
+            let from = threads.iter().map(|progress| progress.next).collect();
+            let orders = Orders { from, ..orders };
+            let life = Life::Asked(random.between(1, plan.millis_max));
+            live_and_die(plan, &orders, life)
+                .and_then(|died| {
+                    summary.asked += 1;
+                    advance(seed, &mut threads, &died, summary);
+                    verify_end(mode, dir, seed, &mut threads, summary)
+                })
+                .map_err(|what| format!("asked to end after kill {kill}: {what}"))?;
+        }
         if (kill + 1).is_multiple_of(10) {
             say(&format!("{}: {} kills, {}", mode.name(), kill + 1, summary.acknowledged));
         }
@@ -101,8 +109,22 @@ fn run_mode(
     Ok(())
 }
 
+/// Goes on to what a child told.
+fn advance(seed: u64, threads: &mut [Progress], died: &Died, summary: &mut Summary) {
+    for (thread, progress) in threads.iter_mut().enumerate() {
+        let before = progress.next;
+        progress.advance(seed, thread as u32, died.acknowledged[thread]);
+        summary.acknowledged += progress.next - before;
+    }
+}
+
+/// How long one that is asked to end may take.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a child lives.
 enum Life {
+    /// So many milliseconds after it opened the store; then it is asked to end, and ends by itself.
+    Asked(u64),
     /// So many milliseconds after it opened the store.
     Writing(u64),
     /// So many microseconds after it was started.
@@ -148,7 +170,7 @@ fn live_and_die(plan: &Plan, orders: &Orders, life: Life) -> Result<Died, String
         let reader = scope.spawn(|| listen(&mut pipe, orders, &opened, &watch));
         match life {
             Life::Opening(micros) => watch.sleep(Duration::from_micros(micros)),
-            Life::Writing(millis) => {
+            Life::Writing(millis) | Life::Asked(millis) => {
                 while !opened.load(Relaxed) && !reader.is_finished() {
                     watch.sleep(Duration::from_millis(1));
                 }
@@ -159,6 +181,9 @@ fn live_and_die(plan: &Plan, orders: &Orders, life: Life) -> Result<Died, String
         if let Some(status) = ended {
             return Err(format!("the writing process ended by itself: {status}"));
         }
+        if let Life::Asked(_) = life {
+            ask_to_end(&mut child.0, &watch)?;
+        }
         drop(child);
         let heard = reader.join().map_err(|_| "the reader of the pipe panicked".to_owned())?;
         let (acknowledged, opened_at) = heard?;
@@ -168,6 +193,22 @@ fn live_and_die(plan: &Plan, orders: &Orders, life: Life) -> Result<Died, String
             opened_after: opened_at.unwrap_or_else(|| watch.now()).saturating_sub(began),
         })
     })
+}
+
+/// Asks a child to end, and waits until it has done so, in time and without an error.
+fn ask_to_end(child: &mut Child, watch: &RealClock) -> Result<(), String> {
+    Interrupt::Term.send(child.id()).map_err(|error| error.to_string())?;
+    let asked = watch.now();
+    loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(format!("it ended with {status}")),
+            None if END_WITHIN < watch.now().saturating_sub(asked) => {
+                return Err(format!("it has not ended after {END_WITHIN:?}"));
+            }
+            None => watch.sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// Reads acknowledgements until the child is dead and the pipe empty.
@@ -216,6 +257,43 @@ fn verify(
     threads: &mut [Progress],
     summary: &mut Summary,
 ) -> Result<(), String> {
+    compare(mode, dir, seed, threads, summary).map(|_| ())
+}
+
+/// The same after a child that was asked to end: it told of every write, closed the store, and left nothing
+/// half made.
+fn verify_end(
+    mode: Mode,
+    dir: &Path,
+    seed: u64,
+    threads: &mut [Progress],
+    summary: &mut Summary,
+) -> Result<(), String> {
+    let extra = summary.extra;
+    let clean = compare(mode, dir, seed, threads, summary)?;
+    if !clean || extra != summary.extra {
+        let extra = summary.extra - extra;
+        return Err(format!(
+            "the store was closed cleanly: {clean}; {extra} writes were not told of"
+        ));
+    }
+    for entry in RealVfs.list(dir).map_err(|error| error.to_string())? {
+        let name = entry.name.to_string_lossy();
+        if name.starts_with("draft-") || Path::new(&entry.name).extension().is_some() {
+            return Err(format!("{name} was left"));
+        }
+    }
+    Ok(())
+}
+
+/// Opens the store, compares, and closes it. Answers whether it had been closed cleanly.
+fn compare(
+    mode: Mode,
+    dir: &Path,
+    seed: u64,
+    threads: &mut [Progress],
+    summary: &mut Summary,
+) -> Result<bool, String> {
     let watch = RealClock::new();
     let began = watch.now();
     let told = |error: olivine_engine::Error| full_text(&error);
@@ -239,8 +317,9 @@ fn verify(
         summary.extra += u64::from(extra);
     }
     summary.verified = summary.acknowledged;
+    let clean = db.recovery().clean;
     drop(keyspaces);
-    db.close().map_err(told)
+    db.close().map_err(told).map(|()| clean)
 }
 
 /// Makes a directory and those above it.

@@ -37,6 +37,8 @@ pub struct Summary {
     pub kills: u64,
     /// Of them, those that had not finished opening the store.
     pub recovering: u64,
+    /// Processes that were asked to end, and did.
+    pub asked: u64,
     /// Writes that were acknowledged.
     pub acknowledged: u64,
     /// Of them, those that were looked for and found.
@@ -66,10 +68,11 @@ impl fmt::Display for Summary {
         let slowest = times.last().copied().unwrap_or_default();
         write!(
             f,
-            "B kill9    kills {} ({} in recovery) acked {} verified {} | lost={} extra-unacked {} (allowed) \
+            "B kill9    kills {} ({} in recovery) asked {} acked {} verified {} | lost={} extra-unacked {} (allowed) \
              | reopen p50 {} ms max {} ms | {}",
             self.kills,
             self.recovering,
+            self.asked,
             count(self.acknowledged),
             count(self.verified),
             self.failures.len(),

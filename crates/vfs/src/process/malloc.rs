@@ -7,12 +7,15 @@
 //! Its `unsafe` is sound because (a) the signature is that of glibc, and (b) the call takes numbers
 //! only; it may come at any time and from any thread.
 
-#![expect(unsafe_code, reason = "a call of the C library")]
+#![cfg_attr(
+    all(target_os = "linux", target_env = "gnu", not(olivine_portable)),
+    expect(unsafe_code, reason = "a call of the C library")
+)]
 
 /// Keeps this process to so many arenas, those there are included. Where the allocator is not glibc's,
 /// nothing changes.
 pub fn limit_malloc_arenas(most: u16) {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(olivine_portable)))]
     {
         const ARENA_MAX: std::ffi::c_int = -8;
         unsafe extern "C" {
@@ -21,6 +24,6 @@ pub fn limit_malloc_arenas(most: u16) {
         // SAFETY: by (a) and (b). What it answers says only whether it took the value.
         let _taken = unsafe { mallopt(ARENA_MAX, most.into()) };
     }
-    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    #[cfg(not(all(target_os = "linux", target_env = "gnu", not(olivine_portable))))]
     let _ = most;
 }

@@ -25,6 +25,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "clippy", what: "no lint speaks, in any target", run: clippy },
     Step { name: "tests", what: "the tests of all crates", run: tests },
     Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
+    Step { name: "portable", what: "the disk as systems other than Linux have it", run: portable },
     Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
     Step { name: "asan", what: "the engine's unsafe parts under AddressSanitizer", run: asan },
     Step { name: "release", what: "everything builds as it is shipped", run: release },
@@ -95,6 +96,21 @@ fn tests(root: &Path) -> Verdict {
 fn doctests(root: &Path) -> Verdict {
     let call = Call::cargo(root, ["test", "--doc", "--locked", "--package", "olivine-engine"]);
     counted(call.run("doctests"), &call)
+}
+
+/// What is compiled on other systems, compiled here: the disk's tests run on it, and all above it builds.
+fn portable(root: &Path) -> Verdict {
+    let call = |line: &[&'static str]| {
+        Call::cargo(root, line.iter().copied())
+            .with("RUSTFLAGS", "--cfg olivine_portable")
+            .with("CARGO_TARGET_DIR", "target/portable")
+    };
+    let check = call(&["check", "--locked", "--package", "olivine"]);
+    if let Err(verdict) = check.run("portable") {
+        return verdict;
+    }
+    let tests = call(&["test", "--locked", "--package", "olivine-vfs", "--lib", "real"]);
+    counted(tests.run("portable"), &tests)
 }
 
 fn loom(root: &Path) -> Verdict {
