@@ -15,6 +15,7 @@ mod ingest;
 mod memory;
 mod opening;
 mod repair;
+mod replace;
 mod scene;
 mod streaming;
 mod tickets;
