@@ -132,6 +132,12 @@ impl TableInfo {
         self.first_key.as_slice() <= key && !self.ends_before(key)
     }
 
+    /// The number that all its entries have, if it is one; so it is where the table was numbered later,
+    /// and the file does not know it.
+    pub(crate) fn one_number(&self) -> Option<SeqNo> {
+        (self.seqno_min == self.seqno_max).then_some(self.seqno_max)
+    }
+
     /// Whether only a part of the file is visible.
     pub(crate) fn is_cut(&self) -> bool {
         self.whole.is_some()
