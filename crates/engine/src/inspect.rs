@@ -270,6 +270,7 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
                 ("first_key", Detail::Bytes(part.first_key.clone())),
                 ("last_key", Detail::Bytes(part.last_key.clone())),
                 ("last_is_excluded", number(part.last_is_excluded.into())),
+                ("value_bytes_used", number(part.values.bytes())),
             ],
         ),
         Change::Flushed { keyspace, seqno } => {

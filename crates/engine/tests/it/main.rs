@@ -15,6 +15,7 @@ mod ingest;
 mod ingested;
 mod memory;
 mod opening;
+mod pieces;
 mod repair;
 mod replace;
 mod scene;
