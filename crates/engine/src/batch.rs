@@ -92,14 +92,7 @@ impl Batch {
 
     /// Adds: every key from `start` up to `end`, which stays, is gone.
     pub fn delete_range(&mut self, keyspace: &Keyspace, start: &[u8], end: &[u8]) -> Result<()> {
-        check_sizes(start, &[])?;
-        check_sizes(end, &[])?;
-        if end < start {
-            return Err(Error::Invalid {
-                field: "end",
-                what: "of the range lies before its start".into(),
-            });
-        }
+        check_range(start, end)?;
         if start == end {
             return Ok(());
         }
@@ -166,6 +159,17 @@ impl Batch {
     pub(crate) fn trees(&self) -> &[Arc<Tree>] {
         &self.trees
     }
+}
+
+/// Refuses ends of a range that are too long or the wrong way round.
+pub(crate) fn check_range(start: &[u8], end: &[u8]) -> Result<()> {
+    check_sizes(start, &[])?;
+    check_sizes(end, &[])?;
+    if end < start {
+        let what = "of the range lies before its start".into();
+        return Err(Error::Invalid { field: "end", what });
+    }
+    Ok(())
 }
 
 /// Refuses keys and values beyond their bounds.

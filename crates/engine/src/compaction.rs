@@ -207,8 +207,7 @@ impl Store {
     /// Merges the inputs of `job` into new tables of its target level, as far as it is not left off.
     fn merge(&self, task: Task) -> Result<(), Stop> {
         let Task { tree, urge, job, around, values, collected } = task;
-        // What tables point to in value files is counted for whole tables: those are not cut.
-        let in_pieces = job.inputs.iter().all(|(_, file)| file.info.values.is_empty());
+        let in_pieces = !job.rewrites_between();
         let (target, is_deep) = (job.target, job.is_deep);
         let names = job.inputs.iter().map(|(_, file)| file.info.id).collect();
         let allotment = self.allot_merge(&job, &around);

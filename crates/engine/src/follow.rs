@@ -235,7 +235,7 @@ impl Reading {
                 let what = "it is older than the log, which knows of an ingest";
                 return Err(Error::corrupt(home.path.join(CURRENT), 0, what));
             }
-            *awaited = naming_edit(&record).map(|edit| (record.first_seq, edit));
+            *awaited = naming_edit(record.payload).map(|edit| (record.first_seq, edit));
             *records += 1;
             trees.replay(home, catalog, record)
         };

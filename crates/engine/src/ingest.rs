@@ -5,6 +5,14 @@
 //! so that its order has no gap, and who follows it knows which edit to wait for. The entries in the blocks cannot know the number: such tables are
 //! *numbered later*, by the manifest.
 //!
+//! An ingest may replace a range of keys. Its tables then also list that all of the range is deleted, each
+//! its stretch of it, under the same number: what was there before is older, what is ingested is not.
+//!
+//! ```text
+//!  ingested    [a ----- table 1 ----- m)[m ----- table 2 ----- t)    deleted at 9, entries at 9
+//!  before     ▪▪▪▪▪▪▪▪  ▪▪▪▪▪▪▪▪▪▪▪  ▪▪▪▪▪▪▪▪▪    ▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪    up to 8
+//! ```
+//!
 //! It must survive a power cut at any call, a full disk, and writers to the same keys meanwhile.
 //!
 //! 1. What is ingested is newer than every write before its end and older than every one after.
@@ -14,6 +22,8 @@
 //! 4. Everything before is durable when the edit is, and so is the number.
 //! 5. What it takes of memory is set aside when it begins; with little its tables are small.
 //! 6. Given up or cut short, an ingest leaves nothing: its files go with it, or at the next opening.
+//! 7. Where a range is replaced, its tables cover it without a gap, so readers see all that was there, or
+//!    all that was ingested, and snapshots taken before what they saw.
 
 use std::{
     fmt,
@@ -25,15 +35,16 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     allotment::{Allotment, Need},
     background::Duty,
-    batch::{check_sizes, encode_operation},
+    batch::{check_range, check_sizes, encode_operation},
     commit::Committing,
     error::{Error, Result},
-    key::{Kind, SeqNo, Stamp},
+    key::{Kind, SEQNO_MAX, SeqNo, Stamp},
     keyspace::{Keyspace, State, Tree},
-    log::{Position, Record},
-    manifest::Change,
+    log::Position,
+    manifest::{Change, Manifest},
     outputs::{Outputs, Warmth},
-    ranges::Piece,
+    planted::{Bug, planted},
+    ranges::{Piece, RangeDeletes},
     store::Store,
     table::{TableInfo, TableWriter, key_memory_bytes},
     version::{LEVELS, Version},
@@ -55,6 +66,15 @@ pub struct Ingest<'a> {
     /// The last key of the tables that are ended.
     last_key: Vec<u8>,
     entries: u64,
+    /// What is left of the range that is replaced behind the tables that are ended.
+    replaced: Option<Replaced>,
+}
+
+/// A range of keys whose entries go.
+struct Replaced {
+    start: Vec<u8>,
+    /// The first key behind.
+    end: Vec<u8>,
 }
 
 impl Keyspace {
@@ -62,6 +82,18 @@ impl Keyspace {
     /// times quicker than as writes. Refused where the memory budget has no room for its buffers, because
     /// many run at once.
     pub fn ingest(&self) -> Result<Ingest<'_>> {
+        self.begin_ingest(None)
+    }
+
+    /// Begins a bulk ingest that replaces the keys from `start` up to `end`, which is excluded: when it
+    /// is finished, what was there before is gone and what was added is there, in one step for readers,
+    /// snapshots and crashes. Without entries the range is emptied.
+    pub fn replace_range(&self, start: &[u8], end: &[u8]) -> Result<Ingest<'_>> {
+        check_range(start, end)?;
+        self.begin_ingest(Some(Replaced { start: start.to_vec(), end: end.to_vec() }))
+    }
+
+    fn begin_ingest(&self, replaced: Option<Replaced>) -> Result<Ingest<'_>> {
         let store: &Store = self.store();
         store.latch.check()?;
         self.tree().check_there()?;
@@ -74,35 +106,38 @@ impl Keyspace {
             keyspace: self,
             outputs: Outputs::new(store, Warmth::Cold, self.tree().origin(0, 0), allotment),
             writer: None,
-            stamp: Stamp::new(store.visible(), Kind::Put),
+            // The number it gets is this one, if nothing is written meanwhile.
+            stamp: Stamp::new((store.visible() + 1).min(SEQNO_MAX), Kind::Put),
             last_key: Vec::new(),
             entries: 0,
+            replaced,
         })
     }
 }
 
 impl Ingest<'_> {
-    /// Adds an entry. Its key must come after the one before; one that does not is refused and changes
-    /// nothing.
+    /// Adds an entry. Its key must come after the one before, and lie within the range that is replaced,
+    /// if one is; one that does not is refused and changes nothing.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         check_sizes(key, value)?;
         let last = self.writer.as_ref().map_or(self.last_key.as_slice(), TableWriter::last_key);
         if 0 < self.entries && key <= last {
             return Err(out_of_order(key, last));
         }
+        if let Some(Replaced { start, end }) = &self.replaced
+            && (key < start.as_slice() || end.as_slice() <= key)
+        {
+            return Err(out_of_range(key, end));
+        }
         let table_bytes_max = self.keyspace.store().options.table_bytes_max;
         if self.writer.as_ref().is_some_and(|writer| {
             table_bytes_max <= writer.estimated_bytes() || writer.is_out_of_room()
         }) {
-            self.end_table()?;
+            self.end_table(Some(key))?;
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => {
-                let mut writer = self.outputs.begin()?;
-                writer.number_later();
-                none.insert(writer)
-            }
+            none => none.insert(begin_table(&mut self.outputs)?),
         };
         let added = writer.add(key, self.stamp, value);
         added.map_err(|error| error.or_full(&self.keyspace.store().dir))?;
@@ -118,34 +153,73 @@ impl Ingest<'_> {
     /// Makes everything added visible and durable, all at once. Returns its sequence number.
     pub fn finish(mut self) -> Result<SeqNo> {
         let store: &Store = self.keyspace.store();
-        if self.entries == 0 {
+        let empties = self.replaced.as_ref().is_some_and(|replaced| !replaced.is_empty());
+        if self.entries == 0 && !empties {
             store.latch.check()?;
             return Ok(store.visible());
         }
-        self.end_table()?;
+        self.end_table(None)?;
         self.outputs.sync_names()?;
         store.install_ingest(self.keyspace.tree(), self.outputs)
     }
 
-    fn end_table(&mut self) -> Result<()> {
-        if let Some(writer) = self.writer.take() {
-            self.last_key.clear();
-            self.last_key.extend_from_slice(writer.last_key());
-            self.outputs.end(writer)?;
+    /// Ends the table being written; the next one begins with the key `next`. It lists what is deleted
+    /// up to there, also where it has no entry.
+    fn end_table(&mut self, next: Option<&[u8]>) -> Result<()> {
+        let seqno = self.stamp.seqno();
+        let deleted = self.replaced.as_mut().map(|replaced| replaced.take_up_to(next, seqno));
+        let deleted = deleted.filter(|list| !list.is_empty());
+        if self.writer.is_none() && deleted.is_some() {
+            self.writer = Some(begin_table(&mut self.outputs)?);
         }
-        Ok(())
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        self.last_key.clear();
+        self.last_key.extend_from_slice(writer.last_key());
+        if let Some(deleted) = deleted {
+            let set = writer.set_range_deletes(deleted);
+            set.map_err(|error| error.or_full(&self.keyspace.store().dir))?;
+        }
+        self.outputs.end(writer)
     }
 }
 
+impl Replaced {
+    fn is_empty(&self) -> bool {
+        self.end <= self.start
+    }
+
+    /// The part of it before `next`, or all, as a deletion; what is behind is left.
+    fn take_up_to(&mut self, next: Option<&[u8]>, seqno: SeqNo) -> RangeDeletes {
+        let end = next.unwrap_or(&self.end).to_vec();
+        let start = std::mem::replace(&mut self.start, end.clone());
+        RangeDeletes::default().with(&start, &end, seqno)
+    }
+}
+
+/// Begins a table whose entries get their number at the end.
+fn begin_table(outputs: &mut Outputs<'_>) -> Result<TableWriter> {
+    let mut writer = outputs.begin()?;
+    writer.number_later();
+    Ok(writer)
+}
+
+/// A key as errors show it.
+fn shown(key: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&key[..key.len().min(64)]).into_owned();
+    if key.len() <= 64 { format!("{shown:?}") } else { format!("{shown:?}...") }
+}
+
+fn out_of_range(key: &[u8], end: &[u8]) -> Error {
+    let side = if key < end { "before the start" } else { "at or behind the end" };
+    let what = format!("{} lies {side} of the range that is replaced", shown(key));
+    Error::Invalid { field: "key", what }
+}
+
 fn out_of_order(key: &[u8], last: &[u8]) -> Error {
-    let show = |key: &[u8]| {
-        let shown = String::from_utf8_lossy(&key[..key.len().min(64)]).into_owned();
-        if key.len() <= 64 { format!("{shown:?}") } else { format!("{shown:?}...") }
-    };
     let what = if key == last {
-        format!("{} was added already; an ingest takes each key once", show(key))
+        format!("{} was added already; an ingest takes each key once", shown(key))
     } else {
-        format!("{} comes after {}; an ingest takes keys in order", show(key), show(last))
+        format!("{} comes after {}; an ingest takes keys in order", shown(key), shown(last))
     };
     Error::Invalid { field: "key", what }
 }
@@ -193,6 +267,9 @@ impl Store {
                 })
                 .collect();
             changes.push(Change::LogDurable { position: durable });
+            if planted(Bug::ReplacedHalf) {
+                name_each(&mut manifest, &mut changes)?;
+            }
             // Without room for the edit the number was taken for nothing, and nothing else has happened.
             outputs.settle(manifest.commit(changes)).map_err(|error| self.fail(error))?;
             committing.log()?.set_manifest_edit(manifest.last_edit());
@@ -246,11 +323,10 @@ impl Store {
     }
 }
 
-/// The edit that names the tables for which a record took a number, if it did that: no operation is
-/// as short.
-pub(crate) fn naming_edit(record: &Record<'_>) -> Option<u64> {
-    let payload = <[u8; 8]>::try_from(record.payload).ok()?;
-    (record.count == 1).then(|| u64::from_le_bytes(payload))
+/// The edit that names the tables for which a record with this payload took a number, if it did that:
+/// no operation is as short.
+pub(crate) fn naming_edit(payload: &[u8]) -> Option<u64> {
+    <[u8; 8]>::try_from(payload).ok().map(u64::from_le_bytes)
 }
 
 /// Whether a memtable of `state` holds a key, or a deleted range, within the range of one of the tables.
@@ -270,11 +346,23 @@ fn overlaps(state: &State, outputs: &Outputs<'_>) -> bool {
     })
 }
 
+/// Names the tables in an edit each, but for the last.
+fn name_each(manifest: &mut Manifest, changes: &mut Vec<Change>) -> Result<()> {
+    let rest = changes.split_off(changes.len().saturating_sub(2));
+    for change in std::mem::replace(changes, rest) {
+        manifest.commit(vec![change])?;
+    }
+    Ok(())
+}
+
 /// The tables as an operation each that touches all their keys, for transactions that look.
 fn spans(tree: &Tree, outputs: &Outputs<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     for info in outputs.infos() {
-        let behind = [info.last_key.as_slice(), &[0]].concat();
+        let mut behind = info.last_key.clone();
+        if !info.last_is_excluded {
+            behind.push(0);
+        }
         encode_operation(&mut payload, tree.id, Kind::RangeDelete, &info.first_key, &behind);
     }
     payload

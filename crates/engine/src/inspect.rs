@@ -15,6 +15,7 @@ use crate::{
     check::numbered,
     environment::Environment,
     error::{Error, Result},
+    ingest::naming_edit,
     log::{self, FrameKind, Head, salvage},
     manifest::{self, CURRENT, Change, Edit},
     table::{Examiner, Piece, TableInfo, identity},
@@ -269,6 +270,7 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
                 ("first_key", Detail::Bytes(part.first_key.clone())),
                 ("last_key", Detail::Bytes(part.last_key.clone())),
                 ("last_is_excluded", number(part.last_is_excluded.into())),
+                ("value_bytes_used", number(part.values.bytes())),
             ],
         ),
         Change::Flushed { keyspace, seqno } => {
@@ -385,6 +387,10 @@ fn inspect_log(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> Re
 }
 
 fn inspect_operations(offset: u64, first_seq: u64, payload: &[u8], visit: Visit<'_>) {
+    if let Some(edit) = naming_edit(payload) {
+        let details = vec![("seqno", number(first_seq)), ("edit", number(edit))];
+        return visit(Fact::new("number of an ingest", offset, details));
+    }
     for (nth, operation) in Operations::new(payload).enumerate() {
         let Ok(operation) = operation else {
             return visit(Fact::damage("operation", offset, "the batch does not decode"));

@@ -88,6 +88,21 @@ impl ValueUses {
         self.files.iter().map(|used| used.count).sum()
     }
 
+    /// What is left of it without `part`, or `None` if that is no part of it.
+    pub(crate) fn without(&self, part: &ValueUses) -> Option<ValueUses> {
+        let mut left = self.clone();
+        for gone in &part.files {
+            let used = left.files.iter_mut().find(|used| used.file == gone.file)?;
+            used.count = used.count.checked_sub(gone.count)?;
+            used.bytes = used.bytes.checked_sub(gone.bytes)?;
+        }
+        left.hidden_bytes = left.hidden_bytes.checked_sub(part.hidden_bytes)?;
+        let none_in_doubt = |used: &ValueUse| used.count != 0 || used.bytes == 0;
+        let is_one = left.files.iter().all(none_in_doubt);
+        left.files.retain(|used| used.count != 0);
+        (is_one && left.hidden_bytes <= left.bytes()).then_some(left)
+    }
+
     /// Whether an entry points into one of `files`.
     pub(crate) fn names(&self, mut is_one: impl FnMut(u64) -> bool) -> bool {
         self.files.iter().any(|used| is_one(used.file))
@@ -158,6 +173,25 @@ mod tests {
         assert_eq!(Pointer::decode(&pointer.encode()), Some(pointer));
         assert_eq!(Pointer::decode(&pointer.encode()[1..]), None);
         assert_eq!(Pointer::decode(&[0xff; POINTER_BYTES]), None, "it ends beyond all files");
+    }
+
+    #[test]
+    fn a_part_leaves_the_rest_and_what_is_no_part_leaves_nothing() {
+        let uses = |words: &[u64]| ValueUses::from_words(words).unwrap();
+        let whole = uses(&[5, 3, 2, 15, 9, 1, 70]);
+        assert_eq!(whole.without(&uses(&[5, 3, 1, 5, 9, 1, 70])), Some(uses(&[0, 3, 1, 10])));
+        assert_eq!(whole.without(&whole), Some(ValueUses::default()));
+        assert_eq!(whole.without(&ValueUses::default()), Some(whole.clone()));
+        for no_part in [
+            &[6, 3, 2, 15][..],
+            &[0, 3, 3, 15],
+            &[0, 3, 2, 14],
+            &[0, 3, 1, 16],
+            &[0, 4, 1, 5],
+            &[0, 3, 2, 15, 9, 1, 70],
+        ] {
+            assert_eq!(whole.without(&uses(no_part)), None, "{no_part:?}");
+        }
     }
 
     #[test]

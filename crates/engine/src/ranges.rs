@@ -161,6 +161,11 @@ impl RangeDeletes {
         RangeDeletes { pieces }
     }
 
+    /// The same ranges, all deleted under the one number `seqno`.
+    pub(crate) fn numbered(&self, seqno: SeqNo) -> RangeDeletes {
+        self.thinned(|_| vec![seqno])
+    }
+
     /// Least and greatest number of all.
     pub(crate) fn seqno_bounds(&self) -> Option<(SeqNo, SeqNo)> {
         let all = || self.pieces.iter().flat_map(|piece| piece.seqnos.iter().copied());

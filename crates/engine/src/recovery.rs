@@ -507,7 +507,7 @@ impl Trees {
         catalog: &Catalog,
         record: Record<'_>,
     ) -> Result<()> {
-        if naming_edit(&record).is_some() {
+        if naming_edit(record.payload).is_some() {
             return Ok(()); // its number was taken for tables that were written past the log
         }
         let segment = record.start.segment();

@@ -97,6 +97,7 @@ pub fn repair(
         report,
         moves: BTreeSet::new(),
         sources,
+        settled: BTreeMap::new(),
     };
     repair.run(environment, dry_run)
 }
@@ -121,6 +122,8 @@ struct Repair {
     /// Names of the files that move aside.
     moves: BTreeSet<String>,
     sources: Sources,
+    /// By keyspace, ranges of keys of which tables, not the log, tell everything up to a write.
+    settled: BTreeMap<u32, RangeDeletes>,
 }
 
 impl Repair {
@@ -329,6 +332,7 @@ impl Repair {
             replayed.dropped = (0..catalog.next_keyspace).filter(gone).collect();
         }
         replayed.dropped.extend(&self.sources.dropped);
+        replayed.settled = std::mem::take(&mut self.settled);
         let maker = &mut self.maker;
         let proven = catalog.log_durable;
         let (vfs, dir, store) = (&self.vfs, &self.dir, self.sources.store);

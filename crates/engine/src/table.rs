@@ -31,7 +31,7 @@ mod tests;
 pub(crate) use block::test_block;
 pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::{SCAN_WINDOW_BYTES, TableCursor, WINDOW_BYTES_LEAST};
-pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
+pub(crate) use examine::{Entries, Examiner, FooterFacts, Layout, Piece, identity, mixed};
 pub use explain::BlockLook;
 pub(crate) use filter::key_hash;
 pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};

@@ -31,6 +31,7 @@ use std::{
 };
 
 mod read;
+mod replace;
 
 use read::OpenCursor;
 pub use read::read_all;
@@ -294,6 +295,9 @@ impl Driver {
             }
             Op::Stream { keyspace, key, value } => {
                 self.stream(KEYSPACES[*keyspace], key, *value)?;
+            }
+            Op::Replace { keyspace, from, to, entries } => {
+                self.replace(KEYSPACES[*keyspace], from, to, entries)?;
             }
             Op::Sync => {
                 let position = self.position();

@@ -138,6 +138,17 @@ pub enum Op {
         /// What to put.
         value: Value,
     },
+    /// Replaces what a keyspace holds from one key on, up to another one, which stays.
+    Replace {
+        /// Which of [`KEYSPACES`].
+        keyspace: usize,
+        /// The first key of the range.
+        from: Vec<u8>,
+        /// The first key behind it.
+        to: Vec<u8>,
+        /// What it holds then, in order.
+        entries: Vec<(Vec<u8>, Value)>,
+    },
     /// Asks for everything visible to be durable.
     Sync,
     /// Flushes every memtable.

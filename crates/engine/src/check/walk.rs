@@ -411,7 +411,7 @@ impl OpenTable {
                 self.info.entries, counted.shown
             ));
         }
-        if counted.values.uses() != info.values {
+        if counted.values.uses() != self.info.values {
             wrong.push("the manifest says that other values are pointed to".into());
         }
         if spanned != info {

@@ -2,14 +2,17 @@
 //!
 //! 1. Every entry that is read is counted for the table it came from; a table is given up only when all
 //!    that it holds below a key were read, and no more than it is said to hold.
-//! 2. A table that was read to its end is let go of at once: its file need not wait for the job.
+//! 2. So is what its entries point to in value files; what is left of a table points to the rest.
+//! 3. A table that was read to its end is let go of at once: its file need not wait for the job.
 
 use std::sync::Arc;
 
+use super::pick::LAST;
 use crate::{
     error::{Error, Result},
     iter::{Direction, Merge, RunCursor, Source},
     key::{Kind, Stamp},
+    pointer::{Pointer, UseCount, ValueUses},
     ranges::RangeDeletes,
     table::{Part, ReadHow},
     version::LiveTable,
@@ -49,6 +52,38 @@ struct Input {
     file: Option<Arc<LiveTable>>,
     read: u64,
     tombstones_read: u64,
+    /// What the entries read point to; `None` where the table points to nothing.
+    uses: Option<Followed>,
+}
+
+/// Counts what the entries of a table point to as they come by, as they were counted when it was written.
+#[derive(Default)]
+struct Followed {
+    count: UseCount,
+    key: Vec<u8>,
+    /// Whether an entry was read; `key` is its key.
+    stands: bool,
+    /// Whether a version of the key hides those that follow it.
+    is_hidden: bool,
+}
+
+impl Followed {
+    /// False when the entry is a pointer that does not decode.
+    fn add(&mut self, key: &[u8], stamp: Stamp, value: &[u8]) -> bool {
+        let hidden = self.stands && self.key == key && self.is_hidden;
+        if !self.stands || self.key != key {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.stands = true;
+        }
+        self.is_hidden = hidden || stamp.kind() != Some(Kind::Merge);
+        if stamp.kind() != Some(Kind::Pointer) {
+            return true;
+        }
+        let Some(pointer) = Pointer::decode(value) else { return false };
+        self.count.add(&pointer, hidden);
+        true
+    }
 }
 
 /// A table that a job has read as far as some key.
@@ -64,6 +99,15 @@ impl GivenUp {
     /// All of a table.
     pub(super) fn whole(level: usize, file: &Arc<LiveTable>) -> GivenUp {
         GivenUp { at: 0, level, file: Arc::clone(file), left: None }
+    }
+}
+
+impl Job {
+    /// Whether tables of a run between level 0 and the last are rewritten where they are: a few, and all
+    /// at once. If one were cut there, the run would count as one whose merge downwards was begun.
+    pub(super) fn rewrites_between(&self) -> bool {
+        let stays = |(level, _): &(usize, Arc<LiveTable>)| *level == self.target;
+        self.target != LAST && self.inputs.iter().all(stays)
     }
 }
 
@@ -89,6 +133,7 @@ impl Inputs {
             file: Some(Arc::clone(file)),
             read: 0,
             tombstones_read: 0,
+            uses: (!file.info.values.is_empty()).then(Followed::default),
         };
         let tables = job.inputs.iter().map(input).collect();
         let mut merge = Merge::new(sources);
@@ -130,7 +175,13 @@ impl Inputs {
         let (source, table) = self.merge.place();
         let input = &mut self.tables[self.starts[source] + table];
         input.read += 1;
-        input.tombstones_read += u64::from(self.merge.stamp().kind() == Some(Kind::Delete));
+        let stamp = self.merge.stamp();
+        input.tombstones_read += u64::from(stamp.kind() == Some(Kind::Delete));
+        if let Some(uses) = &mut input.uses
+            && !uses.add(self.merge.key(), stamp, self.merge.value())
+        {
+            return Err(input.wrong("a pointer does not decode".to_owned()));
+        }
         self.merge.step()
     }
 
@@ -138,9 +189,7 @@ impl Inputs {
     pub(super) fn unknown_kind(&self) -> Error {
         let (source, table) = self.merge.place();
         let what = format!("entry of unknown kind {:#x}", self.merge.stamp().0);
-        let input = &self.tables[self.starts[source] + table];
-        let path = input.file.as_ref().map(|file| file.path.clone()).unwrap_or_default();
-        Error::corrupt(path, 0, what)
+        self.tables[self.starts[source] + table].wrong(what)
     }
 
     /// The tables of which something was read once the merge stands on `next`, the first entry of its
@@ -164,20 +213,45 @@ impl Inputs {
             let input = &mut self.tables[given.at];
             input.file.clone_from(&given.left);
             (input.read, input.tombstones_read) = (0, 0);
+            let points = |left: &&Arc<LiveTable>| !left.info.values.is_empty();
+            input.uses = given.left.as_ref().filter(points).map(|_| Followed::default());
         }
     }
 }
 
 impl Input {
+    fn wrong(&self, what: String) -> Error {
+        let path = self.file.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+        Error::corrupt(path, 0, what)
+    }
+
+    /// What the entries of the table that were not read yet point to.
+    fn values_left(&self, file: &LiveTable) -> Result<ValueUses> {
+        let Some(uses) = &self.uses else { return Ok(ValueUses::default()) };
+        let read = uses.count.uses();
+        file.info.values.without(&read).ok_or_else(|| {
+            let (held, read) = (file.info.values.bytes(), read.bytes());
+            let what =
+                format!("the table points to {held} bytes of values, and to {read} were read");
+            self.wrong(what)
+        })
+    }
+
     /// What is left of the table from `next` on.
     fn left(&self, file: &LiveTable, next: Option<&[u8]>) -> Result<Option<Arc<LiveTable>>> {
         let info = &file.info;
         let wrong = || {
-            let what =
-                format!("the table holds {} entries, and {} were read", info.entries, self.read);
-            Error::corrupt(&file.path, 0, what)
+            let (held, read) = (info.entries, self.read);
+            self.wrong(format!("the table holds {held} entries, and {read} were read"))
         };
         let left = info.entries.checked_sub(self.read).ok_or_else(wrong)?;
+        let values = self.values_left(file)?;
+        if left == 0 && !values.is_empty() {
+            let bytes = values.bytes();
+            return Err(
+                self.wrong(format!("nothing points to {bytes} bytes of values that it does"))
+            );
+        }
         let next = next.filter(|next| !info.ends_before(next));
         match next {
             // The bounds of a cut need not be keys; those of a file without deleted ranges are.
@@ -189,6 +263,7 @@ impl Input {
                 first_key: next.to_vec(),
                 last_key: info.last_key.clone(),
                 last_is_excluded: info.last_is_excluded,
+                values,
             })))),
             None if left == 0 => Ok(None),
             None => Err(wrong()),

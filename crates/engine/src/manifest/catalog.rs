@@ -215,7 +215,9 @@ impl KeyspaceRecord {
         let within = known.first_key <= part.first_key && part.last_key <= known.last_key;
         let counted = (part.entries != 0 || known.range_deletes != 0)
             && part.entries <= known.entries
-            && part.tombstones <= part.entries.min(known.tombstones);
+            && part.tombstones <= part.entries.min(known.tombstones)
+            && part.values.count() <= part.entries
+            && known.values.without(&part.values).is_some();
         if !within || !counted || part.last_key < part.first_key {
             return Err(format!("table {table} is cut to what it does not hold"));
         }
@@ -255,14 +257,20 @@ mod tests {
             last_is_excluded: false,
             first_key: first.into(),
             last_key: last.into(),
-            values: ValueUses::default(),
+            values: uses(10),
             whole: None,
         }
     }
 
+    /// What so many entries point to of value file 3.
+    fn uses(entries: u64) -> ValueUses {
+        ValueUses::from_words(&[0, 3, entries, 100 * entries]).unwrap()
+    }
+
     fn part(entries: u64, first: &str, last: &str) -> Part {
         let (first_key, last_key) = (first.into(), last.into());
-        Part { entries, tombstones: 1, first_key, last_key, last_is_excluded: false }
+        let values = uses(entries);
+        Part { entries, tombstones: 1, first_key, last_key, last_is_excluded: false, values }
     }
 
     fn catalog(changes: Vec<Change>) -> Result<Catalog, String> {
@@ -285,6 +293,7 @@ mod tests {
         let (_, _, left) = catalog.tables().next().unwrap();
         assert_eq!((left.entries, &*left.first_key, &*left.last_key), (4, &b"m"[..], &b"x"[..]));
         assert_eq!((left.visible_bytes(), left.uncut()), (400, table("b", "y")));
+        assert_eq!(left.values, uses(4));
         let mut again = Catalog::default();
         again.apply(&Edit { number: 1, changes: catalog.changes() }).unwrap();
         assert_eq!(again.keyspaces, catalog.keyspaces);
@@ -302,6 +311,8 @@ mod tests {
         ] {
             assert!(catalog(vec![cut(level, part.clone())]).is_err(), "{level} {part:?}");
         }
+        let beyond = Part { values: uses(11), ..part(10, "m", "x") };
+        assert!(catalog(vec![cut(2, beyond)]).is_err(), "it points to more than it did");
         let grown = vec![cut(2, part(4, "m", "x")), cut(2, part(4, "l", "x"))];
         assert!(catalog(grown).is_err(), "a later cut lies within");
     }

@@ -73,6 +73,7 @@ const ADD_VALUES: u8 = 13;
 const REMOVE_VALUES: u8 = 14;
 const EXPIRY_MARK: u8 = 15;
 const CUT_TABLE: u8 = 16;
+const CUT_TABLE_WITH_VALUES: u8 = 20;
 
 impl Change {
     /// What makes `table` join a level, cut as it is.
@@ -142,11 +143,7 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
             put_bytes(bytes, &table.first_key);
             put_bytes(bytes, &table.last_key);
             if apart {
-                let words = table.values.words();
-                put_number(bytes, words.len() as u64);
-                for word in words {
-                    put_number(bytes, word);
-                }
+                put_uses(bytes, &table.values);
             }
         }
         Change::RemoveTable { keyspace, level, table } => {
@@ -156,9 +153,13 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
             let (keyspace, level) = (u64::from(*keyspace), u64::from(*level));
             let excluded = u64::from(part.last_is_excluded);
             let numbers_of = [keyspace, level, *table, part.entries, part.tombstones, excluded];
-            numbers(CUT_TABLE, &numbers_of);
+            let apart = !part.values.is_empty();
+            numbers(if apart { CUT_TABLE_WITH_VALUES } else { CUT_TABLE }, &numbers_of);
             put_bytes(bytes, &part.first_key);
             put_bytes(bytes, &part.last_key);
+            if apart {
+                put_uses(bytes, &part.values);
+            }
         }
         Change::Flushed { keyspace, seqno } => numbers(FLUSHED, &[u64::from(*keyspace), *seqno]),
         Change::LogStart { segment } => numbers(LOG_START, &[*segment]),
@@ -219,7 +220,7 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             level: u8::try_from(rest.number()?).ok()?,
             table: rest.number()?,
         },
-        CUT_TABLE => Change::CutTable {
+        CUT_TABLE | CUT_TABLE_WITH_VALUES => Change::CutTable {
             keyspace: rest.small()?,
             level: u8::try_from(rest.number()?).ok()?,
             table: rest.number()?,
@@ -229,6 +230,7 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
                 last_is_excluded: rest.flag()?,
                 first_key: rest.bytes()?,
                 last_key: rest.bytes()?,
+                values: rest.uses_if(*tag == CUT_TABLE_WITH_VALUES)?,
             },
         },
         FLUSHED => Change::Flushed { keyspace: rest.small()?, seqno: rest.number()? },
@@ -267,7 +269,7 @@ fn decode_table(rest: &mut Reader<'_>, apart: bool) -> Option<TableInfo> {
         last_is_excluded: ranges & 1 != 0,
         first_key: rest.bytes()?,
         last_key: rest.bytes()?,
-        values: if apart { rest.uses()? } else { ValueUses::default() },
+        values: rest.uses_if(apart)?,
         whole: None,
     })
 }
@@ -284,6 +286,15 @@ fn put_number(bytes: &mut Vec<u8>, mut value: u64) {
 fn put_bytes(bytes: &mut Vec<u8>, value: &[u8]) {
     put_number(bytes, value.len() as u64);
     bytes.extend_from_slice(value);
+}
+
+/// Appends what is pointed to in value files: how many numbers it is, and these.
+fn put_uses(bytes: &mut Vec<u8>, uses: &ValueUses) {
+    let words = uses.words();
+    put_number(bytes, words.len() as u64);
+    for word in words {
+        put_number(bytes, word);
+    }
 }
 
 struct Reader<'a> {
@@ -313,7 +324,11 @@ impl Reader<'_> {
         (number <= 1).then_some(number == 1)
     }
 
-    fn uses(&mut self) -> Option<ValueUses> {
+    /// What is pointed to in value files, where it follows; nothing otherwise.
+    fn uses_if(&mut self, follows: bool) -> Option<ValueUses> {
+        if !follows {
+            return Some(ValueUses::default());
+        }
         let count = usize::try_from(self.number()?).ok()?;
         if self.bytes.len() < count {
             return None;
@@ -383,6 +398,20 @@ mod tests {
                     first_key: b"a".to_vec(),
                     last_key: vec![0xff; 200],
                     last_is_excluded: true,
+                    values: ValueUses::default(),
+                },
+            },
+            Change::CutTable {
+                keyspace: 1,
+                level: 5,
+                table: 300,
+                part: Part {
+                    entries: 8,
+                    tombstones: 1,
+                    first_key: vec![],
+                    last_key: vec![0xff; 199],
+                    last_is_excluded: false,
+                    values: ValueUses::from_words(&[5, 12, 1, 1 << 32]).unwrap(),
                 },
             },
             Change::Flushed { keyspace: 1, seqno: 128 },

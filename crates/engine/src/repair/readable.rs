@@ -10,9 +10,11 @@ use olivine_vfs::Vfs;
 
 use crate::{
     error::{Error, Result},
-    key::{KEY_BYTES_MAX, Kind, Stamp},
+    key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp},
     ranges::RangeDeletes,
-    table::{Entries, Examiner, Layout, Part, Piece, TableInfo},
+    table::{
+        Entries, Examiner, FEATURE_NUMBERED_LATER, FooterFacts, Layout, Part, Piece, TableInfo,
+    },
     values::ValuesExaminer,
 };
 
@@ -48,6 +50,8 @@ pub(super) struct Readable {
     pub(super) gaps: Vec<Gap>,
     /// The part of a cut table that shows.
     pub(super) part: Option<Part>,
+    /// The number that all its entries have, where the manifest tells that it is one.
+    pub(super) number: Option<SeqNo>,
     /// What is wrong with the parts beside the blocks.
     pub(super) damages: Vec<Error>,
 }
@@ -71,6 +75,7 @@ impl Readable {
         let last_key = known.filter(|info| info.range_deletes == 0);
         let last_key = last_key.map(|info| info.uncut().last_key);
         let part = known.and_then(TableInfo::part);
+        let number = known.and_then(TableInfo::one_number);
         Ok(Readable {
             table,
             path: path.to_path_buf(),
@@ -87,6 +92,7 @@ impl Readable {
             open: None,
             last_key,
             part,
+            number,
             gaps: Vec::new(),
             damages,
         })
@@ -109,10 +115,47 @@ impl Readable {
         }
     }
 
+    /// Whether nothing tells which writes its entries are: it was numbered later, or may have been, and
+    /// nothing of the manifest says how.
+    pub(super) fn is_unnumbered(&self) -> bool {
+        let later = |facts: FooterFacts| facts.features & FEATURE_NUMBERED_LATER != 0;
+        self.number.is_none() && self.examiner.footer().map_or(true, later)
+    }
+
+    /// The number of all its entries, if it was numbered later: what the manifest says, or else a lesser
+    /// one that the file says.
+    pub(super) fn later_number(&self) -> Option<SeqNo> {
+        let facts = self.examiner.footer().ok()?;
+        let later = facts.features & FEATURE_NUMBERED_LATER != 0;
+        later.then_some(self.number.unwrap_or(facts.seqno_max))
+    }
+
+    /// The first key, and the first one behind all, deleted ranges taken in, where properties tell.
+    pub(super) fn extent(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let properties = self.layout.properties.as_ref()?;
+        let (first, mut behind) =
+            (properties.get("first_key")?.clone(), properties.get("last_key")?.clone());
+        if !properties.contains_key("last_is_excluded") {
+            behind.push(0);
+        }
+        Some((first, behind))
+    }
+
+    /// The stamp of an entry whose block says `stamp`.
+    fn numbered(&self, stamp: Stamp) -> Stamp {
+        match (self.number, stamp.kind()) {
+            (Some(number), Some(kind)) => Stamp::new(number, kind),
+            _ => stamp,
+        }
+    }
+
     /// The list of deleted ranges, as far as it shows.
     pub(super) fn range_deletes(&self) -> RangeDeletes {
-        let list = &self.layout.range_deletes;
-        let Some(part) = &self.part else { return list.clone() };
+        let list = match self.number {
+            Some(number) => self.layout.range_deletes.numbered(number),
+            None => self.layout.range_deletes.clone(),
+        };
+        let Some(part) = &self.part else { return list };
         let mut behind = part.last_key.clone();
         if !part.last_is_excluded {
             // The first key behind the last one.
@@ -169,7 +212,7 @@ impl Readable {
             {
                 let mut key = Vec::new();
                 block.copy_key(self.at, &mut key);
-                let stamp = block.stamp(self.at);
+                let stamp = self.numbered(block.stamp(self.at));
                 self.at += 1;
                 let follows =
                     !self.started || self.key < key || self.key == key && stamp < self.stamp;

@@ -7,7 +7,9 @@
 //!    table made later: stamps that became zero at the bottom are older than all others.
 //! 2. A table that another one took over may be a leftover, and deleted keys of it may show again: its
 //!    range is reported.
-//! 3. Memory: of each table an index, a filter, a block and a window.
+//! 3. The entries of a bulk ingest have the number that the manifest gave them. Where no frame of it
+//!    tells, they count as what was written next when the ingest began, and their range is reported.
+//! 4. Memory: of each table an index, a filter, a block and a window.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,6 +105,8 @@ impl Repair {
                 continue;
             }
             table.part = self.sources.cuts.get(&id).cloned();
+            table.number = self.sources.numbers.get(&id).copied();
+            self.settle(keyspace, &table);
             let tables = found.entry(keyspace).or_default();
             let of_keyspace = table.layout.properties.as_ref();
             if let Some(properties) = of_keyspace {
@@ -118,6 +122,15 @@ impl Repair {
             tables.tables.push(table);
         }
         found
+    }
+
+    /// Notes what a table that was written past the log says of the log: all writes to its keys before
+    /// were in tables.
+    fn settle(&mut self, keyspace: u32, table: &Readable) {
+        if let (Some(number), Some((first, behind))) = (table.later_number(), table.extent()) {
+            let settled = self.settled.entry(keyspace).or_default();
+            *settled = settled.with(&first, &behind, number);
+        }
     }
 
     /// Merges all tables of a keyspace into one run on the last level.
@@ -187,6 +200,12 @@ impl Repair {
         if table.layout.properties.is_none() {
             let why = "the list of ranges that it deletes cannot be read".to_owned();
             lose(None, None, several, why);
+        }
+        if table.is_unnumbered() {
+            let why = "the table was written past the log, and nothing tells as which write, nor \
+                       whether all of it was written";
+            let (from, to) = table.extent().unzip();
+            lose(from, to, true, why.to_owned());
         }
         if taken_over {
             let properties = table.layout.properties.as_ref();

@@ -12,6 +12,7 @@ use super::maker::Maker;
 use crate::{
     batch::Operations,
     error::Result,
+    ingest::naming_edit,
     key::{Kind, SeqNo, Stamp},
     manifest::{Catalog, KeyspaceRecord},
     ranges::RangeDeletes,
@@ -43,6 +44,9 @@ pub(super) struct Replayed {
     pub(super) dropped: BTreeSet<u32>,
     /// Keys whose values stand apart and cannot be read: keyspace, key and why.
     pub(super) unread: Vec<(String, Vec<u8>, String)>,
+    /// By keyspace, ranges whose keys were in tables up to a write, whatever became of these tables
+    /// since.
+    pub(super) settled: BTreeMap<u32, RangeDeletes>,
     /// Records of which some operations made no sense.
     pub(super) senseless: u64,
 }
@@ -57,6 +61,10 @@ impl Replayed {
         payload: &[u8],
         verify: Verify<'_>,
     ) -> Result<()> {
+        if naming_edit(payload).is_some() {
+            self.last = self.last.max(first);
+            return Ok(()); // its number was taken for tables that were written past the log
+        }
         for (nth, operation) in Operations::new(payload).enumerate() {
             let Ok(operation) = operation else {
                 self.senseless += 1;
@@ -76,7 +84,7 @@ impl Replayed {
                 catalog.keyspaces.insert(keyspace, fresh);
             }
             let record = &catalog.keyspaces[&keyspace];
-            if seqno <= record.flushed {
+            if seqno <= record.flushed || self.is_settled(keyspace, seqno, operation.key) {
                 continue;
             }
             if operation.kind == Kind::Pointer
@@ -99,6 +107,12 @@ impl Replayed {
             self.flush(catalog, maker)?;
         }
         Ok(())
+    }
+
+    /// Whether a write to `key` was in a table when one that was written past the log was named.
+    fn is_settled(&self, keyspace: u32, seqno: SeqNo, key: &[u8]) -> bool {
+        let settled = self.settled.get(&keyspace);
+        settled.is_some_and(|settled| seqno <= settled.covering(key, SeqNo::MAX))
     }
 
     /// Makes tables of what waits.

@@ -16,6 +16,7 @@ use olivine_vfs::Vfs;
 use super::numbers;
 use crate::{
     error::{Error, Result},
+    key::SeqNo,
     log::{FrameKind, Head, salvage},
     manifest::{
         self, Catalog, Change, Current, Edit, KeyspaceRecord, manifest_name, read_current,
@@ -43,6 +44,8 @@ pub(super) struct Sources {
     pub(super) keyspaces: BTreeMap<u32, KeyspaceRecord>,
     /// Where those frames last had each table: keyspace and level.
     pub(super) places: BTreeMap<u64, u32>,
+    /// The number of each table all of whose entries have the same one, as those frames say.
+    pub(super) numbers: BTreeMap<u64, SeqNo>,
     pub(super) dropped: BTreeSet<u32>,
     /// Tables that those frames gave up.
     pub(super) removed: BTreeSet<u64>,
@@ -76,6 +79,7 @@ impl Sources {
             is_rebuilt: false,
             keyspaces: BTreeMap::new(),
             places: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             dropped: BTreeSet::new(),
             removed: BTreeSet::new(),
             cuts: BTreeMap::new(),
@@ -206,6 +210,9 @@ impl Sources {
                 // One that goes to another level leaves and joins in one edit.
                 self.removed.remove(&table.id);
                 self.places.insert(table.id, *keyspace);
+                if let Some(number) = table.one_number() {
+                    self.numbers.insert(table.id, number);
+                }
                 self.next_table = self.next_table.max(table.id.saturating_add(1));
             }
             Change::Flushed { keyspace, seqno } => {

@@ -151,6 +151,14 @@ impl Numbered {
         }
     }
 
+    /// The deletions of a table that lists `listed`.
+    fn ranges(self, listed: RangeDeletes) -> RangeDeletes {
+        match self {
+            Numbered::Here => listed,
+            Numbered::Later(seqno) => listed.numbered(seqno),
+        }
+    }
+
     /// The bound on stamps in blocks for a reader of what is at most `newest`; `None` when it may see
     /// no entry.
     pub(super) fn bound(self, newest: Stamp) -> Option<Stamp> {
@@ -305,13 +313,13 @@ impl Table {
         let mut window = Window::default();
         let filter = read_filter(&source, &footer, &mut window)?;
         let index = read_index(&source, &footer, &mut window)?;
-        let range_deletes = read_range_deletes(&source, &footer)?;
-        charged.become_bytes(META_BYTES + filter_bytes + index.bytes() + range_deletes.bytes());
-        let range_deletes = Arc::new(range_deletes);
         let numbered = match footer.features & FEATURE_NUMBERED_LATER {
             0 => Numbered::Here,
             _ => Numbered::Later(self.file.seqno),
         };
+        let range_deletes = numbered.ranges(read_range_deletes(&source, &footer)?);
+        charged.become_bytes(META_BYTES + filter_bytes + index.bytes() + range_deletes.bytes());
+        let range_deletes = Arc::new(range_deletes);
         Ok(Meta { source, index, filter, numbered, range_deletes, _charged: charged })
     }
 

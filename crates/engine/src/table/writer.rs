@@ -79,7 +79,7 @@ pub(crate) struct TableInfo {
     pub(crate) entries: u64,
     /// Entries that are deletes.
     pub(crate) tombstones: u64,
-    /// What its entries point to in value files.
+    /// What its entries, those that are visible, point to in value files.
     pub(crate) values: ValueUses,
     pub(crate) first_key: Vec<u8>,
     pub(crate) last_key: Vec<u8>,
@@ -91,8 +91,8 @@ pub(crate) struct TableInfo {
     pub(crate) range_deletes: u64,
     /// `last_key` is where a deleted range ends: the first key that is not the table's.
     pub(crate) last_is_excluded: bool,
-    /// What the file holds, where the table is cut to a part of it; then entries, tombstones and keys
-    /// are those of the part.
+    /// What the file holds, where the table is cut to a part of it; then entries, tombstones, keys and
+    /// what is pointed to are those of the part.
     pub(crate) whole: Option<Box<Part>>,
 }
 
@@ -107,6 +107,8 @@ pub(crate) struct Part {
     pub(crate) last_key: Vec<u8>,
     /// `last_key` does not show itself.
     pub(crate) last_is_excluded: bool,
+    /// What the entries point to in value files.
+    pub(crate) values: ValueUses,
 }
 
 impl TableInfo {
@@ -132,6 +134,12 @@ impl TableInfo {
         self.first_key.as_slice() <= key && !self.ends_before(key)
     }
 
+    /// The number that all its entries have, if it is one; so it is where the table was numbered later,
+    /// and the file does not know it.
+    pub(crate) fn one_number(&self) -> Option<SeqNo> {
+        (self.seqno_min == self.seqno_max).then_some(self.seqno_max)
+    }
+
     /// Whether only a part of the file is visible.
     pub(crate) fn is_cut(&self) -> bool {
         self.whole.is_some()
@@ -145,6 +153,7 @@ impl TableInfo {
             first_key: self.first_key.clone(),
             last_key: self.last_key.clone(),
             last_is_excluded: self.last_is_excluded,
+            values: self.values.clone(),
         }
     }
 
@@ -163,6 +172,7 @@ impl TableInfo {
         self.first_key = part.first_key;
         self.last_key = part.last_key;
         self.last_is_excluded = part.last_is_excluded;
+        self.values = part.values;
     }
 
     /// This table cut to `part`.

@@ -13,7 +13,7 @@ use olivine_vfs::{CrashingVfs, MemoryVfs, Open, Phase, Random, Survival, Vfs};
 
 use crate::scene::{STORE, files, small, stepped};
 
-type Contents = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+pub(crate) type Contents = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
 /// A closed store with tables on several levels, deleted ranges and a log, and what is in it.
 fn store() -> (Arc<MemoryVfs>, Contents) {
@@ -64,7 +64,7 @@ fn fill_apart(db: &Db, numbers: std::ops::Range<u8>) {
     }
 }
 
-fn contents(db: &Db) -> Contents {
+pub(crate) fn contents(db: &Db) -> Contents {
     let mut contents = Contents::new();
     for name in db.keyspaces() {
         for entry in db.find_keyspace(&name).unwrap().iter().unwrap() {
@@ -75,25 +75,25 @@ fn contents(db: &Db) -> Contents {
     contents
 }
 
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(STORE).join(name)
 }
 
-fn bytes_of(vfs: &dyn Vfs, path: &Path) -> Vec<u8> {
+pub(crate) fn bytes_of(vfs: &dyn Vfs, path: &Path) -> Vec<u8> {
     let file = vfs.open(path, Open::Read).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-fn is_sound(environment: &Environment) -> bool {
+pub(crate) fn is_sound(environment: &Environment) -> bool {
     check(environment, STORE, &mut |_, _| {}).is_ok_and(|report| report.is_sound())
 }
 
 /// Repairs, checks and opens; what is not lost must read as it was written, and what is lost reads at
 /// worst as it once was.
 #[track_caller]
-fn repaired(
+pub(crate) fn repaired(
     environment: &Environment,
     written: &Contents,
     lost: &[Loss],
@@ -125,14 +125,14 @@ fn repaired(
 
 /// What can happen to a file.
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(crate) enum Harm {
     Flip(u64),
     Zeros(u64),
     Cut(u64),
     Gone,
 }
 
-fn harm(vfs: &MemoryVfs, name: &str, harm: Harm) {
+pub(crate) fn harm(vfs: &MemoryVfs, name: &str, harm: Harm) {
     let file = || vfs.open(&path(name), Open::Write).unwrap();
     match harm {
         Harm::Flip(at) => {
@@ -165,7 +165,7 @@ fn each_harm(prefix: &str, places: u64, visit: impl FnMut(&str, Harm, &RepairRep
     each_harm_to(&vfs, &written, prefix, places, visit);
 }
 
-fn each_harm_to(
+pub(crate) fn each_harm_to(
     vfs: &Arc<MemoryVfs>,
     written: &Contents,
     prefix: &str,

@@ -73,7 +73,8 @@ impl Gen {
             return self.create();
         }
         match self.draw.below(1_000) {
-            0..480 => self.write(),
+            0..470 => self.write(),
+            470..480 => self.replace(),
             480..488 => {
                 let (keyspace, key) = (self.keyspace(), self.key());
                 Op::Stream { keyspace, key, value: self.value() }
@@ -129,6 +130,25 @@ impl Gen {
             _ => What::Put(self.value()),
         };
         Change { keyspace, key, what }
+    }
+
+    /// A range that is replaced by some of the keys in it, by others, or by nothing.
+    fn replace(&mut self) -> Op {
+        let keyspace = self.keyspace();
+        let (one, two) = match self.draw.below(3) {
+            0 => (Vec::new(), vec![0xff; 12]),
+            _ => (self.key(), self.key()),
+        };
+        let (from, to) = if one <= two { (one, two) } else { (two, one) };
+        let mut keys: Vec<Vec<u8>> = match self.draw.below(4) {
+            0 => Vec::new(),
+            _ => (0..self.draw.below(200)).map(|_| self.key()).collect(),
+        };
+        keys.retain(|key| from <= *key && *key < to);
+        keys.sort_unstable();
+        keys.dedup();
+        let entries = keys.into_iter().map(|key| (key, self.value())).collect();
+        Op::Replace { keyspace, from, to, entries }
     }
 
     fn value(&mut self) -> Value {
@@ -276,7 +296,7 @@ mod tests {
                 kinds.push(discriminant(&op));
             }
         }
-        assert_eq!(kinds.len(), 16);
+        assert_eq!(kinds.len(), 17);
     }
 
     #[test]

@@ -59,6 +59,13 @@ impl Display for Op {
             Op::Stream { keyspace, key, value: Value { id, bytes } } => {
                 write!(f, "stream {} {} {id}/{bytes}", KEYSPACES[*keyspace], Key(key))
             }
+            Op::Replace { keyspace, from, to, entries } => {
+                write!(f, "replace {} {} {}", KEYSPACES[*keyspace], Key(from), Key(to))?;
+                let mut entries = entries.iter();
+                entries.try_for_each(|(key, Value { id, bytes })| {
+                    write!(f, " {} {id}/{bytes}", Key(key))
+                })
+            }
             Op::Sync => f.write_str("sync"),
             Op::Flush => f.write_str("flush"),
             Op::Settle => f.write_str("settle"),
@@ -132,6 +139,15 @@ impl Op {
             "stream" => {
                 let (keyspace, key) = (keyspace(word()?)?, key(word()?)?);
                 Op::Stream { keyspace, key, value: value(word()?)? }
+            }
+            "replace" => {
+                let (keyspace, from, to) = (keyspace(word()?)?, key(word()?)?, key(word()?)?);
+                let mut entries = Vec::new();
+                while let Some(next) = words.next() {
+                    let place = words.next().ok_or_else(|| format!("{line:?} ends too early"))?;
+                    entries.push((key(next)?, value(place)?));
+                }
+                Op::Replace { keyspace, from, to, entries }
             }
             "sync" => Op::Sync,
             "flush" => Op::Flush,
