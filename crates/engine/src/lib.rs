@@ -41,6 +41,7 @@ mod invariant;
 mod planted;
 mod sync;
 
+mod digest;
 mod error;
 mod key;
 mod operator;
@@ -102,6 +103,7 @@ mod store;
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share};
 pub use check::{CheckReport, Finding, Severity, check};
+pub use compaction::Dropped;
 pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, Pruned, Verified};
 pub use db::{Db, Ticket};
 pub use describe::{KeyspaceDescription, LevelDescription, StoreDescription, describe};

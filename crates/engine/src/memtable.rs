@@ -7,6 +7,7 @@
 //! 1. Of each key, every version is kept; they are ordered newest first.
 //! 2. A version whose insert happened before a read, a seek or a step is seen by it.
 //! 3. `bytes` is all the memory taken, by capacity.
+//! 4. `digests` comes from what was handed in, not from the copy that the arena keeps.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ mod tests;
 pub(crate) use cursor::Cursor;
 
 use self::tree::Tree;
-use crate::key::Stamp;
+use crate::{digest::DigestSum, key::Stamp};
 
 /// The versions of a keyspace's keys that are not yet in a table.
 pub(crate) struct Memtable {
@@ -75,6 +76,11 @@ impl Memtable {
     /// How many versions there are.
     pub(crate) fn len(&self) -> u64 {
         self.tree.versions()
+    }
+
+    /// What all versions come to, from what was given to be inserted.
+    pub(crate) fn digests(&self) -> DigestSum {
+        self.tree.digests()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

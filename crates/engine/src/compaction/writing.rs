@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     apart::{Relocation, ValueOutputs},
+    digest::Digest,
     error::Result,
     key::Stamp,
     options::Options,
@@ -66,6 +67,8 @@ pub(super) struct Writing<'a, 'b> {
     below_next: usize,
     /// The table of the target level that is no input and that the merge has not passed.
     untouched_next: usize,
+    /// Entries of the tables that were ended.
+    entries: u64,
 }
 
 impl<'a, 'b> Writing<'a, 'b> {
@@ -85,6 +88,7 @@ impl<'a, 'b> Writing<'a, 'b> {
             ranges_from: None,
             below_next: 0,
             untouched_next: 0,
+            entries: 0,
         }
     }
 
@@ -93,6 +97,11 @@ impl<'a, 'b> Writing<'a, 'b> {
         assert!(self.writer.is_none(), "a table is named when it is ended");
         self.values.outputs.end()?;
         Ok((self.outputs, &mut self.values.outputs))
+    }
+
+    /// Entries handed on to tables that were ended since the job began.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// Whether what is added from here on was in the cache.
@@ -152,6 +161,7 @@ impl<'a, 'b> Writing<'a, 'b> {
             self.writer = Some(self.outputs.begin()?);
         }
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        self.entries += writer.entries();
         if !ranges.is_empty() {
             writer.set_range_deletes(ranges)?;
         }
@@ -169,14 +179,23 @@ impl<'a, 'b> Writing<'a, 'b> {
 }
 
 impl FoldSink for Writing<'_, '_> {
-    fn add(&mut self, key: &[u8], _: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+    fn add(
+        &mut self,
+        key: &[u8],
+        _: bool,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(self.outputs.begin()?),
         };
         match self.values.placed(key, stamp, value)? {
-            Some((stamp, pointer)) => writer.add(key, stamp, &pointer)?,
-            None => writer.add(key, stamp, value)?,
+            Some((stamp, pointer)) => {
+                writer.add_known(key, stamp, &pointer, digest.with_value(&pointer))?;
+            }
+            None => writer.add_known(key, stamp, value, digest)?,
         }
         writer.heat(self.is_warm);
         Ok(())

@@ -22,6 +22,7 @@ use super::{
     record::Record,
 };
 use crate::{
+    digest::{Digest, DigestSum, key_hash},
     key::{KEY_BYTES_MAX, Stamp, VALUE_BYTES_MAX},
     sync::{AtomicU64, Ordering},
 };
@@ -42,6 +43,7 @@ const FILTER_BYTES_MAX: u64 = 4 << 20;
 pub(super) struct Tree {
     root: Box<Node>,
     versions: AtomicU64,
+    digests: AtomicU64,
     bytes: AtomicU64,
     filter: OnceLock<Filter>,
     /// The size that the filter will have; 0 for none.
@@ -81,6 +83,7 @@ impl Tree {
         let tree = Tree {
             root: Node::new_leaf(),
             versions: AtomicU64::new(0),
+            digests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             filter: OnceLock::new(),
             filter_bytes,
@@ -103,6 +106,10 @@ impl Tree {
         self.versions.load(Ordering::Relaxed)
     }
 
+    pub(super) fn digests(&self) -> DigestSum {
+        DigestSum(self.digests.load(Ordering::Relaxed))
+    }
+
     pub(super) fn inserter(&self) -> Inserter<'_> {
         let writer = match self.writer.try_lock() {
             Ok(writer) => writer,
@@ -114,7 +121,7 @@ impl Tree {
 
     /// The newest version of `key`.
     pub(super) fn newest(&self, key: &[u8]) -> Option<Record<'_>> {
-        if self.filter.get().is_some_and(|filter| !filter.may_contain(key)) {
+        if self.filter.get().is_some_and(|filter| !filter.may_contain(key_hash(key))) {
             return None;
         }
         self.descend(Toward::At(key), |leaf| match leaf.locate(key)? {
@@ -165,6 +172,7 @@ impl<'a> Inserter<'a> {
     pub(super) fn insert(&mut self, key: &[u8], stamp: Stamp, value: &[u8]) {
         assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
         assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
+        let digest = Digest::of(key, value);
         let place = self.guess(key).unwrap_or_else(|| self.find(key));
         let view = place.leaf.view();
         match view.locate(key).expect(ALONE) {
@@ -176,7 +184,7 @@ impl<'a> Inserter<'a> {
             }
             Err(index) => {
                 if let Some(filter) = self.tree.filter.get() {
-                    filter.insert(key);
+                    filter.insert(digest.key_hash());
                 }
                 let record = self.write(key, stamp, value, None);
                 self.add(&place, index, record);
@@ -184,6 +192,9 @@ impl<'a> Inserter<'a> {
         }
         let versions = self.tree.versions();
         self.tree.versions.store(versions + 1, Ordering::Relaxed);
+        let mut digests = self.tree.digests();
+        digests.add(digest, stamp);
+        self.tree.digests.store(digests.0, Ordering::Relaxed);
         self.account();
     }
 
@@ -276,7 +287,7 @@ impl<'a> Inserter<'a> {
         tree.bytes.store(bytes, Ordering::Relaxed);
         if filter == 0 && tree.filter_bytes > 0 && tree.filter_bytes * FILTER_AFTER <= bytes {
             let filter = Filter::new(tree.filter_bytes);
-            tree.each_key(|key| filter.insert(key));
+            tree.each_key(|key| filter.insert(key_hash(key)));
             assert!(tree.filter.set(filter).is_ok(), "{ALONE}");
             self.account();
         }
