@@ -22,6 +22,7 @@ mod job;
 mod pace;
 mod pick;
 mod tally;
+mod window;
 mod writing;
 
 #[cfg(test)]
@@ -86,10 +87,9 @@ impl Store {
             }
         }
         let oldest = self.oldest_boundary();
-        let situation = Situation { options: &self.options, urge, oldest };
         let urgent = |tree: &Arc<Tree>| {
             let state = tree.state();
-            let picked = pick(&state.version, situation);
+            let picked = pick(&state.version, self.situation(tree, urge, oldest));
             let swept = self.pick_sweep(tree, &state, oldest).map(|job| (SWEEP_SCORE, job));
             let (score, job) =
                 picked.into_iter().chain(swept).max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -151,8 +151,14 @@ impl Store {
     /// Whether there is a compaction that pays while nobody writes.
     pub(crate) fn could_converge(&self) -> bool {
         let oldest = self.oldest_boundary();
-        let situation = Situation { options: &self.options, urge: Urge::Idle, oldest };
-        self.trees().iter().any(|tree| pick(&tree.state().version, situation).is_some())
+        let pays = |tree: &Arc<Tree>| {
+            pick(&tree.state().version, self.situation(tree, Urge::Idle, oldest)).is_some()
+        };
+        self.trees().iter().any(pays)
+    }
+
+    fn situation(&self, tree: &Tree, urge: Urge, oldest: SeqNo) -> Situation<'_> {
+        Situation { options: &self.options, style: tree.rules.options.style, urge, oldest }
     }
 
     /// The oldest write that some reader, one of today or of later, may ask for.
@@ -169,7 +175,7 @@ impl Store {
         job: Job,
         collected: BTreeSet<u64>,
     ) -> Task {
-        let around = Surroundings::of(version, &job, &self.options);
+        let around = Surroundings::of(version, &job, &self.options, tree.rules.options.style);
         let values = Arc::clone(&version.values);
         Task { tree: Arc::clone(tree), urge, job, around, values, collected }
     }

@@ -14,6 +14,7 @@ mod block;
 mod block_builder;
 mod cursor;
 mod examine;
+mod expiry;
 mod explain;
 mod filter;
 mod format;

@@ -17,6 +17,7 @@ use olivine_vfs::{File, Open, Vfs};
 use super::{
     block::{Block, digest_sum, tag},
     block_builder::BlockBuilder,
+    expiry::{EXPIRES_BY, Expiry},
     filter::Filter,
     format::{
         Codec, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES, FOOTER_BYTES,
@@ -231,6 +232,7 @@ pub(crate) struct TableWriter {
     key_bytes: u64,
     value_bytes: u64,
     uses: UseCount,
+    expiry: Expiry,
     /// Whether a version of the last key hides those that follow it.
     is_hidden: bool,
     warmed: Option<(Arc<BlockCache>, u64)>,
@@ -271,6 +273,7 @@ impl TableWriter {
             key_bytes: 0,
             value_bytes: 0,
             uses: UseCount::default(),
+            expiry: Expiry::By(0),
             is_hidden: false,
             warmed: None,
             follows_heat: false,
@@ -395,6 +398,7 @@ impl TableWriter {
             self.last_key.extend_from_slice(key);
         }
         self.last_stamp = stamp;
+        self.expiry.note(stamp, value);
         self.is_hidden = same && self.is_hidden || stamp.kind() != Some(Kind::Merge);
         let footer = &mut self.footer;
         footer.entries += 1;
@@ -569,6 +573,10 @@ impl TableWriter {
         ];
         if !self.range_deletes.is_empty() {
             named.push((RANGE_DELETES, &range_deletes));
+        }
+        let expires_by = self.expiry.encode();
+        if let Some(expires_by) = &expires_by {
+            named.push((EXPIRES_BY, expires_by));
         }
         if last_is_excluded {
             named.push(("last_is_excluded", &[1]));
