@@ -26,7 +26,7 @@ mod tests;
 pub(crate) use cursor::Cursor;
 
 use self::tree::Tree;
-use crate::{digest::DigestSum, key::Stamp};
+use crate::key::Stamp;
 
 /// The versions of a keyspace's keys that are not yet in a table.
 pub(crate) struct Memtable {
@@ -78,8 +78,8 @@ impl Memtable {
         self.tree.versions()
     }
 
-    /// What all versions come to, from what was given to be inserted.
-    pub(crate) fn digests(&self) -> DigestSum {
+    /// The sum of the quick digests of all versions, from what was given to be inserted.
+    pub(crate) fn digests(&self) -> u64 {
         self.tree.digests()
     }
 

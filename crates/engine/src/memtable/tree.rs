@@ -22,7 +22,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    digest::{Digest, DigestSum, key_hash},
+    digest::{key_hash, quick_digest},
     key::{KEY_BYTES_MAX, Stamp, VALUE_BYTES_MAX},
     sync::{AtomicU64, Ordering},
 };
@@ -106,8 +106,8 @@ impl Tree {
         self.versions.load(Ordering::Relaxed)
     }
 
-    pub(super) fn digests(&self) -> DigestSum {
-        DigestSum(self.digests.load(Ordering::Relaxed))
+    pub(super) fn digests(&self) -> u64 {
+        self.digests.load(Ordering::Relaxed)
     }
 
     pub(super) fn inserter(&self) -> Inserter<'_> {
@@ -172,7 +172,6 @@ impl<'a> Inserter<'a> {
     pub(super) fn insert(&mut self, key: &[u8], stamp: Stamp, value: &[u8]) {
         assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
         assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
-        let digest = Digest::of(key, value);
         let place = self.guess(key).unwrap_or_else(|| self.find(key));
         let view = place.leaf.view();
         match view.locate(key).expect(ALONE) {
@@ -184,7 +183,7 @@ impl<'a> Inserter<'a> {
             }
             Err(index) => {
                 if let Some(filter) = self.tree.filter.get() {
-                    filter.insert(digest.key_hash());
+                    filter.insert(key_hash(key));
                 }
                 let record = self.write(key, stamp, value, None);
                 self.add(&place, index, record);
@@ -192,9 +191,8 @@ impl<'a> Inserter<'a> {
         }
         let versions = self.tree.versions();
         self.tree.versions.store(versions + 1, Ordering::Relaxed);
-        let mut digests = self.tree.digests();
-        digests.add(digest, stamp);
-        self.tree.digests.store(digests.0, Ordering::Relaxed);
+        let digests = self.tree.digests().wrapping_add(quick_digest(key, stamp, value));
+        self.tree.digests.store(digests, Ordering::Relaxed);
         self.account();
     }
 

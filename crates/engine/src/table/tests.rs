@@ -397,8 +397,11 @@ fn keys_out_of_order() {
     writer.add(b"a", stamp(2), b"").unwrap();
 }
 
+/// Changes a byte of a key or of a value.
+type Flip = fn(&mut [u8], &mut [u8]);
+
 /// What a table comes to of which `flip` changes entry `at` on the way.
-fn write_flipped(at: u32, flip: fn(&mut [u8], &mut [u8])) -> Result<TableInfo, Error> {
+fn write_flipped(at: u32, flip: Flip) -> Result<TableInfo, Error> {
     let options = small_blocks(Codec::Lz4);
     let mut writer = TableWriter::create(&MemoryVfs::new(), path(1), STORE, 1, options)?;
     for number in 0..60 {
@@ -417,7 +420,7 @@ fn write_flipped(at: u32, flip: fn(&mut [u8], &mut [u8])) -> Result<TableInfo, E
 #[test]
 fn a_block_with_another_byte_is_not_sealed() {
     write_flipped(0, |_, _| {}).unwrap();
-    let flips: [fn(&mut [u8], &mut [u8]); 2] = [|key, _| key[6] ^= 1, |_, value| value[7] ^= 0x80];
+    let flips: [Flip; 2] = [|key, _| key[6] ^= 1, |_, value| value[7] ^= 0x80];
     for at in 0..60 {
         for flip in flips {
             let refused = write_flipped(at, flip).unwrap_err();
