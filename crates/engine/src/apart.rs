@@ -31,6 +31,8 @@ use crate::{
 /// The value files that a flush or a compaction writes.
 pub(crate) struct ValueOutputs<'a> {
     store: &'a Store,
+    /// Of the memory that was set aside for the tables beside them.
+    buffer_bytes: usize,
     writer: Option<ValuesWriter>,
     /// Every file that was created.
     paths: Vec<PathBuf>,
@@ -38,8 +40,9 @@ pub(crate) struct ValueOutputs<'a> {
 }
 
 impl<'a> ValueOutputs<'a> {
-    pub(crate) fn new(store: &'a Store) -> ValueOutputs<'a> {
-        ValueOutputs { store, writer: None, paths: Vec::new(), files: Vec::new() }
+    pub(crate) fn new(store: &'a Store, buffer_bytes: usize) -> ValueOutputs<'a> {
+        let (paths, files) = (Vec::new(), Vec::new());
+        ValueOutputs { store, buffer_bytes, writer: None, paths, files }
     }
 
     /// What stands in the table in place of an entry whose value is large enough to be kept apart.
@@ -65,7 +68,7 @@ impl<'a> ValueOutputs<'a> {
             self.end()?;
         }
         if self.writer.is_none() {
-            let (writer, path) = self.store.create_values()?;
+            let (writer, path) = self.store.create_values(self.buffer_bytes)?;
             self.paths.push(path);
             self.writer = Some(writer);
         }
@@ -127,8 +130,9 @@ impl<'a> Relocation<'a> {
         store: &'a Store,
         files: Arc<BTreeMap<u64, Arc<LiveValues>>>,
         collected: BTreeSet<u64>,
+        buffer_bytes: usize,
     ) -> Relocation<'a> {
-        Relocation { files, collected, outputs: ValueOutputs::new(store) }
+        Relocation { files, collected, outputs: ValueOutputs::new(store, buffer_bytes) }
     }
 
     /// What stands in the table in place of an entry whose value is separated, or whose record was
@@ -171,7 +175,7 @@ impl<'a> Relocation<'a> {
 
 impl Store {
     /// Creates a value file under the next number.
-    pub(crate) fn create_values(&self) -> Result<(ValuesWriter, PathBuf)> {
+    pub(crate) fn create_values(&self, buffer_bytes: usize) -> Result<(ValuesWriter, PathBuf)> {
         let file = self.draw_table_id();
         let path = self.dir.join(values_name(file));
         let codec = match self.options.compression {
@@ -179,7 +183,7 @@ impl Store {
             Compression::Lz4 => Codec::Lz4,
         };
         let vfs = self.environment.vfs().as_ref();
-        let writer = ValuesWriter::create(vfs, path.clone(), self.id, file, codec);
+        let writer = ValuesWriter::create(vfs, path.clone(), self.id, file, codec, buffer_bytes);
         Ok((writer.map_err(|error| error.or_full(&self.dir))?, path))
     }
 

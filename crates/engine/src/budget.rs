@@ -1,15 +1,25 @@
 //! One budget for the memory of every store in a process.
 //!
-//! Memtables, cached blocks, tables' metadata and whatever a caller reserves are charged here. The
-//! split is fixed: each share has its own bound, so that none can starve another. Only the cache, which
-//! can give back at once, lives in what memtables leave free.
+//! Whoever holds memory that grows with the data or with what callers do charges it here, to one of the
+//! shares. A share has a part that nobody else may take, and beyond it takes what is free of a part
+//! common to all, up to a bound; so what is measured decides the split. The cache has what the others
+//! leave, and gives it back at once when they need it.
 //!
-//! 1. The sum of the shares is at most the whole.
+//! What is charged, and how exactly: memtables to the arena's chunk, the cache and metadata to the
+//! byte, blocks that were evicted while somebody holds them to the byte until the next look, a
+//! transaction by what its keys and values take and 64 bytes each, a cursor by its window and the
+//! largest block outside of the cache that it stood in. Flushes, compactions, ingests, streams and
+//! copies declare what they will need before they begin, and do with what they get.
+//!
+//! 1. The parts that nobody else may take, and the common one, are together at most the whole.
 //! 2. A reservation is given back when its guard is dropped, and only then.
-//! 3. `reserve` never exceeds the share it draws from; it refuses instead.
+//! 3. `reserve` and `allow` never exceed the share they draw from; they refuse, or give less.
+//! 4. Only what must go on whatever happens charges without asking (`charge`, `take`): memtables, which
+//!    admission bounds; metadata, which evicts; the minimum of a flush or a compaction, of which there
+//!    are as many as there are threads that do it.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock, Weak,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -17,20 +27,62 @@ use crate::error::{Error, Result};
 
 /// What a part of the budget is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Share {
     /// Entries not yet in tables.
     Memtables,
-    /// Decompressed blocks of tables.
+    /// Decompressed blocks of tables, those included that were evicted while somebody holds them.
     Cache,
     /// Indexes and filters of tables.
     Metadata,
-    /// Buffers of flushes and compactions, and whatever callers reserve for themselves.
+    /// Buffers of flushes and compactions.
+    Writing,
+    /// Buffers of ingests, streams, checkpoints and backups.
+    Loading,
+    /// What cursors have read ahead, and the blocks they hold that are not in the cache.
+    Walks,
+    /// What transactions have read and written.
+    Transactions,
+    /// Whatever callers reserve for themselves.
     Reserved,
 }
 
-const SHARES: usize = 4;
-/// Parts in a hundred, in the order of `Share`.
-const PERCENT: [u64; SHARES] = [30, 50, 12, 8];
+impl Share {
+    /// All shares.
+    pub const ALL: [Share; SHARES] = [
+        Share::Memtables,
+        Share::Cache,
+        Share::Metadata,
+        Share::Writing,
+        Share::Loading,
+        Share::Walks,
+        Share::Transactions,
+        Share::Reserved,
+    ];
+
+    /// Its name in statistics, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Share::Memtables => "memtables",
+            Share::Cache => "cache",
+            Share::Metadata => "metadata",
+            Share::Writing => "writing",
+            Share::Loading => "loading",
+            Share::Walks => "walks",
+            Share::Transactions => "transactions",
+            Share::Reserved => "reserved",
+        }
+    }
+}
+
+const SHARES: usize = 8;
+/// Parts in a hundred that nobody else may take, in the order of `Share`. Those of memtables and the
+/// cache are lent to the cache while they are free; the others are there at once when needed.
+const LEAST: [u64; SHARES] = [30, 10, 8, 4, 1, 2, 1, 4];
+/// And with what a share takes of the common part, at most.
+const MOST: [u64; SHARES] = [30, 80, 38, 24, 11, 12, 11, 24];
+/// What is common to all but memtables: whoever needs it has it, and the cache meanwhile.
+const COMMON: u64 = 40;
 
 /// The smallest budget: below it a single block, index and memtable would not fit together.
 pub(crate) const BUDGET_BYTES_MIN: u64 = 1 << 20;
@@ -45,6 +97,26 @@ pub struct Budget {
 struct Inner {
     bytes_max: u64,
     used: [AtomicU64; SHARES],
+    /// Who has what the others leave.
+    rest: OnceLock<Weak<dyn GiveBack>>,
+}
+
+/// Has what others leave, and gives it back.
+pub(crate) trait GiveBack: Send + Sync {
+    /// What the others leave has become less.
+    fn give_back(&self);
+}
+
+/// What one share holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShareUse {
+    /// Which share.
+    pub share: Share,
+    /// Bytes charged to it.
+    pub bytes: u64,
+    /// What it may hold at this moment.
+    pub bytes_max: u64,
 }
 
 /// Memory set aside until this is dropped.
@@ -58,7 +130,12 @@ pub struct Reservation {
 impl Budget {
     pub(crate) fn new(bytes_max: u64) -> Budget {
         let used = [const { AtomicU64::new(0) }; SHARES];
-        Budget { inner: Arc::new(Inner { bytes_max, used }) }
+        Budget { inner: Arc::new(Inner { bytes_max, used, rest: OnceLock::new() }) }
+    }
+
+    /// Names who has what the others leave; the first one named is it.
+    pub(crate) fn set_rest(&self, rest: Weak<dyn GiveBack>) {
+        self.inner.rest.set(rest).ok();
     }
 
     /// The whole budget in bytes.
@@ -66,9 +143,19 @@ impl Budget {
         self.inner.bytes_max
     }
 
-    /// The bound of one share in bytes.
+    /// What one share may hold at this moment, in bytes: what the others leave it of the common part
+    /// comes to what is its own.
     pub fn share_bytes_max(&self, share: Share) -> u64 {
-        self.inner.bytes_max / 100 * PERCENT[share as usize]
+        match share {
+            Share::Memtables => self.part(LEAST[share as usize]),
+            Share::Cache => self.rest_bytes(),
+            _ => {
+                let others = Share::ALL.into_iter().filter(|other| *other != share);
+                let free = self.part(COMMON).saturating_sub(others.map(|s| self.beyond(s)).sum());
+                let [least, most] = [LEAST, MOST].map(|parts| self.part(parts[share as usize]));
+                most.min(least + free)
+            }
+        }
     }
 
     /// Bytes charged to one share now.
@@ -76,39 +163,125 @@ impl Budget {
         self.inner.used[share as usize].load(Relaxed)
     }
 
-    /// What is free of one share.
-    pub(crate) fn free_bytes(&self, share: Share) -> u64 {
-        self.share_bytes_max(share).saturating_sub(self.used_bytes(share))
+    /// What every share holds and may hold.
+    pub fn shares(&self) -> Vec<ShareUse> {
+        let share_use = |share| ShareUse {
+            share,
+            bytes: self.used_bytes(share),
+            bytes_max: self.share_bytes_max(share),
+        };
+        Share::ALL.into_iter().map(share_use).collect()
+    }
+
+    fn part(&self, percent: u64) -> u64 {
+        self.inner.bytes_max / 100 * percent
+    }
+
+    /// What a share holds of the common part.
+    fn beyond(&self, share: Share) -> u64 {
+        match share {
+            Share::Memtables | Share::Cache => 0,
+            _ => self.used_bytes(share).saturating_sub(self.part(LEAST[share as usize])),
+        }
+    }
+
+    /// What the others leave.
+    fn rest_bytes(&self) -> u64 {
+        let held = |share: Share| match share {
+            Share::Memtables => self.used_bytes(share),
+            Share::Cache => 0,
+            _ => self.used_bytes(share).max(self.part(LEAST[share as usize])),
+        };
+        self.inner.bytes_max.saturating_sub(Share::ALL.into_iter().map(held).sum())
+    }
+
+    /// Has the cache give back what it holds beyond what the others leave.
+    fn settle(&self, share: Share) {
+        if share != Share::Cache
+            && self.rest_bytes() < self.used_bytes(Share::Cache)
+            && let Some(rest) = self.inner.rest.get().and_then(Weak::upgrade)
+        {
+            rest.give_back();
+        }
+    }
+
+    /// Adds to a share what fits into it: all or nothing.
+    fn add(&self, share: Share, bytes: u64) -> bool {
+        let used = &self.inner.used[share as usize];
+        let bytes_max = self.share_bytes_max(share);
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= bytes_max);
+        let added = used.fetch_update(Relaxed, Relaxed, fits).is_ok();
+        // Two that draw on the common part at once have both seen it free.
+        if added && self.share_bytes_max(share) < used.load(Relaxed) {
+            used.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        if added {
+            self.settle(share);
+        }
+        added
     }
 
     /// Sets `bytes` aside for the caller (series heads, connections), or says that there is no room.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
-        let share = Share::Reserved;
-        let bytes_max = self.share_bytes_max(share);
-        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= bytes_max);
-        match self.inner.used[share as usize].fetch_update(Relaxed, Relaxed, fits) {
-            Ok(_) => Ok(Reservation { budget: self.clone(), share, bytes }),
-            Err(used) => Err(Error::Invalid {
-                field: "memory_bytes",
-                what: format!(
-                    "leaves {} bytes to reserve, and {bytes} were asked for; raise the memory budget",
-                    bytes_max.saturating_sub(used)
-                ),
-            }),
+        self.hold(Share::Reserved, bytes)
+    }
+
+    /// Charges `bytes` to a share, or says that there is no room.
+    pub(crate) fn hold(&self, share: Share, bytes: u64) -> Result<Reservation> {
+        if self.add(share, bytes) {
+            return Ok(Reservation { budget: self.clone(), share, bytes });
         }
+        Err(self.refusal(share, bytes))
+    }
+
+    fn refusal(&self, share: Share, bytes: u64) -> Error {
+        let left = self.share_bytes_max(share).saturating_sub(self.used_bytes(share));
+        let name = match share {
+            Share::Reserved => "reserve",
+            Share::Transactions => "transactions",
+            Share::Loading => "ingests, streams and copies",
+            _ => share.name(),
+        };
+        let to = if share == Share::Reserved { "to" } else { "for" };
+        let what = format!(
+            "leaves {left} bytes {to} {name}, and {bytes} were asked for; raise the memory budget"
+        );
+        Error::Invalid { field: "memory_bytes", what }
+    }
+
+    /// As much as the share has, between `least` and `most`; `None` when not even `least` is left.
+    pub(crate) fn allow(&self, share: Share, least: u64, most: u64) -> Option<Reservation> {
+        let mut bytes = most;
+        loop {
+            let free = self.share_bytes_max(share).saturating_sub(self.used_bytes(share));
+            bytes = bytes.min(free);
+            if bytes < least.max(1) {
+                return None;
+            }
+            if self.add(share, bytes) {
+                return Some(Reservation { budget: self.clone(), share, bytes });
+            }
+            // Somebody was quicker: with less it may work.
+            bytes /= 2;
+        }
+    }
+
+    /// As `allow` for work that must go on: it gets `least` in any case.
+    pub(crate) fn grant(&self, share: Share, least: u64, most: u64) -> Reservation {
+        self.allow(share, least, most).unwrap_or_else(|| self.charge(share, least))
     }
 
     /// Charges what is already allocated; the charge follows the owner through `Reservation::set`.
     pub(crate) fn charge(&self, share: Share, bytes: u64) -> Reservation {
-        self.inner.used[share as usize].fetch_add(bytes, Relaxed);
+        self.take(share, bytes);
         Reservation { budget: self.clone(), share, bytes }
     }
-}
 
-impl Budget {
     /// Charges a share without a guard; who does keeps count.
     pub(crate) fn take(&self, share: Share, bytes: u64) {
         self.inner.used[share as usize].fetch_add(bytes, Relaxed);
+        self.settle(share);
     }
 
     /// Takes back what `take` charged.
@@ -125,19 +298,27 @@ impl Reservation {
 
     /// Corrects the charge to what is allocated now.
     pub(crate) fn set(&mut self, bytes: u64) {
-        let used = &self.budget.inner.used[self.share as usize];
-        if self.bytes <= bytes {
-            used.fetch_add(bytes - self.bytes, Relaxed);
+        if self.bytes < bytes {
+            self.budget.take(self.share, bytes - self.bytes);
         } else {
-            used.fetch_sub(self.bytes - bytes, Relaxed);
+            self.budget.give(self.share, self.bytes - bytes);
         }
         self.bytes = bytes;
+    }
+
+    /// Charges `bytes` more, or says that there is no room.
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<()> {
+        if !self.budget.add(self.share, bytes) {
+            return Err(self.budget.refusal(self.share, bytes));
+        }
+        self.bytes += bytes;
+        Ok(())
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.set(0);
+        self.budget.give(self.share, self.bytes);
     }
 }
 
@@ -158,6 +339,64 @@ mod tests {
 
     #[test]
     fn the_shares_fit_into_the_whole() {
-        assert_eq!(PERCENT.iter().sum::<u64>(), 100);
+        assert_eq!(LEAST.iter().sum::<u64>() + COMMON, 100);
+        for share in Share::ALL {
+            let (least, most) = (LEAST[share as usize], MOST[share as usize]);
+            assert!(least <= most && most <= 80, "{share:?}");
+        }
+    }
+
+    /// What one share takes of the common part, the others do not have, but what is theirs they have.
+    #[test]
+    fn a_share_never_takes_what_is_another_s_own() {
+        let budget = Budget::new(100 << 20);
+        let greedy = [Share::Metadata, Share::Loading, Share::Walks, Share::Transactions];
+        let held: Vec<_> =
+            greedy.into_iter().filter_map(|share| budget.allow(share, 1, u64::MAX)).collect();
+        assert_eq!(held.len(), greedy.len());
+        let own = budget.part(LEAST[Share::Writing as usize]);
+        let flush = budget.allow(Share::Writing, own, own).expect("a share's own part is there");
+        budget.take(Share::Memtables, budget.share_bytes_max(Share::Memtables));
+        let all: u64 = Share::ALL.into_iter().map(|share| budget.used_bytes(share)).sum();
+        let cache = budget.share_bytes_max(Share::Cache);
+        assert!(budget.part(LEAST[Share::Cache as usize]) <= cache, "{cache} bytes");
+        assert!(all + cache <= budget.bytes_max());
+        drop((held, flush));
+    }
+
+    /// Who must go on gets its minimum, whatever the others hold.
+    #[test]
+    fn what_must_go_on_gets_its_minimum() {
+        let budget = Budget::new(1 << 20);
+        let full = budget.grant(Share::Writing, 1, u64::MAX);
+        assert!(budget.allow(Share::Writing, 1, 1).is_none());
+        assert_eq!(budget.grant(Share::Writing, 40_000, u64::MAX).bytes(), 40_000);
+        let nothing = budget.grant(Share::Writing, 0, 0);
+        assert_eq!(nothing.bytes(), 0);
+        drop((full, nothing));
+        let error = budget.hold(Share::Transactions, 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("memory_bytes") && error.contains("transactions"), "{error}");
+    }
+
+    /// Threads that draw on the common part at once never hold more of it than there is.
+    #[test]
+    fn threads_do_not_overdraw_the_common_part() {
+        let budget = Budget::new(10 << 20);
+        let shares = [Share::Loading, Share::Walks, Share::Transactions, Share::Reserved];
+        std::thread::scope(|scope| {
+            for share in shares {
+                let budget = &budget;
+                scope.spawn(move || {
+                    for round in 0..2000 {
+                        let held = budget.allow(share, 1, 100_000 + round);
+                        let used: u64 = shares.into_iter().map(|s| budget.beyond(s)).sum();
+                        // The others may have added, and not yet looked.
+                        assert!(used <= budget.part(COMMON) + 3 * 102_000, "{used} bytes");
+                        drop(held);
+                    }
+                });
+            }
+        });
+        assert!(shares.into_iter().all(|share| budget.used_bytes(share) == 0));
     }
 }

@@ -3,23 +3,25 @@
 //! Shards of an open-addressed table each; a hand goes round every shard and takes out what was not
 //! used since it last came by (CLOCK with counts).
 //!
-//! 1. Blocks, slots and what the allocator adds stay within the capacity at every moment. The capacity
-//!    is the cache's share of the budget and what memtables leave of theirs: who lets a memtable grow
-//!    calls `trim`.
+//! 1. Blocks, slots and what the allocator adds stay within the capacity at every moment, as far as
+//!    nobody holds blocks. The capacity is what the other shares of the budget leave, which has the
+//!    cache give back when that becomes less.
 //! 2. A block enters with no credit, so one that is used once goes before one that is used again.
 //! 3. Numbers handed out by `new_id` are never reused, so a block is never taken for another table's.
+//! 4. A block that was taken out while a value or a cursor holds it counts as held until it is let go
+//!    of: it is looked for when eight more are, or 64 KiB, in the same shard.
 
 use std::{
     fmt,
     ops::Range,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use crate::{
-    budget::{Budget, Share},
+    budget::{Budget, GiveBack, Share},
     table::Block,
 };
 
@@ -31,40 +33,40 @@ const SHARD_BYTES_MIN: u64 = 2 << 20;
 const SLOTS_MIN: usize = 16;
 /// Uses that a block is credited with at most.
 const USES_MAX: u8 = 3;
+/// Blocks taken out while somebody held them, or their bytes, before it is looked who still does.
+const PINNED_MANY: usize = 8;
+const PINNED_BYTES_MANY: u64 = 64 << 10;
 
 /// A cache of blocks.
 pub(crate) struct BlockCache {
     shards: Box<[Padded]>,
     room: Room,
     next_id: AtomicU64,
+    next_place: AtomicU64,
 }
 
 /// Where the capacity comes from.
-enum Room {
-    /// The cache's share, and what is free of the memtables'.
-    Shared(Budget),
+struct Room {
+    budget: Budget,
     #[cfg(test)]
-    Fixed(u64),
+    fixed: Option<u64>,
 }
 
 impl Room {
     fn bytes(&self) -> u64 {
-        match self {
-            Room::Shared(budget) => {
-                budget.share_bytes_max(Share::Cache) + budget.free_bytes(Share::Memtables)
-            }
-            #[cfg(test)]
-            Room::Fixed(bytes) => *bytes,
+        #[cfg(test)]
+        if let Some(bytes) = self.fixed {
+            return bytes;
         }
+        self.budget.share_bytes_max(Share::Cache)
     }
 
-    fn bytes_most(&self) -> u64 {
-        match self {
-            Room::Shared(budget) => {
-                budget.share_bytes_max(Share::Cache) + budget.share_bytes_max(Share::Memtables)
-            }
-            #[cfg(test)]
-            Room::Fixed(bytes) => *bytes,
+    /// What is held was `before` and is `after`.
+    fn moved(&self, before: u64, after: u64) {
+        if before < after {
+            self.budget.take(Share::Cache, after - before);
+        } else if after < before {
+            self.budget.give(Share::Cache, before - after);
         }
     }
 }
@@ -77,27 +79,47 @@ struct Padded(Mutex<Shard>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CacheStats {
     pub(crate) bytes: u64,
+    /// Those of them in blocks that were taken out while somebody holds them.
+    pub(crate) pinned_bytes: u64,
     pub(crate) blocks: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
 }
 
 impl BlockCache {
-    /// A cache that takes its share of `budget`, and what memtables leave of theirs.
-    pub(crate) fn sharing(budget: Budget) -> BlockCache {
-        BlockCache::with(Room::Shared(budget))
+    /// The cache that has what the other shares of `budget` leave.
+    pub(crate) fn sharing(budget: Budget) -> Arc<BlockCache> {
+        let room = Room {
+            budget: budget.clone(),
+            #[cfg(test)]
+            fixed: None,
+        };
+        let cache = Arc::new(BlockCache::with(room));
+        let rest: Weak<BlockCache> = Arc::downgrade(&cache);
+        budget.set_rest(rest);
+        cache
     }
 
     /// A cache that takes at most `capacity` bytes.
     #[cfg(test)]
     pub(crate) fn new(capacity: u64) -> BlockCache {
-        BlockCache::with(Room::Fixed(capacity))
+        BlockCache::with(Room { budget: Budget::new(64 << 20), fixed: Some(capacity) })
     }
 
     fn with(room: Room) -> BlockCache {
-        let shards = (room.bytes_most() / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let shards = (room.bytes() / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
         let shards = (0..1 << shards.ilog2()).map(|_| Padded(Mutex::new(Shard::default())));
-        BlockCache { shards: shards.collect(), room, next_id: AtomicU64::new(1) }
+        BlockCache {
+            shards: shards.collect(),
+            room,
+            next_id: AtomicU64::new(1),
+            next_place: AtomicU64::new(0),
+        }
+    }
+
+    /// The budget that its bytes are charged to.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.room.budget
     }
 
     /// A number for a table that no other has; it fits 32 bits.
@@ -121,19 +143,41 @@ impl BlockCache {
         if shard.blocks == 0 { None } else { shard.slots[shard.find(key, hash)].block.clone() }
     }
 
-    /// Puts a block in, or leaves it out when it is too large for what a shard may take.
-    pub(crate) fn insert(&self, table: u64, number: usize, block: &Block) {
+    /// Puts a block in. False when it is too large for what a shard may take, and left out.
+    pub(crate) fn insert(&self, table: u64, number: usize, block: &Block) -> bool {
         let key = key(table, number);
         let hash = hash(key);
         let capacity = self.shard_capacity();
-        self.shard(hash).insert(key, hash, block, capacity);
+        self.change(&mut self.shard(hash), |shard| shard.insert(key, hash, block, capacity))
+    }
+
+    /// Counts a block that was left out as long as somebody else holds it.
+    pub(crate) fn count_held(&self, block: &Block) {
+        let capacity = self.shard_capacity();
+        self.change(&mut self.shard(self.new_place()), |shard| {
+            shard.pin(block.clone());
+            shard.trim(capacity);
+        });
+    }
+
+    /// Any shard, another one each time.
+    fn new_place(&self) -> u64 {
+        hash(self.next_place.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Changes a shard, and the charge with it.
+    fn change<T>(&self, shard: &mut Shard, change: impl FnOnce(&mut Shard) -> T) -> T {
+        let before = shard.bytes;
+        let changed = change(shard);
+        self.room.moved(before, shard.bytes);
+        changed
     }
 
     /// Takes out what is beyond the capacity, which has become less.
     pub(crate) fn trim(&self) {
         let capacity = self.shard_capacity();
         for Padded(shard) in &self.shards {
-            lock(shard).trim(capacity);
+            self.change(&mut lock(shard), |shard| shard.trim(capacity));
         }
     }
 
@@ -142,20 +186,21 @@ impl BlockCache {
         for number in numbers {
             let key = key(table, number);
             let hash = hash(key);
-            let mut shard = self.shard(hash);
-            if shard.blocks != 0 {
-                let at = shard.find(key, hash);
-                if shard.slots[at].block.is_some() {
-                    shard.remove(at);
+            self.change(&mut self.shard(hash), |shard| {
+                if shard.blocks != 0 {
+                    let at = shard.find(key, hash);
+                    if shard.slots[at].block.is_some() {
+                        shard.remove(at);
+                    }
                 }
-            }
+            });
         }
     }
 
     /// Takes out all blocks of these tables.
     pub(crate) fn remove_tables(&self, tables: &[u64]) {
         for Padded(shard) in &self.shards {
-            lock(shard).remove_tables(tables);
+            self.change(&mut lock(shard), |shard| shard.remove_tables(tables));
         }
     }
 
@@ -171,8 +216,10 @@ impl BlockCache {
     pub(crate) fn stats(&self) -> CacheStats {
         let mut stats = CacheStats::default();
         for Padded(shard) in &self.shards {
-            let shard = lock(shard);
+            let mut shard = lock(shard);
+            self.change(&mut shard, Shard::let_go);
             stats.bytes += shard.bytes;
+            stats.pinned_bytes += shard.pinned_bytes;
             stats.blocks += shard.blocks as u64;
             stats.hits += shard.hits;
             stats.misses += shard.misses;
@@ -184,6 +231,12 @@ impl BlockCache {
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         let Padded(shard) = &self.shards[(hash >> 32 & (self.shards.len() as u64 - 1)) as usize];
         lock(shard)
+    }
+}
+
+impl GiveBack for BlockCache {
+    fn give_back(&self) {
+        self.trim();
     }
 }
 
@@ -215,6 +268,11 @@ struct Shard {
     blocks: usize,
     /// Everything held, slots included.
     bytes: u64,
+    /// Blocks that are in no slot while somebody holds them, or did when it was last looked.
+    pinned: Vec<Block>,
+    pinned_bytes: u64,
+    /// What was pinned when it was last looked.
+    pinned_known: (usize, u64),
     hand: usize,
     hits: u64,
     misses: u64,
@@ -262,25 +320,28 @@ impl Shard {
         Some(block.clone())
     }
 
-    fn insert(&mut self, key: Key, hash: u64, block: &Block, capacity: u64) {
+    fn insert(&mut self, key: Key, hash: u64, block: &Block, capacity: u64) -> bool {
         if self.blocks != 0 && self.slots[self.find(key, hash)].block.is_some() {
-            return;
+            return true;
         }
         let charge = block.charge();
         if capacity < slots_bytes(self.slots.len().max(SLOTS_MIN)) + charge {
-            return;
+            return false;
         }
         self.make_slot(capacity);
         if capacity < slots_bytes(self.slots.len()) + charge {
-            return;
+            return false;
         }
-        while capacity < self.bytes + charge {
-            self.evict_one();
+        self.trim(capacity.saturating_sub(charge));
+        if capacity < self.bytes + charge {
+            // What is pinned leaves no room.
+            return false;
         }
         let at = self.find(key, hash);
         self.slots[at] = Slot { key, block: Some(block.clone()), uses: 0 };
         self.blocks += 1;
         self.bytes += charge;
+        true
     }
 
     /// Sees to it that a quarter of the slots is free after the next insert: with more slots while
@@ -311,11 +372,37 @@ impl Shard {
         }
     }
 
-    /// Takes blocks out until what is held fits `capacity`.
+    /// Takes blocks out until what is held fits `capacity`, or only what is pinned is left.
     fn trim(&mut self, capacity: u64) {
-        while capacity < self.bytes && self.blocks != 0 {
+        while capacity < self.bytes {
+            if self.blocks == 0 {
+                return self.let_go();
+            }
             self.evict_one();
         }
+    }
+
+    /// Counts a block as held until nobody else holds it.
+    fn pin(&mut self, block: Block) {
+        self.bytes += block.charge();
+        self.pinned_bytes += block.charge();
+        self.pinned.push(block);
+        let (count, bytes) = self.pinned_known;
+        // As many as are pinned may join them before it is looked again, so that looking stays cheap.
+        if count + count.max(PINNED_MANY) <= self.pinned.len()
+            || bytes + bytes.max(PINNED_BYTES_MANY) <= self.pinned_bytes
+        {
+            self.let_go();
+        }
+    }
+
+    /// Lets go of the pinned blocks that nobody else holds.
+    fn let_go(&mut self) {
+        self.pinned.retain(Block::is_held);
+        let bytes = self.pinned.iter().map(Block::charge).sum();
+        self.bytes -= self.pinned_bytes - bytes;
+        self.pinned_bytes = bytes;
+        self.pinned_known = (self.pinned.len(), bytes);
     }
 
     /// Moves the hand until it has taken a block out. There must be one.
@@ -337,6 +424,9 @@ impl Shard {
         if let Some(block) = self.slots[at].block.take() {
             self.blocks -= 1;
             self.bytes -= block.charge();
+            if block.is_held() {
+                self.pin(block);
+            }
         }
         let (mask, mut free, mut at) = (self.mask(), at, at);
         loop {
@@ -449,20 +539,53 @@ mod tests {
         assert!(7 << 20 < fill());
     }
 
+    /// What is taken out while somebody holds it counts until it is let go of, and nothing else is kept
+    /// beside it for long.
+    #[test]
+    fn a_block_in_somebody_s_hands_counts() {
+        let cache = BlockCache::new(100_000);
+        let mut held = Vec::new();
+        for number in 0..1000 {
+            cache.insert(1, number, &test_block(number as u64, 3000));
+            if number < 20 {
+                held.extend(cache.get(1, number));
+            }
+            let stats = cache.stats();
+            assert!(stats.bytes <= 100_000, "{stats:?}");
+        }
+        assert_eq!(held.len(), 20);
+        let charge: u64 = held.iter().map(Block::charge).sum();
+        assert_eq!(cache.stats().pinned_bytes, charge);
+        // Held by one who read it past the cache: it counts, and the others make room.
+        let beside = test_block(1, 60_000);
+        cache.count_held(&beside);
+        assert!(60_000 <= cache.stats().pinned_bytes);
+        assert_eq!(cache.stats().blocks, 0);
+        assert!(
+            !cache.insert(2, 0, &test_block(7, 3000)),
+            "there is no room beside what is pinned"
+        );
+        drop((held, beside));
+        assert_eq!(cache.stats().pinned_bytes, 0);
+        assert!(cache.insert(2, 0, &test_block(7, 3000)));
+        assert_eq!(cache.budget().used_bytes(Share::Cache), cache.stats().bytes);
+    }
+
     /// Blocks in use stay while ten times the capacity of others is read once.
     #[test]
     fn resists_a_scan() {
         let cache = BlockCache::new(1 << 20);
-        let block = test_block(0, 4000);
+        // Each a block of its own: nobody else holds what is taken out.
+        let block = || test_block(0, 4000);
         let mut lost = 0;
         for n in 0..2500 {
             for hot in 0..100 {
                 if n % 10 == 0 && cache.get(1, hot).is_none() {
                     lost += usize::from(n != 0);
-                    cache.insert(1, hot, &block);
+                    cache.insert(1, hot, &block());
                 }
             }
-            cache.insert(2, n, &block);
+            cache.insert(2, n, &block());
         }
         assert!(lost < 50, "{lost} hot blocks were read again");
     }

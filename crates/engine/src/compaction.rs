@@ -48,6 +48,7 @@ use self::{
     writing::{Surroundings, Writing},
 };
 use crate::{
+    allotment::{Allotment, Need},
     apart::Relocation,
     background::Duty,
     digest::Digest,
@@ -57,7 +58,7 @@ use crate::{
     keyspace::{State, Tree},
     outputs::{Outputs, Warmth},
     store::Store,
-    table::TableOrigin,
+    table::{TableInfo, TableOrigin, key_memory_bytes},
     values::LiveValues,
     version::Version,
 };
@@ -222,13 +223,14 @@ impl Store {
         let in_pieces = job.inputs.iter().all(|(_, file)| file.info.values.is_empty());
         let (target, is_deep) = (job.target, job.is_deep);
         let names = job.inputs.iter().map(|(_, file)| file.info.id).collect();
-        let mut merge = Inputs::open(&job).map_err(Stop::Unread)?;
+        let allotment = self.allot_merge(&job, &around);
+        let mut merge = Inputs::open(&job, allotment.ahead_bytes).map_err(Stop::Unread)?;
         let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
         // From here on only what was not read yet keeps its table.
         drop(job);
-        let mut values = Relocation::new(self, values, collected);
-        let mut outputs =
-            Outputs::new(self, Warmth::AsBefore, self.origin_of(&tree, target, names));
+        let mut values = Relocation::new(self, values, collected, allotment.buffer_bytes);
+        let origin = self.origin_of(&tree, target, names);
+        let mut outputs = Outputs::new(self, Warmth::AsBefore, origin, allotment);
         let mut pace = Pace::new(self, is_deep && urge != Urge::Settle, around.debt);
         let boundaries = self.snapshots.boundaries(|| self.visible());
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
@@ -288,6 +290,25 @@ impl Store {
         self.counters.compacted.lock().unwrap_or_else(PoisonError::into_inner).add(&now, proven);
         *proven = now;
         Ok(())
+    }
+
+    /// Sets aside what a merge takes of memory. With less its tables are smaller.
+    fn allot_merge(&self, job: &Job, around: &Surroundings) -> Allotment {
+        let infos = || job.inputs.iter().map(|(_, file)| &file.info);
+        let entries: u64 = infos().map(|info| info.entries).sum();
+        let bytes: u64 = infos().map(TableInfo::visible_bytes).sum();
+        // A quarter more than the mean: keys are not spread evenly.
+        let keys = around.table_bytes as f64 * entries as f64 / bytes.max(1) as f64 * 1.25;
+        let filter_bits = self.table_options_of(job.target).filter_bits_per_key;
+        let need = Need {
+            buffers: self.files_at_once(),
+            keys_bytes: (keys as u64).min(entries) * key_memory_bytes(filter_bits)
+                + around.table_bytes / 32,
+            may_cut: true,
+            sources: Inputs::sources(job) as u64,
+            block_bytes: u64::from(self.options.block_bytes),
+        };
+        Allotment::of_background(self.environment.budget(), need)
     }
 
     /// Whether a job should not go on behind the output that was just named: something more urgent

@@ -105,7 +105,7 @@ impl Environment {
         within("memory_bytes", options.memory_bytes, BUDGET_BYTES_MIN, 1 << 50)?;
         let budget = Budget::new(options.memory_bytes);
         let inner = Arc::new(Inner {
-            cache: Arc::new(BlockCache::sharing(budget.clone())),
+            cache: BlockCache::sharing(budget.clone()),
             metadata: Arc::new(MetadataKeeper::new(budget.clone())),
             open_values: Arc::new(OpenValues::new()),
             vfs: parts.vfs,

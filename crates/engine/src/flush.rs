@@ -13,6 +13,7 @@
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use crate::{
+    allotment::{Allotment, Need},
     apart::ValueOutputs,
     background::Duty,
     compaction::{Fold, FoldSink},
@@ -26,7 +27,7 @@ use crate::{
     outputs::{Outputs, Warmth},
     planted::{Bug, planted},
     store::Store,
-    table::TableWriter,
+    table::{TableWriter, key_memory_bytes},
 };
 
 /// The table that a memtable becomes; older ones may hold anything.
@@ -94,8 +95,10 @@ impl Store {
 
     /// Makes tables of a memtable; returns their bytes.
     fn flush(&self, tree: &Tree, memtable: &Arc<LoggedMemtable>) -> Result<u64> {
-        let mut outputs = Outputs::new(self, Warmth::Warm, tree.origin(0, memtable.newest_seqno()));
-        let mut values = ValueOutputs::new(self);
+        let allotment = self.allot_flush(memtable);
+        let mut values = ValueOutputs::new(self, allotment.buffer_bytes);
+        let origin = tree.origin(0, memtable.newest_seqno());
+        let mut outputs = Outputs::new(self, Warmth::Warm, origin, allotment);
         self.write_memtable(tree, memtable, &mut outputs, &mut values)?;
         if !planted(Bug::TableBeforeLog) {
             self.wait_durable(memtable.newest_seqno())?;
@@ -135,6 +138,17 @@ impl Store {
         self.measure_pile();
         self.environment.signal(Duty::Compact);
         Ok(bytes)
+    }
+
+    /// Sets aside what the flush takes of memory. It makes one table, so all keys count.
+    fn allot_flush(&self, memtable: &LoggedMemtable) -> Allotment {
+        let filter_bits = self.table_options_of(0).filter_bits_per_key;
+        let need = Need {
+            buffers: self.files_at_once(),
+            keys_bytes: memtable.table.len() * key_memory_bytes(filter_bits),
+            ..Need::default()
+        };
+        Allotment::of_background(self.environment.budget(), need)
     }
 
     /// Writes the table of a memtable and makes file and name durable. Writes none when nothing is

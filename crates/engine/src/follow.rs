@@ -102,7 +102,7 @@ fn open_with(
     let is_dir = entry.is_some_and(|entry| entry.kind == EntryKind::Dir);
     let current = dir.join(CURRENT);
     if !is_dir || vfs.entry(&current).map_err(Error::io("look at", &current))?.is_none() {
-        let what = "there is no store there".into();
+        let what = "there is no store there; name the directory of a store".into();
         return Err(Error::Unusable { path: dir.to_path_buf(), what });
     }
     let mut reading = Reading::default();

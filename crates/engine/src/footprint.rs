@@ -38,9 +38,11 @@ impl Footprint {
     }
 
     pub(crate) fn add_key(&mut self, key: &[u8]) {
-        if !self.keys.contains(key) {
-            self.keys.insert(key.to_vec());
-        }
+        self.keys.insert(key.to_vec());
+    }
+
+    pub(crate) fn has_key(&self, key: &[u8]) -> bool {
+        self.keys.contains(key)
     }
 
     pub(crate) fn add_range(&mut self, bounds: Bounds) {

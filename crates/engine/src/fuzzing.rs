@@ -170,7 +170,7 @@ fn parse_table(bytes: &[u8]) -> Result<u64> {
         cache_id: None,
         seqno: 0,
     };
-    let cache = Arc::new(BlockCache::sharing(Budget::new(1 << 20)));
+    let cache = BlockCache::sharing(Budget::new(1 << 20));
     let table = Arc::new(Table::new(vfs, file, cache, Arc::new(Uncounted)));
     table.range_deletes(ReadHow::DISK)?;
     let newest = Stamp(u64::MAX);

@@ -9,7 +9,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{budget::Share, db::Db, error::Error, key::SeqNo, store::Store};
+use crate::{
+    budget::{Share, ShareUse},
+    db::Db,
+    error::Error,
+    key::SeqNo,
+    store::Store,
+};
 
 /// Why writers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub struct Health {
     pub compaction_halted: Option<Error>,
     /// The oldest snapshot alive.
     pub oldest_snapshot: Option<OldestSnapshot>,
+    /// What each share of the memory budget holds and may hold, for the whole environment.
+    pub memory: Vec<ShareUse>,
 }
 
 /// Something that a store did, or that happened to it.
@@ -119,6 +127,7 @@ impl Store {
                 age: now.saturating_sub(taken.at),
                 bytes_since: written.saturating_sub(taken.appended_bytes),
             }),
+            memory: self.environment.budget().shares(),
         }
     }
 

@@ -12,7 +12,8 @@
 //! 3. A table goes to the lowest level at which nothing on it or above overlaps. No memtable overlaps:
 //!    those that did were flushed before the number was taken.
 //! 4. Everything before is durable when the edit is, and so is the number.
-//! 5. Given up or cut short, an ingest leaves nothing: its files go with it, or at the next opening.
+//! 5. What it takes of memory is set aside when it begins; with little its tables are small.
+//! 6. Given up or cut short, an ingest leaves nothing: its files go with it, or at the next opening.
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    allotment::{Allotment, Need},
     background::Duty,
     batch::{check_sizes, encode_operation},
     commit::Committing,
@@ -33,12 +35,15 @@ use crate::{
     outputs::{Outputs, Warmth},
     ranges::Piece,
     store::Store,
-    table::{TableInfo, TableWriter},
+    table::{TableInfo, TableWriter, key_memory_bytes},
     version::{LEVELS, Version},
 };
 
 /// Tries after which writers are held up, so that a busy range can be ingested into.
 const TRIES_BESIDE_WRITERS: usize = 3;
+
+/// What an entry takes in a table, for a guess how many keys one will hold.
+const ENTRY_BYTES_USUAL: u64 = 64;
 
 /// Takes sorted entries straight into tables. Nothing is seen of them before `finish`.
 pub struct Ingest<'a> {
@@ -54,14 +59,20 @@ pub struct Ingest<'a> {
 
 impl Keyspace {
     /// Begins a bulk ingest: entries in order of their keys that go straight into tables, several
-    /// times quicker than as writes.
+    /// times quicker than as writes. Refused where the memory budget has no room for its buffers, because
+    /// many run at once.
     pub fn ingest(&self) -> Result<Ingest<'_>> {
         let store: &Store = self.store();
         store.latch.check()?;
         self.tree().check_there()?;
+        let options = store.table_options_of(0);
+        let keys = store.options.table_bytes_max / ENTRY_BYTES_USUAL;
+        let keys_bytes = keys * key_memory_bytes(options.filter_bits_per_key);
+        let need = Need { buffers: 1, keys_bytes, may_cut: true, ..Need::default() };
+        let allotment = Allotment::of_caller(store.environment.budget(), need)?;
         Ok(Ingest {
             keyspace: self,
-            outputs: Outputs::new(store, Warmth::Cold, self.tree().origin(0, 0)),
+            outputs: Outputs::new(store, Warmth::Cold, self.tree().origin(0, 0), allotment),
             writer: None,
             stamp: Stamp::new(store.visible(), Kind::Put),
             last_key: Vec::new(),
@@ -80,7 +91,9 @@ impl Ingest<'_> {
             return Err(out_of_order(key, last));
         }
         let table_bytes_max = self.keyspace.store().options.table_bytes_max;
-        if self.writer.as_ref().is_some_and(|writer| table_bytes_max <= writer.estimated_bytes()) {
+        if self.writer.as_ref().is_some_and(|writer| {
+            table_bytes_max <= writer.estimated_bytes() || writer.is_out_of_room()
+        }) {
             self.end_table()?;
         }
         let writer = match &mut self.writer {

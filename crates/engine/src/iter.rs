@@ -81,6 +81,11 @@ impl Bounds {
         }
     }
 
+    /// Bytes of the keys that bound it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lower().map_or(0, <[u8]>::len) + self.upper().map_or(0, <[u8]>::len)
+    }
+
     /// Whether the table may hold keys within.
     pub(crate) fn meets_table(&self, info: &TableInfo) -> bool {
         !self.is_above(&info.first_key) && self.lower().is_none_or(|lower| !info.ends_before(lower))

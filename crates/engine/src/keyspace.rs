@@ -27,7 +27,6 @@ use swap::Swap;
 use crate::{
     batch::{Batch, Operation},
     budget::{Reservation, Share},
-    cache::BlockCache,
     compaction::{Crawls, Rules},
     environment::Environment,
     error::{Error, Result},
@@ -67,8 +66,6 @@ pub(crate) struct LoggedMemtable {
     /// The ranges deleted; newer than anything older memtables and tables hold.
     range_deletes: ArcSwapOption<RangeDeletes>,
     range_bytes: AtomicU64,
-    /// Lives in what memtables leave free.
-    cache: Arc<BlockCache>,
     /// The last write that readers of this may see.
     seen_up_to: SeqNo,
     /// The one that inserts go to and that pays for the memory, if this is a view of it.
@@ -81,7 +78,6 @@ impl LoggedMemtable {
         let bytes = table.bytes();
         LoggedMemtable {
             charge: Mutex::new(environment.budget().charge(Share::Memtables, bytes)),
-            cache: Arc::clone(environment.cache()),
             charged_bytes: AtomicU64::new(bytes),
             table,
             oldest_segment: AtomicU64::new(u64::MAX),
@@ -102,7 +98,6 @@ impl LoggedMemtable {
     ) -> LoggedMemtable {
         LoggedMemtable {
             charge: Mutex::new(environment.budget().charge(Share::Memtables, 0)),
-            cache: Arc::clone(environment.cache()),
             charged_bytes: AtomicU64::new(0),
             table: Arc::clone(&whole.table),
             values: Mutex::new(whole.values()),
@@ -161,7 +156,6 @@ impl LoggedMemtable {
         if bytes != self.charged_bytes.load(Relaxed) {
             self.charged_bytes.store(bytes, Relaxed);
             self.charge.lock().unwrap_or_else(PoisonError::into_inner).set(bytes);
-            self.cache.trim();
         }
     }
 

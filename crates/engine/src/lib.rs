@@ -47,6 +47,7 @@ mod key;
 mod operator;
 mod options;
 
+mod allotment;
 mod budget;
 mod cache;
 mod log;
@@ -101,7 +102,7 @@ mod stats;
 mod store;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
-pub use budget::{Budget, Reservation, Share};
+pub use budget::{Budget, Reservation, Share, ShareUse};
 pub use check::{CheckReport, Finding, Severity, check};
 pub use compaction::Dropped;
 pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, Pruned, Verified};

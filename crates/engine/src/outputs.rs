@@ -3,11 +3,13 @@
 //! 1. Files that were never to be named are removed when `Outputs` is dropped, also after an error:
 //!    a full disk gets its room back.
 //! 2. They may be handed over in several portions, each when none is being written.
-//! 3. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
+//! 3. What it takes of memory was set aside before the first of them began.
+//! 4. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
+    allotment::Allotment,
     environment::Environment,
     error::{Error, Result},
     key::SeqNo,
@@ -26,6 +28,7 @@ pub(crate) struct Outputs<'a> {
     store: &'a Store,
     warmth: Warmth,
     origin: TableOrigin,
+    allotment: Allotment,
     /// Every file that was created.
     paths: Vec<PathBuf>,
     /// What the cache knows the table by that is being written.
@@ -51,9 +54,15 @@ pub(crate) enum Warmth {
 }
 
 impl<'a> Outputs<'a> {
-    /// Tables of `origin`.
-    pub(crate) fn new(store: &'a Store, warmth: Warmth, origin: TableOrigin) -> Outputs<'a> {
-        Outputs { store, warmth, origin, paths: Vec::new(), cache_id: 0, tables: Vec::new() }
+    /// Tables of `origin`, in the memory of `allotment`.
+    pub(crate) fn new(
+        store: &'a Store,
+        warmth: Warmth,
+        origin: TableOrigin,
+        allotment: Allotment,
+    ) -> Outputs<'a> {
+        let (paths, tables) = (Vec::new(), Vec::new());
+        Outputs { store, warmth, origin, allotment, paths, cache_id: 0, tables }
     }
 
     /// Whether the table that begins now is put into the cache.
@@ -77,6 +86,7 @@ impl<'a> Outputs<'a> {
         let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
         let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
         writer.belongs_to(self.origin.clone());
+        writer.stay_within(self.allotment.buffer_bytes, self.allotment.keys_bytes);
         // Only what was created here may be removed here.
         self.paths.push(path);
         self.cache_id = store.cache().new_id();
@@ -189,6 +199,11 @@ impl Store {
             options.filter_bits_per_key = bits + bits / 2 + bits / 8;
         }
         options
+    }
+
+    /// Files that are written at once: a table, and one of values where those may stand apart.
+    pub(crate) fn files_at_once(&self) -> u64 {
+        1 + u64::from(self.options.value_apart_bytes_min != 0)
     }
 
     /// How this store lays out its tables, level aside.

@@ -130,7 +130,7 @@ impl Opening {
             }
             Some(_) => Err(self.unusable("it is not a directory; name a directory")),
             None if !self.options.create_if_missing => {
-                Err(self.unusable("there is nothing there, and `create_if_missing` is off"))
+                Err(self.unusable("there is nothing there, and `create_if_missing` is off; name the directory of a store"))
             }
             None => {
                 self.vfs()
@@ -166,7 +166,9 @@ impl Opening {
             return Err(self.unusable(what));
         }
         if !self.options.create_if_missing {
-            return Err(self.unusable("it is empty, and `create_if_missing` is off"));
+            return Err(self.unusable(
+                "it is empty, and `create_if_missing` is off; name the directory of a store",
+            ));
         }
         Ok(())
     }

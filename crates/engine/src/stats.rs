@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     admission::delay_for,
-    budget::Share,
+    budget::{Share, ShareUse},
     compaction::{Dropped, Proven},
     histogram::{Counts, Histogram},
     key::SeqNo,
@@ -136,6 +136,11 @@ pub struct Stats {
     pub cache_misses: u64,
     /// Memory of tables' indexes and filters, for the whole environment.
     pub metadata_bytes: u64,
+    /// Memory of blocks that are in the cache no longer while values or cursors hold them; they count
+    /// as the cache's.
+    pub pinned_bytes: u64,
+    /// What each share of the memory budget holds and may hold, for the whole environment.
+    pub memory: Vec<ShareUse>,
 }
 
 impl Store {
@@ -171,6 +176,8 @@ impl Store {
             cache_hits: cache.hits,
             cache_misses: cache.misses,
             metadata_bytes: budget.used_bytes(Share::Metadata),
+            pinned_bytes: cache.pinned_bytes,
+            memory: budget.shares(),
             ..Stats::default()
         };
         for tree in self.trees() {

@@ -19,6 +19,7 @@ use std::{
 };
 
 use crate::{
+    allotment::{Allotment, Need},
     background::Duty,
     batch::check_sizes,
     error::{Error, Result},
@@ -28,7 +29,7 @@ use crate::{
     pointer::Pointer,
     store::Store,
     table::Codec,
-    values::{LiveValues, STREAM_CHUNK_BYTES, ValuesInfo, values_name},
+    values::{LiveValues, ValuesInfo, values_name},
 };
 
 /// Streams up to this length are read into memory when values are not kept apart.
@@ -88,17 +89,21 @@ impl Store {
 
     /// Writes a file for one value, and syncs it.
     fn write_stream(&self, key: &[u8], bytes: u64, source: &mut dyn Read) -> Result<Draft<'_>> {
-        let (mut writer, path) = self.create_values()?;
+        // What was read of the source, and what is not yet handed to the disk.
+        let need = Need { buffers: 2, ..Need::default() };
+        let allotment = Allotment::of_caller(self.environment.budget(), need)?;
+        let piece_bytes = allotment.buffer_bytes;
+        let (mut writer, path) = self.create_values(piece_bytes)?;
         // From here on the file goes when something fails.
         let mut draft = Draft { store: self, path: Some(path), info: None, pointer: NOWHERE };
         let mut record = writer.begin();
-        let mut chunk = vec![0; STREAM_CHUNK_BYTES.min(bytes as usize)];
+        let mut piece = vec![0; (piece_bytes as u64).min(bytes) as usize];
         let mut at = 0;
         while at < bytes {
-            let next = (bytes - at).min(STREAM_CHUNK_BYTES as u64);
-            let chunk = &mut chunk[..next as usize];
-            fill(source, chunk, at, bytes)?;
-            writer.chunk(&mut record, chunk).map_err(|error| error.or_full(&self.dir))?;
+            let next = (bytes - at).min(piece_bytes as u64);
+            let piece = &mut piece[..next as usize];
+            fill(source, piece, at, bytes)?;
+            writer.piece(&mut record, piece).map_err(|error| error.or_full(&self.dir))?;
             at += next;
         }
         let ended = writer.end(record, key, Codec::Raw, bytes);

@@ -32,10 +32,12 @@ pub(crate) use crate::digest::key_hash;
 #[cfg(test)]
 pub(crate) use block::test_block;
 pub(crate) use block::{Block, Slice};
-pub(crate) use cursor::TableCursor;
+pub(crate) use cursor::{SCAN_WINDOW_BYTES, TableCursor, WINDOW_BYTES_LEAST};
 pub(crate) use examine::{Entries, Examiner, Layout, Piece, identity, mixed};
 pub use explain::BlockLook;
 pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{OPTION, Part, TableInfo, TableOptions, TableOrigin, TableWriter};
+pub(crate) use writer::{
+    BUFFER_BYTES, OPTION, Part, TableInfo, TableOptions, TableOrigin, TableWriter, key_memory_bytes,
+};

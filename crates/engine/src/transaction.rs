@@ -7,11 +7,20 @@
 //! 1. Transactions that commit are serializable: each is as if it had run alone, at its commit.
 //! 2. Within a transaction reads see its own writes, in their order, and otherwise one moment.
 //! 3. A transaction that is dropped has written nothing.
+//! 4. What it remembers is charged to the memory budget before it is kept; where there is no room, the
+//!    call is refused and the transaction is as it was.
 
-use std::{collections::BTreeMap, fmt, iter::Peekable, ops::RangeBounds, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    iter::Peekable,
+    ops::{Bound, RangeBounds},
+    sync::Arc,
+};
 
 use crate::{
     batch::{Batch, check_sizes},
+    budget::{Budget, Reservation, Share},
     db::Db,
     error::{Error, Result},
     footprint::Footprint,
@@ -34,6 +43,43 @@ pub struct Transaction {
     snapshot: Snapshot,
     footprints: BTreeMap<u32, Footprint>,
     written: BTreeMap<u32, Written>,
+    held: Held,
+}
+
+/// Bytes that a transaction's charge grows by.
+const CHARGE_STEP: u64 = 4 << 10;
+/// What a key, a value or a bound takes beside its bytes: in maps, vectors and the allocator.
+const BESIDE_BYTES: usize = 64;
+
+/// What a transaction remembers, charged in steps.
+#[derive(Default)]
+struct Held {
+    bytes: u64,
+    charge: Option<Reservation>,
+}
+
+impl Held {
+    /// Charges for things of together `bytes` that are about to be remembered.
+    fn add(&mut self, budget: &Budget, things: usize, bytes: usize) -> Result<()> {
+        let sum = self.bytes + (bytes + things * BESIDE_BYTES) as u64;
+        let charged = self.charge.as_ref().map_or(0, Reservation::bytes);
+        if charged < sum {
+            let more = (sum - charged).next_multiple_of(CHARGE_STEP);
+            match &mut self.charge {
+                Some(charge) => charge.grow(more)?,
+                none => *none = Some(budget.hold(Share::Transactions, more)?),
+            }
+        }
+        self.bytes = sum;
+        Ok(())
+    }
+
+    /// What was written to `key` is remembered no longer. The charge stays for what comes next.
+    fn forget(&mut self, own: &Own, key: &[u8]) {
+        let things = 2 + 3 * own.operands.len();
+        let bytes = key.len() * (1 + own.operands.len()) + own.bytes() + things * BESIDE_BYTES;
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
 }
 
 /// What a transaction wrote to one keyspace.
@@ -69,6 +115,15 @@ impl From<Base> for Own {
 }
 
 impl Own {
+    /// Bytes of the value and the operands.
+    fn bytes(&self) -> usize {
+        let base = match &self.base {
+            Base::Below | Base::Deleted => 0,
+            Base::Value(value) | Base::Until(_, value) => value.len(),
+        };
+        base + self.operands.iter().map(Vec::len).sum::<usize>()
+    }
+
     /// The value it comes to over what is `below`, at the time of `keyspace`.
     fn value(
         &self,
@@ -101,6 +156,7 @@ impl Db {
             db: self.clone(),
             footprints: BTreeMap::new(),
             written: BTreeMap::new(),
+            held: Held::default(),
         }
     }
 
@@ -124,6 +180,11 @@ impl Transaction {
     /// The last write that this transaction sees of others.
     pub fn seqno(&self) -> SeqNo {
         self.snapshot.seqno()
+    }
+
+    /// Charges for things that are about to be remembered.
+    fn hold(&mut self, things: usize, bytes: usize) -> Result<()> {
+        self.held.add(self.db.store().environment.budget(), things, bytes)
     }
 
     fn footprint(&mut self, keyspace: &Keyspace) -> &mut Footprint {
@@ -159,7 +220,10 @@ impl Transaction {
         let below = if hides_below {
             None
         } else {
-            self.footprint(keyspace).add_key(key);
+            if !self.footprint(keyspace).has_key(key) {
+                self.hold(1, key.len())?;
+                self.footprint(keyspace).add_key(key);
+            }
             self.snapshot.get(keyspace, key)?
         };
         match own {
@@ -192,6 +256,7 @@ impl Transaction {
 
     fn walk(&mut self, keyspace: &Keyspace, bounds: Bounds) -> Result<TransactionIter> {
         self.check_ours(keyspace)?;
+        self.hold(2, bounds.bytes())?;
         self.footprint(keyspace).add_range(bounds.clone());
         let written = self.written.get(&keyspace.tree().id);
         let (ranges, own) = match written {
@@ -243,13 +308,20 @@ impl Transaction {
     }
 
     fn set(&mut self, keyspace: &Keyspace, key: &[u8], base: Base) -> Result<()> {
-        self.written(keyspace)?.keys.insert(key.to_vec(), base.into());
+        self.check_ours(keyspace)?;
+        let own = Own::from(base);
+        self.hold(2, key.len() + own.bytes())?;
+        if let Some(old) = self.written(keyspace)?.keys.insert(key.to_vec(), own) {
+            self.held.forget(&old, key);
+        }
         Ok(())
     }
 
     /// Merges `operand` into the value of `key`; that alone does not read it.
     pub fn merge(&mut self, keyspace: &Keyspace, key: &[u8], operand: &[u8]) -> Result<()> {
         Batch::new().merge(keyspace, key, operand)?;
+        self.check_ours(keyspace)?;
+        self.hold(3, key.len() + operand.len())?;
         let own = self.written(keyspace)?.keys.entry(key.to_vec());
         own.or_insert_with(|| Base::Below.into()).operands.push(operand.to_vec());
         Ok(())
@@ -258,9 +330,18 @@ impl Transaction {
     /// Removes every key from `start` up to `end`, which stays.
     pub fn delete_range(&mut self, keyspace: &Keyspace, start: &[u8], end: &[u8]) -> Result<()> {
         Batch::new().delete_range(keyspace, start, end)?;
+        self.check_ours(keyspace)?;
+        self.hold(4, start.len() + end.len())?;
         let written = self.written(keyspace)?;
-        written.keys.retain(|key, _| key.as_slice() < start || end <= key.as_slice());
+        let within = (Bound::Included(start), Bound::Excluded(end));
+        let gone: Vec<Vec<u8>> =
+            written.keys.range::<[u8], _>(within).map(|(key, _)| key.clone()).collect();
+        let gone: Vec<_> =
+            gone.into_iter().filter_map(|key| written.keys.remove_entry(&key)).collect();
         written.ranges = written.ranges.with(start, end, 1);
+        for (key, own) in gone {
+            self.held.forget(&own, &key);
+        }
         Ok(())
     }
 

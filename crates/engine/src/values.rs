@@ -19,9 +19,7 @@ mod writer;
 
 pub(crate) use examine::{ValuesExaminer, describe};
 pub(crate) use file::{LiveValues, OpenValues};
-pub(crate) use format::{
-    CHUNK_BYTES as STREAM_CHUNK_BYTES, FILE_BYTES_LEAST, ValuesInfo, values_name,
-};
+pub(crate) use format::{FILE_BYTES_LEAST, ValuesInfo, values_name};
 pub use reader::ValueReader;
 pub(crate) use walk::{RecordFacts, ValuesWalk};
 pub(crate) use writer::ValuesWriter;

@@ -54,6 +54,10 @@ fn run(call: &Call) -> Result<Ending, Failure> {
     let value_bytes = call.bytes("--value-bytes")?.unwrap_or(100) as usize;
     let parent = call.value("--dir").map_or_else(|| PathBuf::from("."), PathBuf::from);
     let dir = parent.join(format!("olivine-bench-{}", std::process::id()));
+    RealVfs::new().list(&parent).map_err(Failure::io(format!(
+        "cannot use `--dir {}`; name a directory that is there, on the disk to be measured",
+        parent.display()
+    )))?;
     let environment = environment(call)?;
     let scratch = Scratch(dir);
     let progress = Progress::new(call, Unit::Things("calls"), false);

@@ -5,7 +5,9 @@
 
 use std::io::{self, Write};
 
-use olivine_engine::{CheckReport, Environment, EnvironmentOptions, Finding, Severity, check};
+use olivine_engine::{
+    CheckReport, Environment, EnvironmentOptions, Error, Finding, Severity, check,
+};
 
 use crate::{
     call::{Call, Command, DB, JSON, MEMORY, QUIET},
@@ -31,11 +33,21 @@ pub(crate) const COMMAND: Command = Command {
 
 /// The environment that a command works in.
 pub(crate) fn environment(call: &Call) -> Result<Environment, Failure> {
+    environment_of(call.bytes("--memory")?)
+}
+
+/// An environment that may use so much memory, or a part of the machine's.
+pub(crate) fn environment_of(memory_bytes: Option<u64>) -> Result<Environment, Failure> {
     let mut options = EnvironmentOptions::default();
-    if let Some(bytes) = call.bytes("--memory")? {
+    if let Some(bytes) = memory_bytes {
         options.memory_bytes = bytes;
     }
-    Ok(Environment::new(options)?)
+    Environment::new(options).map_err(|error| match error {
+        Error::Invalid { field: "memory_bytes", what } if memory_bytes.is_some() => {
+            Failure::misused(format!("`--memory` {what}"))
+        }
+        error => error.into(),
+    })
 }
 
 fn run(call: &Call) -> Result<Ending, Failure> {

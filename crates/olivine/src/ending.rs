@@ -76,7 +76,13 @@ impl From<olivine_engine::Error> for Failure {
             olivine_engine::Error::Locked { .. } => Ending::Locked,
             _ => Ending::Failed,
         };
-        Failure::new(ending, with_causes(&error))
+        let next = match ending {
+            Ending::Locked => {
+                "; end that one first, or ask `olivine stats` or `olivine backup`, which work beside it"
+            }
+            _ => "",
+        };
+        Failure::new(ending, with_causes(&error) + next)
     }
 }
 

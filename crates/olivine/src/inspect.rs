@@ -6,9 +6,11 @@
 use std::{
     fmt::Write as _,
     io::{self, BufWriter, Write as _},
+    path::Path,
 };
 
 use olivine_engine::{Depth, Detail, Fact, FileKind, inspect};
+use olivine_vfs::{EntryKind, RealVfs, Vfs as _};
 
 use crate::{
     call::{Call, Command, JSON, MEMORY, Opt},
@@ -44,6 +46,19 @@ fn run(call: &Call) -> Result<Ending, Failure> {
     let Some(file) = call.operand(0) else {
         return Err(Failure::misused("`FILE` says what to look at, and is missing"));
     };
+    let path = Path::new(file);
+    match RealVfs::new().entry(path) {
+        Ok(Some(entry)) if entry.kind == EntryKind::Dir => {
+            let what = "is a directory; name one file in it, such as its CURRENT";
+            return Err(Failure::new(Ending::Failed, format!("{} {what}", path.display())));
+        }
+        Ok(None) => {
+            let what = "is not there; name a file of a store";
+            return Err(Failure::new(Ending::Failed, format!("{} {what}", path.display())));
+        }
+        // Whatever else there is, is told by who opens it.
+        _ => {}
+    }
     let environment = environment(call)?;
     let depth = Depth { blocks: call.has("--blocks"), entries: call.has("--entries") };
     let as_json = call.has("--json");

@@ -5,7 +5,6 @@
 //!    one, or what is known.
 //! 3. The exit code says how it ended (`ending.rs`), in the same way for all commands.
 //! 4. Answers go to the standard output, everything else to the standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod base64;
 mod bench;
@@ -144,12 +143,18 @@ fn tell(command: &Command, call: &Call, failure: &Failure) {
     }
     if command.options.iter().any(|option| option.name == "--json") && call.has("--json") {
         let exit = failure.ending() as usize;
-        eprintln!("{}", Json::object([("error", failure.text().into()), ("exit", exit.into())]));
+        let json = Json::object([("error", failure.text().into()), ("exit", exit.into())]);
+        complain(&format!("{json}\n"));
     } else if failure.ending() == Ending::Misused {
-        eprint!("error: {}\n\n{}", failure.text(), usage_of(command));
+        complain(&format!("error: {}\n\n{}", failure.text(), usage_of(command)));
     } else {
-        eprintln!("error: {}", failure.text());
+        complain(&format!("error: {}\n", failure.text()));
     }
+}
+
+/// Says what went wrong, where somebody listens; the exit code says it anyway.
+fn complain(text: &str) {
+    io::stderr().write_all(text.as_bytes()).ok();
 }
 
 /// How a right call looks, in short.
@@ -170,13 +175,21 @@ fn serve(_: &Call) -> Result<Ending, Failure> {
 }
 
 fn said(text: &str) -> ExitCode {
-    print!("{text}");
-    ExitCode::SUCCESS
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::from) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.text().is_empty() {
+                complain(&format!("error: {}\n", failure.text()));
+            }
+            failure.ending().into()
+        }
+    }
 }
 
 /// Says what is wrong with a call and how a right one looks.
 fn misused(what: &str, help: &str) -> ExitCode {
-    eprint!("error: {what}\n\n{help}");
+    complain(&format!("error: {what}\n\n{help}"));
     Ending::Misused.into()
 }
 

@@ -9,6 +9,7 @@ mod store;
 
 use crate::{
     call::{Call, Command, DB, MEMORY, Opt},
+    check::environment_of,
     ending::{Ending, Failure},
 };
 use dialogue::{Dialogue, End};
@@ -87,7 +88,8 @@ fn settings(call: &Call) -> Result<Settings, Failure> {
 }
 
 fn converse(settings: &Settings) -> Result<End, Failure> {
-    let store = Store::open(settings)?;
+    let environment = environment_of(settings.memory_bytes)?;
+    let store = Store::open_in(&environment, settings)?;
     let (input, output) = (io::stdin(), io::stdout());
     let interactive = input.is_terminal();
     let mut dialogue = Dialogue {

@@ -68,14 +68,19 @@ impl GivenUp {
 }
 
 impl Inputs {
-    /// Stands on the first entry of all inputs.
-    pub(super) fn open(job: &Job) -> Result<Inputs> {
+    /// Tables of `job` that are read at once.
+    pub(super) fn sources(job: &Job) -> usize {
+        job.inputs.chunk_by(|(above, _), (level, _)| *above != 0 && above == level).count()
+    }
+
+    /// Stands on the first entry of all inputs, of each of which so much may be read ahead.
+    pub(super) fn open(job: &Job, ahead_bytes: u32) -> Result<Inputs> {
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         let runs = job.inputs.chunk_by(|(above, _), (level, _)| *above != 0 && above == level);
         let mut start = 0;
         for run in runs {
             let files = run.iter().map(|(_, file)| Arc::clone(file));
-            sources.push(Source::Run(RunCursor::new(files, ReadHow::SCAN)));
+            sources.push(Source::Run(RunCursor::new(files, ReadHow::scan_within(ahead_bytes))));
             starts.push(start);
             start += run.len();
         }

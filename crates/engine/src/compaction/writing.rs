@@ -1,7 +1,8 @@
 //! Where a merge writes to: tables of the target level, one after the other.
 //!
 //! 1. A table begins and ends between two keys, never between versions of one.
-//! 2. No table is written across one of the target level that the job leaves as it is.
+//! 2. A table ends when it is full, or when what is kept of its keys takes what was set aside for that.
+//! 3. No table is written across one of the target level that the job leaves as it is.
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(super) struct Surroundings {
     /// First keys of the tables of the target level that are no inputs, ascending.
     untouched: Vec<Vec<u8>>,
     /// Length at which another table begins.
-    table_bytes: u64,
+    pub(super) table_bytes: u64,
     /// A table ends wherever one of the level below does, so that each overlaps one.
     follows_below: bool,
     /// How far the merge into the last level was due.
@@ -123,7 +124,10 @@ impl<'a, 'b> Writing<'a, 'b> {
         let half = self.around.table_bytes / 2;
         self.around.follows_below
             || self.untouched_next < self.around.untouched.len()
-            || self.writer.as_ref().is_some_and(|writer| half <= writer.estimated_bytes())
+            || self
+                .writer
+                .as_ref()
+                .is_some_and(|writer| half <= writer.estimated_bytes() || writer.is_out_of_room())
     }
 
     /// Where the table being written should end, if that is before `key`, which is the next one: it is
@@ -136,9 +140,10 @@ impl<'a, 'b> Writing<'a, 'b> {
         }
         let follows = self.around.follows_below;
         let passes = follows && self.passes_below(key);
-        let bytes = self.writer.as_ref()?.estimated_bytes();
+        let writer = self.writer.as_ref()?;
+        let bytes = writer.estimated_bytes();
         let full = self.around.table_bytes;
-        if passes || full <= bytes {
+        if passes || full <= bytes || writer.is_out_of_room() {
             return Some(key.to_vec());
         }
         let well_filled = !follows && full / 2 <= bytes;

@@ -176,8 +176,8 @@ impl Backups {
             match Name::parse(&name) {
                 Some(Name::Set(number)) => {
                     let path = self.dir.join(&name);
-                    let set =
-                        read_small(vfs, &path).and_then(|bytes| Set::decode(&path, number, &bytes));
+                    let set = read_small(&self.environment, &path)
+                        .and_then(|bytes| Set::decode(&path, number, &bytes));
                     match set {
                         // What the disk refuses now, it may give later.
                         Err(error @ Error::Io { .. }) => return Err(error),
@@ -366,12 +366,13 @@ impl Taking<'_> {
     fn take_memtables(&mut self, moment: &mut Moment, files: &mut Vec<Stored>) -> Result<u64> {
         let dir = self.backups.dir.clone();
         let vfs = self.vfs();
+        let budget = self.store.environment.budget();
         let mut bytes = 0;
         let written = moment.write_memtables(self.store, &Bounds::all(), false, &dir)?;
         for info in written {
             let path = dir.join(table_name(info.id));
             let file = vfs.open(&path, Open::Read).map_err(Error::io("open", &path))?;
-            let from = Whole { file: &file, path: &path, bytes: info.bytes };
+            let from = Whole { file: &file, path: &path, bytes: info.bytes, budget };
             let hash = from.pieces(&mut |_, _| Ok(()))?;
             let name = stored_table(self.store.id, &info);
             self.create(&name, |target| {
@@ -393,7 +394,8 @@ impl Taking<'_> {
     ) -> Result<Stored> {
         let vfs = self.vfs();
         let (open, bytes) = (file.open()?, file.bytes());
-        let from = Whole { file: &open, path: file.path(), bytes };
+        let budget = self.store.environment.budget();
+        let from = Whole { file: &open, path: file.path(), bytes, budget };
         let next = format!("{name}.next");
         let hash = self.create(&next, |path| {
             from.copy_to(vfs.as_ref(), path, &mut |bytes| {
@@ -427,7 +429,8 @@ impl Drop for Taking<'_> {
 }
 
 /// Reads a small file whole.
-fn read_small(vfs: &dyn Vfs, path: &Path) -> Result<Vec<u8>> {
+fn read_small(environment: &Environment, path: &Path) -> Result<Vec<u8>> {
+    let vfs = environment.vfs();
     let file = vfs.open(path, Open::Read).map_err(Error::io("open", path))?;
     let bytes = file.len().map_err(Error::io("measure", path))?;
     if SMALL_BYTES_MAX < bytes {
@@ -435,7 +438,7 @@ fn read_small(vfs: &dyn Vfs, path: &Path) -> Result<Vec<u8>> {
         return Err(Error::corrupt(path, 0, what));
     }
     let mut read = Vec::with_capacity(bytes as usize);
-    Whole { file: &file, path, bytes }.pieces(&mut |piece, _| {
+    Whole { file: &file, path, bytes, budget: environment.budget() }.pieces(&mut |piece, _| {
         read.extend_from_slice(piece);
         Ok(())
     })?;

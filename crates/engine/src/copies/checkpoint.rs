@@ -197,7 +197,8 @@ fn share(
                     | ErrorKind::TooManyLinks
             ) =>
         {
-            let whole = Whole { file: &open()?, path: source, bytes };
+            let budget = store.environment.budget();
+            let whole = Whole { file: &open()?, path: source, bytes, budget };
             whole.copy_to(vfs, target, &mut |_| ())?;
             Ok(Made::Written)
         }

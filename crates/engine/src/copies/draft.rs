@@ -68,6 +68,9 @@ impl Draft {
         if !fresh {
             remove_files(draft.vfs.as_ref(), &draft.dir, |name| name != OsStr::new(LOCK))?;
         }
+        // Before anything else gets a name in there: without the lock a crash would leave what nobody
+        // knows as ours.
+        draft.vfs.sync_dir(&draft.dir).map_err(Error::io("sync", &draft.dir))?;
         Ok(draft)
     }
 

@@ -1,14 +1,21 @@
 //! Copying and hashing whole files, piece by piece.
+//!
+//! 1. The pieces are as long as the memory budget has room for, within `PIECE_BYTES` and a minimum.
 
 use std::{path::Path, sync::Arc};
 
 use olivine_vfs::{File, Open, Vfs};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::error::{Error, Result};
+use crate::{
+    budget::{Budget, Share},
+    error::{Error, Result},
+};
 
 /// Bytes read at once.
 const PIECE_BYTES: u64 = 1 << 20;
+/// And where memory is short.
+const PIECE_BYTES_LEAST: u64 = 16 << 10;
 
 /// A file to read, and the name by which errors call it.
 #[derive(Clone, Copy, Debug)]
@@ -17,16 +24,20 @@ pub(super) struct Whole<'a> {
     pub(super) path: &'a Path,
     /// Its length; a file that ends before is damaged.
     pub(super) bytes: u64,
+    /// What the pieces are charged to.
+    pub(super) budget: &'a Budget,
 }
 
 impl Whole<'_> {
     /// Hands over the file in pieces, each with its offset. Returns the hash of all of it.
     pub(super) fn pieces(self, each: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<u64> {
         let mut hasher = Xxh3::new();
-        let mut buffer = vec![0; PIECE_BYTES.min(self.bytes) as usize];
+        let most = PIECE_BYTES.min(self.bytes);
+        let room = self.budget.grant(Share::Loading, PIECE_BYTES_LEAST.min(most), most);
+        let mut buffer = vec![0; room.bytes() as usize];
         let mut at = 0;
         while at < self.bytes {
-            let piece = &mut buffer[..PIECE_BYTES.min(self.bytes - at) as usize];
+            let piece = &mut buffer[..room.bytes().min(self.bytes - at) as usize];
             let read = self.file.read_at(piece, at).map_err(Error::io("read", self.path))?;
             if read < piece.len() {
                 let what = "the file ends too early";

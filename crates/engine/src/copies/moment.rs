@@ -10,6 +10,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
+    allotment::{Allotment, Need},
     compaction::{Fold, FoldSink},
     digest::Digest,
     error::{Error, Result},
@@ -20,7 +21,7 @@ use crate::{
     pointer::{POINTER_BYTES, Pointer},
     ranges::RangeDeletes,
     store::{Store, table_name},
-    table::{ReadHow, TableInfo, TableOrigin, TableWriter},
+    table::{ReadHow, TableInfo, TableOrigin, TableWriter, key_memory_bytes},
     values::{LiveValues, ValuesInfo, ValuesWriter, values_name},
     version::{LiveTable, Version},
 };
@@ -96,6 +97,7 @@ impl Moment {
                 level: 0,
                 values: &state.version.values,
                 relocates,
+                entries: memtables.iter().map(|memtable| memtable.table.len()).sum(),
                 sources: memtables
                     .iter()
                     .map(|memtable| Source::Memtable(memtable.table.cursor()))
@@ -162,7 +164,8 @@ pub(super) fn write_part(
         _ => table.range_deletes(ReadHow::SCAN)?.as_ref().clone(),
     };
     let sources = vec![Source::Table(cursor)];
-    let part = Part { tree, level, values, relocates: true, sources, ranges };
+    let entries = table.info.entries;
+    let part = Part { tree, level, values, relocates: true, sources, entries, ranges };
     part.write(store, bounds, seqno, dir)
 }
 
@@ -175,6 +178,8 @@ struct Part<'a> {
     /// Whether what is pointed to is copied along, because the files do not come as a whole.
     relocates: bool,
     sources: Vec<Source>,
+    /// Entries there may be.
+    entries: u64,
     ranges: RangeDeletes,
 }
 
@@ -200,7 +205,15 @@ impl Part<'_> {
         let mut fold = Fold::new(self.tree.folding_rules(vec![seqno], ranges));
         let origin = self.tree.origin(self.level, seqno);
         let (values, relocates) = (self.values, self.relocates);
-        let mut sink = Sink { store, dir, origin, values, relocates, writer: None, apart: None };
+        let options = store.table_options();
+        let need = Need {
+            buffers: 1 + u64::from(relocates),
+            keys_bytes: self.entries * key_memory_bytes(options.filter_bits_per_key),
+            ..Need::default()
+        };
+        let allotment = Allotment::of_copy(store.environment.budget(), need);
+        let mut sink =
+            Sink { store, dir, origin, values, relocates, allotment, writer: None, apart: None };
         let mut read = 0;
         while merge.valid() && !bounds.is_above(merge.key()) {
             let (key, stamp) = (merge.key(), merge.stamp());
@@ -235,6 +248,7 @@ struct Sink<'a> {
     origin: TableOrigin,
     values: &'a BTreeMap<u64, Arc<LiveValues>>,
     relocates: bool,
+    allotment: Allotment,
     writer: Option<TableWriter>,
     apart: Option<ValuesWriter>,
 }
@@ -256,7 +270,9 @@ impl Sink<'_> {
                 let id = store.draw_table_id();
                 let (vfs, path) = (store.environment.vfs(), self.dir.join(values_name(id)));
                 let codec = store.table_options().codec;
-                none.insert(ValuesWriter::create(vfs.as_ref(), path, store.id, id, codec)?)
+                let buffer_bytes = self.allotment.buffer_bytes;
+                let vfs = vfs.as_ref();
+                none.insert(ValuesWriter::create(vfs, path, store.id, id, codec, buffer_bytes)?)
             }
         };
         Ok(apart.add_record(&record)?.encode())
@@ -272,6 +288,7 @@ impl Sink<'_> {
                 let options = store.table_options();
                 let mut writer = TableWriter::create(vfs, path, store.id, id, options)?;
                 writer.belongs_to(self.origin.clone());
+                writer.stay_within(self.allotment.buffer_bytes, self.allotment.keys_bytes);
                 none.insert(writer)
             }
         })

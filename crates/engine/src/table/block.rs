@@ -134,6 +134,11 @@ impl Block {
         black_box(ahead.iter().step_by(64).fold(0, |all, byte| all ^ byte));
     }
 
+    /// Whether somebody else holds the block too.
+    pub(crate) fn is_held(&self) -> bool {
+        1 < Arc::strong_count(&self.0)
+    }
+
     /// Memory that the block takes, with what the allocator and the counts add.
     pub(crate) fn charge(&self) -> u64 {
         self.0.len() as u64 + 32

@@ -3,6 +3,8 @@
 //! 1. A cursor that is valid stands on an entry; its key, stamp and value are in memory.
 //! 2. After an error a cursor is not valid, and may be positioned anew.
 //! 3. A cursor holds one block and what it has read ahead, but neither index nor filter.
+//! 4. What it reads ahead it has set aside before, and with less it reads less ahead, or nothing. A
+//!    block that is not in the cache is charged while a cursor stands in it, or in a later one.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,12 +15,17 @@ use super::{
     source::Window,
 };
 use crate::{
+    budget::{Reservation, Share},
     error::{Error, Result},
     key::Stamp,
 };
 
 /// Bytes that a scan reads at once.
-const SCAN_WINDOW_BYTES: u64 = 256 << 10;
+pub(crate) const SCAN_WINDOW_BYTES: u64 = 256 << 10;
+/// Less than this is not worth reading ahead.
+pub(crate) const WINDOW_BYTES_LEAST: u64 = 16 << 10;
+/// Blocks beside the cache are charged in steps of this, so that the charge seldom changes.
+const CHARGE_STEP: u64 = 4 << 10;
 /// Bytes that any other cursor reads at once, when it has gone on for some blocks.
 const WALK_WINDOW_BYTES: u64 = 64 << 10;
 /// Blocks that a cursor must read in a row before it reads ahead.
@@ -38,6 +45,9 @@ pub(crate) struct TableCursor {
     window: Window,
     /// Blocks read from disk one after another.
     run: u32,
+    /// What the window may take, and the charge of it and of the largest block beside the cache.
+    window_bytes: u64,
+    charge: Option<Reservation>,
 }
 
 #[derive(Debug)]
@@ -61,7 +71,16 @@ enum Direction {
 
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>, how: ReadHow) -> TableCursor {
-        TableCursor { table, how, place: None, key: Vec::new(), window: Window::default(), run: 0 }
+        TableCursor {
+            table,
+            how,
+            place: None,
+            key: Vec::new(),
+            window: Window::default(),
+            run: 0,
+            window_bytes: 0,
+            charge: None,
+        }
     }
 
     /// Whether the cursor stands on an entry.
@@ -243,35 +262,66 @@ impl TableCursor {
         }
         self.run = self.run.saturating_add(1);
         let (offset, stored) = meta.index.place(number);
-        let payload = match self.ahead(meta, number, direction) {
+        let ahead_bytes = self.ahead_bytes();
+        let payload = match ahead(meta, number, direction, ahead_bytes) {
             Some(around) => self.window.payload(&meta.source, offset, stored, around)?,
             None => meta.source.payload(offset, stored)?,
         };
         let block = open_block(&meta.source, offset, payload)?;
-        if self.how.fill_cache && !self.how.scan && self.run <= RUN_IN_CACHE {
-            self.table.cache().insert(id, number, &block);
+        let fills = self.how.fill_cache && !self.how.scan && self.run <= RUN_IN_CACHE;
+        if !fills || !self.table.cache().insert(id, number, &block) {
+            self.charge_block(&block);
         }
         Ok((block, false))
     }
 
-    /// What to read at once when block `number` is needed, or nothing but the block itself.
-    fn ahead(&self, meta: &Meta, number: usize, direction: Direction) -> Option<Range<u64>> {
-        let bytes = match self.how.scan {
+    /// Bytes to be read at once: as many as are worth it, within what the budget has.
+    fn ahead_bytes(&mut self) -> u64 {
+        if let Some(bytes) = self.how.ahead_bytes {
+            return u64::from(bytes);
+        }
+        let wanted = match self.how.scan {
             true => SCAN_WINDOW_BYTES,
             false if RUN_BEFORE_WINDOW < self.run => WALK_WINDOW_BYTES,
-            false => return None,
+            false => return 0,
         };
-        let (start, stored) = meta.index.place(number);
-        let end = start + stored as u64;
-        if bytes < stored as u64 {
-            return None;
+        if self.window_bytes == 0 {
+            let budget = self.table.cache().budget();
+            if let Some(allowed) = budget.allow(Share::Walks, WINDOW_BYTES_LEAST, wanted) {
+                self.window_bytes = allowed.bytes();
+                // What is charged for a block follows with the block.
+                self.charge = Some(allowed);
+            }
         }
-        let (last, last_stored) = meta.index.place(meta.index.len() - 1);
-        Some(match direction {
-            Direction::Forward => start..end.max((start + bytes).min(last + last_stored as u64)),
-            Direction::Backward => start.min(end.saturating_sub(bytes).max(HEADER_BYTES))..end,
-        })
+        self.window_bytes
     }
+
+    /// Charges a block that this cursor holds and the cache does not.
+    fn charge_block(&mut self, block: &Block) {
+        if self.how.ahead_bytes.is_some() {
+            return;
+        }
+        let bytes = self.window_bytes + block.charge().next_multiple_of(CHARGE_STEP);
+        match &mut self.charge {
+            Some(charge) if bytes <= charge.bytes() => {}
+            Some(charge) => charge.set(bytes),
+            none => *none = Some(self.table.cache().budget().charge(Share::Walks, bytes)),
+        }
+    }
+}
+
+/// What to read at once when block `number` is needed, or nothing but the block itself.
+fn ahead(meta: &Meta, number: usize, direction: Direction, bytes: u64) -> Option<Range<u64>> {
+    let (start, stored) = meta.index.place(number);
+    let end = start + stored as u64;
+    if bytes < stored as u64 {
+        return None;
+    }
+    let (last, last_stored) = meta.index.place(meta.index.len() - 1);
+    Some(match direction {
+        Direction::Forward => start..end.max((start + bytes).min(last + last_stored as u64)),
+        Direction::Backward => start.min(end.saturating_sub(bytes).max(HEADER_BYTES))..end,
+    })
 }
 
 impl Place {

@@ -44,16 +44,26 @@ pub(crate) struct ReadHow {
     pub(crate) fill_cache: bool,
     /// Whether most of the table will be read: cursors read far ahead and leave the cache alone.
     pub(crate) scan: bool,
+    /// Bytes that the reader has set aside for what a scan reads ahead. Without it a cursor asks the
+    /// budget itself.
+    pub(crate) ahead_bytes: Option<u32>,
 }
 
 impl ReadHow {
     /// A read by a user who waits for it.
-    pub(crate) const DISK: ReadHow = ReadHow { may_read_disk: true, fill_cache: true, scan: false };
+    pub(crate) const DISK: ReadHow =
+        ReadHow { may_read_disk: true, fill_cache: true, scan: false, ahead_bytes: None };
     /// A read by a user who does not.
     pub(crate) const MEMORY: ReadHow =
-        ReadHow { may_read_disk: false, fill_cache: false, scan: false };
-    /// A read of everything, by compaction.
-    pub(crate) const SCAN: ReadHow = ReadHow { may_read_disk: true, fill_cache: false, scan: true };
+        ReadHow { may_read_disk: false, fill_cache: false, scan: false, ahead_bytes: None };
+    /// A read of everything.
+    pub(crate) const SCAN: ReadHow =
+        ReadHow { may_read_disk: true, fill_cache: false, scan: true, ahead_bytes: None };
+
+    /// A read of everything, by one who has set aside what it may read ahead.
+    pub(crate) fn scan_within(ahead_bytes: u32) -> ReadHow {
+        ReadHow { ahead_bytes: Some(ahead_bytes), ..ReadHow::SCAN }
+    }
 }
 
 /// Accounts for the memory of indexes and filters.
@@ -380,8 +390,8 @@ impl Table {
         }
         let (offset, stored) = meta.index.place(number);
         let block = open_block(&meta.source, offset, meta.source.payload(offset, stored)?)?;
-        if how.fill_cache {
-            self.cache.insert(self.cache_id, number, &block);
+        if how.fill_cache && !self.cache.insert(self.cache_id, number, &block) {
+            self.cache.count_held(&block);
         }
         Ok(block)
     }

@@ -1,7 +1,8 @@
 //! Writes a table, entry by entry in order, and syncs it.
 //!
-//! 1. Memory beside the block being filled and the write buffer: 8 bytes a key for the filter, and a
-//!    separator and 8 bytes a block for the index.
+//! 1. Memory beside the block being filled and the write buffer: up to 16 bytes a key and the bits of
+//!    the filter, and up to twice a separator and 16 bytes a block for the index. `is_out_of_room` says
+//!    when that comes to what the caller has set aside.
 //! 2. `finish` returns after the file's contents are synced; its name in the directory is not.
 //! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
 //!    for the caller to remove.
@@ -204,13 +205,18 @@ impl TableInfo {
 /// Versions of one key share a block up to so many times the bytes of a block.
 const VERSIONS_BLOCKS_MAX: usize = 4;
 /// Bytes gathered before they are handed to the disk.
-const BUFFER_BYTES: usize = 512 << 10;
+pub(crate) const BUFFER_BYTES: usize = 512 << 10;
 /// Bytes handed over before the disk is asked to begin writing them out.
 const WRITE_BACK_BYTES: u64 = 1 << 20;
 /// Bytes of an index partition before compression.
 const PARTITION_BYTES: usize = 16 << 10;
 /// Blocks that it has at least, so that the block over the partitions stays small with long keys.
 const PARTITION_BLOCKS_MIN: usize = 64;
+
+/// Memory that a key takes until its table is finished: its hash, in a list that doubles, and its bits.
+pub(crate) fn key_memory_bytes(filter_bits_per_key: u8) -> u64 {
+    16 + u64::from(filter_bits_per_key).div_ceil(8)
+}
 
 /// A table being written.
 pub(crate) struct TableWriter {
@@ -242,6 +248,8 @@ pub(crate) struct TableWriter {
     heat: i32,
     range_deletes: RangeDeletes,
     origin: Option<TableOrigin>,
+    /// What the caller has set aside for keys and separators.
+    keys_bytes_max: u64,
 }
 
 impl TableWriter {
@@ -280,7 +288,22 @@ impl TableWriter {
             heat: 0,
             range_deletes: RangeDeletes::default(),
             origin: None,
+            keys_bytes_max: u64::MAX,
         })
+    }
+
+    /// Bounds the memory beside the block being filled: of the write buffer, and of what is kept of keys.
+    pub(crate) fn stay_within(&mut self, buffer_bytes: usize, keys_bytes_max: u64) {
+        self.sink.buffer_bytes = buffer_bytes.min(BUFFER_BYTES);
+        self.keys_bytes_max = keys_bytes_max;
+    }
+
+    /// Whether what is kept of the keys takes all that it may, so that the table should end.
+    pub(crate) fn is_out_of_room(&self) -> bool {
+        let Separators { keys, ends } = &self.separators;
+        let keys = self.hashes.len() as u64 * key_memory_bytes(self.options.filter_bits_per_key)
+            + 2 * (keys.len() + size_of::<(usize, u32)>() * ends.len()) as u64;
+        self.keys_bytes_max <= keys
     }
 
     /// Says where the table belongs.
@@ -433,7 +456,7 @@ impl TableWriter {
             cache.insert(*id, number, &Block::made(&self.payload));
         }
         self.payload.clear();
-        self.payload.shrink_to(BUFFER_BYTES);
+        self.payload.shrink_to(self.sink.buffer_bytes);
         assert!(self.pending.is_none(), "the block before has its separator");
         self.pending = Some(stored);
         self.footer.data_blocks += 1;
@@ -641,6 +664,8 @@ struct Sink {
     seed: FileSeed,
     sealer: Sealer,
     buffer: Vec<u8>,
+    /// Bytes gathered before they are handed over.
+    buffer_bytes: usize,
     /// Bytes handed to the file.
     written: u64,
     /// Bytes that the disk was asked to write out.
@@ -658,7 +683,8 @@ impl Sink {
             path,
             seed,
             sealer: Sealer::new(codec),
-            buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
+            buffer: Vec::new(),
+            buffer_bytes: BUFFER_BYTES,
             written: 0,
             written_back: 0,
             checksum: 0,
@@ -682,12 +708,16 @@ impl Sink {
 
     /// Appends a block whose values begin at `values_at`, and returns the bytes it takes.
     fn block_of(&mut self, payload: &[u8], values_at: usize) -> Result<u32> {
+        if self.buffer.capacity() < self.buffer_bytes {
+            let room = self.buffer_bytes + self.buffer_bytes / 8;
+            self.buffer.reserve_exact(room - self.buffer.len());
+        }
         let (start, seed) = (self.buffer.len(), self.seed.at(self.position()));
         let checksum = self.sealer.seal(payload, values_at, seed, &mut self.buffer);
         self.checksum = mix(self.checksum ^ checksum);
         let stored = self.buffer.len() - start;
         assert!(TRAILER_BYTES < stored, "a block is more than its trailer");
-        if BUFFER_BYTES <= self.buffer.len() {
+        if self.buffer_bytes <= self.buffer.len() {
             self.write()?;
         }
         Ok(stored as u32)
@@ -703,7 +733,7 @@ impl Sink {
         self.failed = false;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        self.buffer.shrink_to(2 * BUFFER_BYTES);
+        self.buffer.shrink_to(self.buffer_bytes + self.buffer_bytes / 8);
         let fresh = self.written - self.written_back;
         if WRITE_BACK_BYTES <= fresh {
             self.file

@@ -8,6 +8,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use olivine_vfs::{File, Open, Vfs};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     format::{CHUNK_BYTES, FOOTER_BYTES, Footer, Tail, ValuesInfo, chunk_hash, header},
@@ -20,8 +21,6 @@ use crate::{
     table::{Codec, FileSeed, mix},
 };
 
-/// Bytes gathered before they are handed to the disk; what is longer goes there at once.
-const BUFFER_BYTES: usize = 512 << 10;
 /// Bytes handed over before the disk is asked to begin writing them out.
 const WRITE_BACK_BYTES: u64 = 1 << 20;
 
@@ -34,6 +33,7 @@ pub(crate) struct ValuesWriter {
     compress: CompressTable,
     compressed: Vec<u8>,
     buffer: Vec<u8>,
+    buffer_bytes: usize,
     written: u64,
     written_back: u64,
     footer: Footer,
@@ -41,16 +41,18 @@ pub(crate) struct ValuesWriter {
 }
 
 impl ValuesWriter {
-    /// Creates the file at `path`, which must not exist.
+    /// Creates the file at `path`, which must not exist. Up to `buffer_bytes` are gathered before they
+    /// are handed to the disk; what is longer goes there at once.
     pub(crate) fn create(
         vfs: &dyn Vfs,
         path: PathBuf,
         store: u64,
         file_number: u64,
         codec: Codec,
+        buffer_bytes: usize,
     ) -> Result<ValuesWriter> {
         let file = vfs.open(&path, Open::Create).map_err(Error::io("create", &path))?;
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        let mut buffer = Vec::with_capacity(buffer_bytes);
         buffer.extend_from_slice(&header(store, file_number));
         Ok(ValuesWriter {
             file,
@@ -60,6 +62,7 @@ impl ValuesWriter {
             compress: CompressTable::small(),
             compressed: Vec::new(),
             buffer,
+            buffer_bytes,
             written: 0,
             written_back: 0,
             footer: Footer { store, file: file_number, ..Footer::default() },
@@ -119,7 +122,7 @@ impl ValuesWriter {
 
     /// Begins a record whose chunks follow.
     pub(crate) fn begin(&self) -> RecordInMaking {
-        RecordInMaking { offset: self.position(), hashes: Vec::new() }
+        RecordInMaking { offset: self.position(), hashes: Vec::new(), chunk: None }
     }
 
     /// Adds the next chunk; all but the last have `CHUNK_BYTES`.
@@ -127,6 +130,24 @@ impl ValuesWriter {
         assert!(chunk.len() <= CHUNK_BYTES, "a chunk of {} bytes", chunk.len());
         record.hashes.push(chunk_hash(self.seed, self.position(), chunk));
         self.write(chunk)
+    }
+
+    /// Adds the next bytes of a record, which cuts them into chunks.
+    pub(crate) fn piece(&mut self, record: &mut RecordInMaking, mut piece: &[u8]) -> Result<()> {
+        while !piece.is_empty() {
+            let seed = self.seed.at(self.position());
+            let (mut hash, filled) =
+                record.chunk.take().unwrap_or_else(|| (Box::new(Xxh3::with_seed(seed)), 0));
+            let (next, rest) = piece.split_at(piece.len().min(CHUNK_BYTES - filled));
+            hash.update(next);
+            self.write(next)?;
+            piece = rest;
+            match filled + next.len() {
+                CHUNK_BYTES => record.hashes.push(hash.digest()),
+                filled => record.chunk = Some((hash, filled)),
+            }
+        }
+        Ok(())
     }
 
     /// Ends a record. `codec` is raw unless the one chunk was compressed.
@@ -137,7 +158,8 @@ impl ValuesWriter {
         codec: Codec,
         value_bytes: u64,
     ) -> Result<Pointer> {
-        let RecordInMaking { offset, hashes } = record;
+        let RecordInMaking { offset, mut hashes, chunk } = record;
+        hashes.extend(chunk.map(|(hash, _)| hash.digest()));
         let at = self.position();
         let tail =
             Tail { hashes, key: key.to_vec(), codec, stored_bytes: at - offset, value_bytes };
@@ -164,10 +186,10 @@ impl ValuesWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if BUFFER_BYTES < self.buffer.len() + bytes.len() {
+        if self.buffer_bytes < self.buffer.len() + bytes.len() {
             self.hand_over()?;
         }
-        if bytes.len() <= BUFFER_BYTES {
+        if bytes.len() <= self.buffer_bytes {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
@@ -206,8 +228,9 @@ impl fmt::Debug for ValuesWriter {
 }
 
 /// A record of which some chunks are written.
-#[derive(Debug)]
 pub(crate) struct RecordInMaking {
     offset: u64,
     hashes: Vec<u64>,
+    /// The chunk that is not full yet: its hash so far, and its bytes.
+    chunk: Option<(Box<Xxh3>, usize)>,
 }

@@ -12,6 +12,7 @@ mod follow;
 mod golden;
 mod health;
 mod ingest;
+mod memory;
 mod opening;
 mod repair;
 mod scene;

@@ -1,9 +1,7 @@
 //! The shell's store: one keyspace of an open engine, and the engine's figures as text.
 
 use super::Settings;
-use olivine_engine::{
-    Db, Environment, EnvironmentOptions, Explanation, Keyspace, Options, Result, Value,
-};
+use olivine_engine::{Db, Environment, Explanation, Keyspace, Options, Result, ShareUse, Value};
 use std::{
     fmt::{self, Display},
     ops::Bound,
@@ -18,16 +16,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the store that `settings` ask for, in an environment of its own.
-    pub(super) fn open(settings: &Settings) -> Result<Store> {
-        let mut memory = EnvironmentOptions::default();
-        if let Some(bytes) = settings.memory_bytes {
-            memory.memory_bytes = bytes;
-        }
-        Store::open_in(&Environment::new(memory)?, settings)
-    }
-
-    /// The same in a given environment.
+    /// Opens the store that `settings` ask for.
     pub(super) fn open_in(environment: &Environment, settings: &Settings) -> Result<Store> {
         let options = Options {
             durability: settings.durability,
@@ -111,7 +100,7 @@ impl Display for Figures<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Store { db, keyspace, dir, capacity } = self.store;
         let stats = db.stats();
-        let mut line = |name: &str, figure: &dyn Display| writeln!(f, "{name:18} {figure}");
+        let mut line = |name: &str, figure: &dyn Display| writeln!(f, "{name:20} {figure}");
         line("directory", &dir.display())?;
         line("keyspace", &format_args!("{} of {}", keyspace.name(), stats.keyspaces))?;
         line("visible", &stats.visible)?;
@@ -129,6 +118,11 @@ impl Display for Figures<'_> {
         line("syncs", &stats.syncs)?;
         line("flushes", &stats.flushes)?;
         line("compactions", &stats.compactions)?;
-        line("cache bytes", &stats.cache_bytes)
+        line("cache bytes", &stats.cache_bytes)?;
+        for ShareUse { share, bytes, bytes_max, .. } in &stats.memory {
+            let name = format!("memory {}", share.name());
+            line(&name, &format_args!("{bytes} of {bytes_max}"))?;
+        }
+        Ok(())
     }
 }

@@ -340,3 +340,56 @@ fn a_quick_measurement_leaves_nothing_behind() {
     said(&["bench", "--dir", "/nowhere/at/all"], "", 1);
     said(&["bench", "--n", "0"], "", 2);
 }
+
+/// Where nobody can hear the answer, the exit code tells it, and nothing panics.
+#[test]
+fn an_answer_that_cannot_be_written_is_no_panic() {
+    let program = env!("CARGO_BIN_EXE_olivine");
+    for (arguments, code) in [
+        (&["--version"][..], 1),
+        (&["--help"], 1),
+        (&["dump", "--help"], 1),
+        (&["serve"], 1),
+        (&["--nosuch"], 2),
+        (&["dump", "--nosuch"], 2),
+        (&["dump", "/nowhere/at/all"], 1),
+        (&["check", "/nowhere/at/all", "--json"], 1),
+    ] {
+        let script = "exec \"$0\" \"$@\" >/dev/full 2>/dev/full";
+        let status = Command::new("sh").args(["-c", script, program]).args(arguments).status();
+        assert_eq!(status.unwrap().code(), Some(code), "{arguments:?}");
+    }
+}
+
+/// What a newcomer mistakes is answered with what to name instead.
+#[test]
+fn what_is_no_store_is_told_with_what_to_name() {
+    let (dir, empty) = (filled("named"), Dir::new("named-empty"));
+    fs::create_dir_all(&empty.0).unwrap();
+    let nowhere = "/nowhere/at/all";
+    for (arguments, code, what) in [
+        (&["dump", nowhere][..], 1, "name the directory of a store"),
+        (&["dump", empty.path()], 1, "name the directory of a store"),
+        (&["backup", nowhere, "b"], 1, "name the directory of a store"),
+        (&["inspect", nowhere], 1, "name a file of a store"),
+        (&["inspect", dir.path()], 1, "name one file in it"),
+        (&["bench", "--dir", nowhere], 1, "name a directory that is there"),
+        (&["restore", empty.path(), "d"], 3, "there are no backups"),
+        (&["dump", dir.path(), "--memory", "1"], 2, "`--memory` is 1"),
+        (&["shell", dir.path(), "--memory", "1"], 2, "`--memory` is 1"),
+    ] {
+        let said = said(arguments, "", code);
+        assert!(said.starts_with("error: ") && said.contains(what), "{arguments:?}: {said}");
+    }
+}
+
+/// The shell tells what every share of the memory holds and may hold.
+#[test]
+fn the_shell_tells_the_shares_of_memory() {
+    let dir = filled("shares");
+    let said = said(&["shell", dir.path(), "--memory", "4MiB"], "STATS\n", 0);
+    for share in ["memtables", "cache", "metadata", "writing", "walks", "transactions"] {
+        let line = said.lines().find(|line| line.starts_with(&format!("memory {share} ")));
+        assert!(line.is_some_and(|line| line.contains(" of ")), "{said}");
+    }
+}

@@ -174,7 +174,8 @@ impl Backups {
     fn read(&self, stored: &Stored, each: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
         let path = self.dir.join(&stored.name);
         let file = self.open(stored, &path)?;
-        let hash = Whole { file: &file, path: &path, bytes: stored.bytes }.pieces(each)?;
+        let budget = self.environment.budget();
+        let hash = Whole { file: &file, path: &path, bytes: stored.bytes, budget }.pieces(each)?;
         check_hash(&path, hash, stored)
     }
 
@@ -196,7 +197,8 @@ impl Backups {
     fn copy_out(&self, stored: &Stored, target: &Path, copied: &mut dyn FnMut(u64)) -> Result<()> {
         let path = self.dir.join(&stored.name);
         let file = self.open(stored, &path)?;
-        let from = Whole { file: &file, path: &path, bytes: stored.bytes };
+        let budget = self.environment.budget();
+        let from = Whole { file: &file, path: &path, bytes: stored.bytes, budget };
         let hash = from.copy_to(self.environment.vfs().as_ref(), target, copied)?;
         check_hash(&path, hash, stored)
     }
@@ -297,11 +299,13 @@ impl Found {
             Some(Ok(set)) => Ok(set),
             Some(Err(error)) => Err(error.clone()),
             None => {
-                let there = match self.sets.len() {
-                    0 => "there is none".to_owned(),
-                    _ => format!("there are {}", listed(self.sets.keys().copied())),
+                let dir = dir.display();
+                let what = if self.sets.is_empty() {
+                    format!("is in vain: there are no backups in {dir}; take one first")
+                } else {
+                    let there = listed(self.sets.keys().copied());
+                    format!("{number} is not in {dir}; there are {there}")
                 };
-                let what = format!("{number} is not in {}; {there}", dir.display());
                 Err(Error::Invalid { field: "backup", what })
             }
         }
