@@ -86,24 +86,35 @@ fn join(sum: u64, first: u64, second: u64) -> u64 {
 
 #[inline]
 fn join_bytes(mut sum: u64, bytes: &[u8]) -> u64 {
-    let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);
-    let (pairs, rest) = bytes.as_chunks::<16>();
-    for pair in pairs {
+    let halves = |pair: &[u8; 16]| {
         let pair = u128::from_le_bytes(*pair);
-        sum = join(sum, pair as u64, (pair >> 64) as u64);
-    }
-    if rest.is_empty() {
-        return sum;
-    }
-    let length = bytes.len() as u64;
-    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
-        return join(sum ^ length, word(first), word(last));
+        (pair as u64, (pair >> 64) as u64)
+    };
+    let (pairs, rest) = bytes.as_chunks::<16>();
+    for (first, second) in pairs.iter().map(halves) {
+        sum = join(sum, first, second);
     }
     // Some bytes come twice.
-    if let Some(last) = bytes.last_chunk() {
-        return join(sum ^ length, word(last), STAMP_STEP);
+    match bytes.last_chunk() {
+        _ if rest.is_empty() => sum,
+        Some(last) => {
+            let (first, second) = halves(last);
+            join(sum, first, second)
+        }
+        None => join_few(sum, bytes),
     }
-    join(sum ^ length, rest.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)), STAMP_STEP)
+}
+
+fn join_few(sum: u64, bytes: &[u8]) -> u64 {
+    let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);
+    let length = bytes.len() as u64;
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => join(sum ^ length, word(first), word(last)),
+        _ => {
+            let few = bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            join(sum ^ length, few, STAMP_STEP)
+        }
+    }
 }
 
 #[cfg(test)]

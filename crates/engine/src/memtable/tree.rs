@@ -22,7 +22,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    digest::{key_hash, quick_digest},
+    digest::quick_digest,
     key::{KEY_BYTES_MAX, Stamp, VALUE_BYTES_MAX},
     sync::{AtomicU64, Ordering},
 };
@@ -121,7 +121,7 @@ impl Tree {
 
     /// The newest version of `key`.
     pub(super) fn newest(&self, key: &[u8]) -> Option<Record<'_>> {
-        if self.filter.get().is_some_and(|filter| !filter.may_contain(key_hash(key))) {
+        if self.filter.get().is_some_and(|filter| !filter.may_contain(key)) {
             return None;
         }
         self.descend(Toward::At(key), |leaf| match leaf.locate(key)? {
@@ -183,7 +183,7 @@ impl<'a> Inserter<'a> {
             }
             Err(index) => {
                 if let Some(filter) = self.tree.filter.get() {
-                    filter.insert(key_hash(key));
+                    filter.insert(key);
                 }
                 let record = self.write(key, stamp, value, None);
                 self.add(&place, index, record);
@@ -285,7 +285,7 @@ impl<'a> Inserter<'a> {
         tree.bytes.store(bytes, Ordering::Relaxed);
         if filter == 0 && tree.filter_bytes > 0 && tree.filter_bytes * FILTER_AFTER <= bytes {
             let filter = Filter::new(tree.filter_bytes);
-            tree.each_key(|key| filter.insert(key_hash(key)));
+            tree.each_key(|key| filter.insert(key));
             assert!(tree.filter.set(filter).is_ok(), "{ALONE}");
             self.account();
         }
