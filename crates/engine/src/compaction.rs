@@ -8,7 +8,9 @@
 //! 2. All versions of one key within a level stand in one table.
 //! 3. Outputs and directory are durable before the manifest names them, and that before the inputs go.
 //! 4. A table that cannot be read stops compaction and nothing else: no key is dropped for it.
-//! 5. The number of entries read of a table is what it is said to hold.
+//! 5. The number of entries read of a table is what it is said to hold, and each is written or counted
+//!    as dropped: before an edit names outputs, that adds up, and their blocks hold what was read
+//!    (`tally.rs`, `digest.rs`). A sum that does not leaves everything in place and stops compaction.
 //! 6. A job that was left off between two outputs has lost nothing; what is left of it is found again
 //!    from the version.
 
@@ -19,6 +21,8 @@ mod install;
 mod job;
 mod pace;
 mod pick;
+mod tally;
+mod window;
 mod writing;
 
 #[cfg(test)]
@@ -28,6 +32,8 @@ pub(crate) use crawl::{CRAWL_NOTED, Crawls};
 pub(crate) use fold::{Fold, FoldSink, Rules};
 pub(crate) use job::Job;
 pub(crate) use pick::{Urge, bring_down, overload, rewrite};
+pub use tally::Dropped;
+pub(crate) use tally::Proven;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,6 +51,7 @@ use crate::{
     allotment::{Allotment, Need},
     apart::Relocation,
     background::Duty,
+    digest::Digest,
     error::{Error, Result},
     health::Event,
     key::SeqNo,
@@ -81,10 +88,9 @@ impl Store {
             }
         }
         let oldest = self.oldest_boundary();
-        let situation = Situation { options: &self.options, urge, oldest };
         let urgent = |tree: &Arc<Tree>| {
             let state = tree.state();
-            let picked = pick(&state.version, situation);
+            let picked = pick(&state.version, self.situation(tree, urge, oldest));
             let swept = self.pick_sweep(tree, &state, oldest).map(|job| (SWEEP_SCORE, job));
             let (score, job) =
                 picked.into_iter().chain(swept).max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -146,8 +152,14 @@ impl Store {
     /// Whether there is a compaction that pays while nobody writes.
     pub(crate) fn could_converge(&self) -> bool {
         let oldest = self.oldest_boundary();
-        let situation = Situation { options: &self.options, urge: Urge::Idle, oldest };
-        self.trees().iter().any(|tree| pick(&tree.state().version, situation).is_some())
+        let pays = |tree: &Arc<Tree>| {
+            pick(&tree.state().version, self.situation(tree, Urge::Idle, oldest)).is_some()
+        };
+        self.trees().iter().any(pays)
+    }
+
+    fn situation(&self, tree: &Tree, urge: Urge, oldest: SeqNo) -> Situation<'_> {
+        Situation { options: &self.options, style: tree.rules.options.style, urge, oldest }
     }
 
     /// The oldest write that some reader, one of today or of later, may ask for.
@@ -164,7 +176,7 @@ impl Store {
         job: Job,
         collected: BTreeSet<u64>,
     ) -> Task {
-        let around = Surroundings::of(version, &job, &self.options);
+        let around = Surroundings::of(version, &job, &self.options, tree.rules.options.style);
         let values = Arc::clone(&version.values);
         Task { tree: Arc::clone(tree), urge, job, around, values, collected }
     }
@@ -223,13 +235,14 @@ impl Store {
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
         let ranges = fold.rules().kept_ranges(|piece| around.nothing_below(piece));
         let mut writing = Writing::new(around, &mut outputs, &mut values, ranges);
-        let mut read = 0u64;
+        let (mut read, mut proven) = (0, Proven::default());
         while merge.valid() {
             if writing.may_end() && fold.is_new(merge.key()) {
-                fold.end(&mut writing).map_err(Stop::Unwritten)?;
+                fold.end(&mut writing).map_err(Stop::of_writing)?;
                 while let Some(end) = writing.end_before(merge.key()) {
-                    writing.end(Some(&end)).map_err(Stop::Unwritten)?;
+                    writing.end(Some(&end)).map_err(Stop::of_writing)?;
                     if in_pieces {
+                        self.prove(&mut proven, read, &fold, &writing)?;
                         let written = writing.written().map_err(Stop::Unwritten)?;
                         let there = self.install(&tree, target, &mut merge, written, Some(&end))?;
                         if !there || self.leaves_off(is_deep) {
@@ -250,15 +263,31 @@ impl Store {
                 return Err(Stop::Unread(merge.unknown_kind()));
             };
             writing.set_warm(merge.was_cached());
-            fold.push(merge.key(), stamp, kind, merge.value(), &mut writing)
-                .map_err(Stop::Unwritten)?;
+            let (key, value) = (merge.key(), merge.value());
+            fold.push(key, stamp, kind, value, Digest::of(key, value), &mut writing)
+                .map_err(Stop::of_writing)?;
             merge.step().map_err(Stop::Unread)?;
         }
-        fold.end(&mut writing).map_err(Stop::Unwritten)?;
-        writing.end_all().map_err(Stop::Unwritten)?;
-        assert!(fold.written() <= read, "versions are written or dropped, and never made");
+        fold.end(&mut writing).map_err(Stop::of_writing)?;
+        writing.end_all().map_err(Stop::of_writing)?;
+        self.prove(&mut proven, read, &fold, &writing)?;
         let written = writing.written().map_err(Stop::Unwritten)?;
         self.install(&tree, target, &mut merge, written, None)?;
+        Ok(())
+    }
+
+    /// Proves that all entries read so far were written or dropped, and counts those not counted yet.
+    fn prove(
+        &self,
+        proven: &mut Proven,
+        read: u64,
+        fold: &Fold<'_>,
+        writing: &Writing<'_, '_>,
+    ) -> Result<(), Stop> {
+        let now = Proven { read, written: writing.entries(), dropped: *fold.dropped() };
+        now.dropped.prove(now.read, now.written, &self.dir).map_err(Stop::of_writing)?;
+        self.counters.compacted.lock().unwrap_or_else(PoisonError::into_inner).add(&now, proven);
+        *proven = now;
         Ok(())
     }
 
@@ -310,8 +339,17 @@ pub(crate) struct Task {
 
 /// Why a merge did not end.
 enum Stop {
-    /// An input could not be read. The store is as it was.
+    /// An input could not be read, or what was made of it is not what was read. The store is as it was.
     Unread(Error),
     /// An output could not be written.
     Unwritten(Error),
+}
+
+impl Stop {
+    fn of_writing(error: Error) -> Stop {
+        match error {
+            Error::Altered { .. } => Stop::Unread(error),
+            _ => Stop::Unwritten(error),
+        }
+    }
 }

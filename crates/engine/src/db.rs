@@ -299,6 +299,7 @@ impl Store {
             manifest.commit(vec![change]).map_err(|error| self.fail(error))?;
             self.note_edit(manifest.last_edit());
             tree.raise_expiry_mark(mark);
+            self.environment.signal(Duty::Compact);
         }
         Ok(tree.expiry_mark())
     }

@@ -31,6 +31,14 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// Bytes changed in memory between reading them and writing them, or entries got lost there. What
+    /// was written was given up, and what it was made of is still in place.
+    Altered {
+        /// What was being written.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
     /// The directory cannot be opened as a store, and was left as it is.
     Unusable {
         /// The directory or file.
@@ -119,6 +127,12 @@ impl fmt::Display for Error {
                 let path = Quoted(path);
                 write!(f, "{path} is damaged at byte {offset}: {what}; restore it from a copy")
             }
+            Error::Altered { path, what } => write!(
+                f,
+                "what was to go into {} is not what was read: {what}; \
+                 test the memory of this machine, then open the store again",
+                Quoted(path)
+            ),
             Error::Unusable { path, what } => {
                 write!(f, "cannot use {} as a store: {what}", Quoted(path))
             }

@@ -7,6 +7,8 @@
 //! 4. Large values go into a value file, which is durable before the table that points into it; one
 //!    edit names both.
 //! 5. A memtable leaves memory, and its part of the log its duty, only after that.
+//! 6. What the memtable holds is what was put into it, to the byte, and all of it is in the table or
+//!    counted as dropped; otherwise the latch shuts, and the log still has everything.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
@@ -15,7 +17,8 @@ use crate::{
     apart::ValueOutputs,
     background::Duty,
     compaction::{Fold, FoldSink},
-    error::Result,
+    digest::{Digest, quick_digest},
+    error::{Error, Result},
     health::Event,
     key::Stamp,
     keyspace::{LoggedMemtable, State, Tree},
@@ -34,10 +37,20 @@ struct Level0<'a, 'b> {
 }
 
 impl FoldSink for Level0<'_, '_> {
-    fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+    fn add(
+        &mut self,
+        key: &[u8],
+        _is_first: bool,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()> {
         match self.values.separate(key, stamp, value)? {
-            Some((stamp, pointer)) => self.writer.add(key, stamp, &pointer),
-            None => self.writer.add(key, stamp, value),
+            Some((stamp, pointer)) => {
+                let digest = digest.with_value(&pointer);
+                self.writer.add_known(key, stamp, &pointer, digest)
+            }
+            None => self.writer.add_known(key, stamp, value, digest),
         }
     }
 
@@ -156,14 +169,24 @@ impl Store {
         let mut writing = Level0 { writer: outputs.begin()?, values };
         let mut cursor = memtable.table.cursor();
         cursor.seek_first();
+        let (mut read, mut digests) = (0, 0_u64);
         while cursor.valid() {
             let stamp = cursor.stamp();
             let kind = stamp.kind().expect("memtables hold stamps made from kinds");
-            let added = fold.push(cursor.key(), stamp, kind, cursor.value(), &mut writing);
+            let (key, value) = (cursor.key(), cursor.value());
+            let digest = Digest::of(key, value);
+            digests = digests.wrapping_add(quick_digest(key, stamp, value));
+            read += 1;
+            let added = fold.push(key, stamp, kind, value, digest, &mut writing);
             added.map_err(|error| error.or_full(&self.dir))?;
             cursor.next();
         }
         fold.end(&mut writing).map_err(|error| error.or_full(&self.dir))?;
+        if (read, digests) != (memtable.table.len(), memtable.table.digests()) {
+            let what = "the memtable holds other entries than were put into it".to_owned();
+            return Err(Error::Altered { path: self.dir.clone(), what });
+        }
+        fold.dropped().prove(read, writing.writer.entries(), &self.dir)?;
         let listed = writing.writer.set_range_deletes(fold.rules().kept_ranges(|_| false));
         listed.map_err(|error| error.or_full(&self.dir))?;
         writing.values.end()?;

@@ -41,6 +41,7 @@ mod invariant;
 mod planted;
 mod sync;
 
+mod digest;
 mod error;
 mod key;
 mod operator;
@@ -103,6 +104,7 @@ mod store;
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share, ShareUse};
 pub use check::{CheckReport, Finding, Severity, check};
+pub use compaction::Dropped;
 pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, Pruned, Verified};
 pub use db::{Db, Ticket};
 pub use describe::{KeyspaceDescription, LevelDescription, StoreDescription, describe};
@@ -117,7 +119,7 @@ pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
-pub use options::{Compression, Durability, KeyspaceOptions, Options};
+pub use options::{CompactionStyle, Compression, Durability, KeyspaceOptions, Options};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
 pub use recovery::{Cut, RecoveryReport};

@@ -7,6 +7,7 @@
 //! 1. Of each key, every version is kept; they are ordered newest first.
 //! 2. A version whose insert happened before a read, a seek or a step is seen by it.
 //! 3. `bytes` is all the memory taken, by capacity.
+//! 4. `digests` comes from what was handed in, not from the copy that the arena keeps.
 
 use std::sync::Arc;
 
@@ -75,6 +76,11 @@ impl Memtable {
     /// How many versions there are.
     pub(crate) fn len(&self) -> u64 {
         self.tree.versions()
+    }
+
+    /// The sum of the quick digests of all versions, from what was given to be inserted.
+    pub(crate) fn digests(&self) -> u64 {
+        self.tree.digests()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -96,6 +96,29 @@ impl Default for Options {
     }
 }
 
+/// Which tables of a keyspace are merged with which. The numbers are on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CompactionStyle {
+    /// Runs of like size with each other, and all of them into the last level: for keys in any order.
+    #[default]
+    Leveled = 0,
+    /// Tables that do not overlap are left alone, but for small ones: for keys that come in roughly
+    /// ascending order, as those do that begin with a time. Old tables are rewritten only for rows that
+    /// come late; with keys in any order they would be rewritten all the time.
+    TimeWindow = 1,
+}
+
+impl CompactionStyle {
+    fn decode(byte: u8) -> Option<CompactionStyle> {
+        match byte {
+            0 => Some(CompactionStyle::Leveled),
+            1 => Some(CompactionStyle::TimeWindow),
+            _ => None,
+        }
+    }
+}
+
 /// How one keyspace behaves, kept with the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceOptions {
@@ -108,6 +131,8 @@ pub struct KeyspaceOptions {
     /// How long a value put lives, in the caller's unit of time, counted from the time of the handle
     /// that puts it (`Keyspace::at`). Default none: for ever.
     pub ttl: Option<u64>,
+    /// Which tables are merged with which. Default `Leveled`.
+    pub style: CompactionStyle,
 }
 
 impl KeyspaceOptions {
@@ -117,6 +142,7 @@ impl KeyspaceOptions {
         let named = [
             ("filter", self.filter.as_ref().map(text)),
             ("merge", self.merge.as_ref().map(text)),
+            ("style", (self.style != CompactionStyle::Leveled).then(|| vec![self.style as u8])),
             ("ttl", self.ttl.map(|ttl| ttl.to_le_bytes().to_vec())),
         ];
         named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -130,6 +156,10 @@ impl KeyspaceOptions {
             match name.as_str() {
                 "filter" => options.filter = Some(text()?),
                 "merge" => options.merge = Some(text()?),
+                "style" => {
+                    let [style] = value.as_slice().try_into().ok()?;
+                    options.style = CompactionStyle::decode(style)?;
+                }
                 "ttl" => options.ttl = Some(u64::from_le_bytes(value.as_slice().try_into().ok()?)),
                 _ => return None,
             }

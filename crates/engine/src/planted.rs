@@ -72,11 +72,13 @@ pub enum Bug {
     ValueUnverified,
     /// The tables that replace a range are named one after the other.
     ReplacedHalf,
+    /// A byte of a block changes between reading its entries and sealing it.
+    CompactionByteFlipped,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 31] = [
+    pub const ALL: [Bug; 32] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -108,6 +110,7 @@ impl Bug {
         Bug::CollectedEarly,
         Bug::ValueUnverified,
         Bug::ReplacedHalf,
+        Bug::CompactionByteFlipped,
     ];
 }
 

@@ -1,13 +1,17 @@
 //! What a store has done and holds, in numbers.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use crate::{
     admission::delay_for,
     budget::{Share, ShareUse},
+    compaction::{Dropped, Proven},
     histogram::{Counts, Histogram},
     key::SeqNo,
     store::Store,
@@ -23,6 +27,7 @@ pub(crate) struct Counters {
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes_read: AtomicU64,
     pub(crate) compacted_bytes_written: AtomicU64,
+    pub(crate) compacted: Mutex<Proven>,
     pub(crate) tables_moved: AtomicU64,
     pub(crate) tables_dropped: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
@@ -101,6 +106,12 @@ pub struct Stats {
     pub compacted_bytes_read: u64,
     /// Bytes written by compactions.
     pub compacted_bytes_written: u64,
+    /// Entries read by compactions: as many as they wrote and dropped, or compaction stops.
+    pub compacted_entries_read: u64,
+    /// Entries written by compactions.
+    pub compacted_entries_written: u64,
+    /// Entries dropped by compactions, by reason.
+    pub compacted_entries_dropped: Dropped,
     /// Tables that went a level down without being rewritten.
     pub tables_moved: u64,
     /// Tables given up unread, because deleted ranges hid them whole.
@@ -135,6 +146,7 @@ pub struct Stats {
 impl Store {
     pub(crate) fn stats(&self) -> Stats {
         let counters = &self.counters;
+        let compacted = *counters.compacted.lock().unwrap_or_else(PoisonError::into_inner);
         let budget = self.environment.budget();
         let cache = self.cache().stats();
         let mut stats = Stats {
@@ -149,6 +161,9 @@ impl Store {
             compactions: counters.compactions.load(Relaxed),
             compacted_bytes_read: counters.compacted_bytes_read.load(Relaxed),
             compacted_bytes_written: counters.compacted_bytes_written.load(Relaxed),
+            compacted_entries_read: compacted.read,
+            compacted_entries_written: compacted.written,
+            compacted_entries_dropped: compacted.dropped,
             tables_moved: counters.tables_moved.load(Relaxed),
             tables_dropped: counters.tables_dropped.load(Relaxed),
             stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),

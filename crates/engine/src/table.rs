@@ -14,6 +14,7 @@ mod block;
 mod block_builder;
 mod cursor;
 mod examine;
+mod expiry;
 mod explain;
 mod filter;
 mod format;
@@ -27,13 +28,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::digest::key_hash;
 #[cfg(test)]
 pub(crate) use block::test_block;
 pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::{SCAN_WINDOW_BYTES, TableCursor, WINDOW_BYTES_LEAST};
 pub(crate) use examine::{Entries, Examiner, FooterFacts, Layout, Piece, identity, mixed};
 pub use explain::BlockLook;
-pub(crate) use filter::key_hash;
 pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};

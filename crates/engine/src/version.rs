@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -80,6 +80,8 @@ struct LiveFile {
     path: PathBuf,
     cache_id: u64,
     obsolete: AtomicBool,
+    /// The time by which all of it has expired, once somebody asked.
+    expires_by: OnceLock<Option<u64>>,
     trash: Arc<Trash>,
 }
 
@@ -94,6 +96,7 @@ impl LiveTable {
             path: path.clone(),
             cache_id: table.cache_id(),
             obsolete: AtomicBool::new(false),
+            expires_by: OnceLock::new(),
             trash,
         };
         LiveTable { table, info, path, file: Arc::new(file) }
@@ -114,6 +117,16 @@ impl LiveTable {
     pub(crate) fn range_deletes(&self, how: ReadHow) -> Result<Arc<RangeDeletes>> {
         let list = self.table.range_deletes(how)?;
         Ok(self.info.clip(&list).map_or(list, Arc::new))
+    }
+
+    /// Whether all that it holds has expired at `mark`; no, when that cannot be read now.
+    pub(crate) fn is_expired(&self, mark: u64) -> bool {
+        let known = self.file.expires_by.get().copied();
+        let expires_by = known.or_else(|| {
+            let read = self.table.expires_by().ok()?;
+            Some(*self.file.expires_by.get_or_init(|| read))
+        });
+        expires_by.flatten().is_some_and(|expires_by| expires_by <= mark)
     }
 
     /// The manifest no longer names this table: its file goes with the last reader.

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use olivine_engine::{KeyspaceDescription, LevelDescription, StoreDescription, describe};
+use olivine_engine::{
+    CompactionStyle, KeyspaceDescription, LevelDescription, StoreDescription, describe,
+};
 
 use crate::{
     call::{Call, Command, DB, JSON, MEMORY},
@@ -47,7 +49,9 @@ fn print(out: &mut impl Write, store: &StoreDescription) -> io::Result<()> {
         let merge = options.merge.as_deref().map(|name| ("merge", name.to_owned()));
         let filter = options.filter.as_deref().map(|name| ("filter", name.to_owned()));
         let ttl = options.ttl.map(|ttl| ("ttl", ttl.to_string()));
-        for (name, value) in [merge, filter, ttl].into_iter().flatten() {
+        let windows = options.style != CompactionStyle::Leveled;
+        let style = windows.then(|| ("style", style_name(options.style).to_owned()));
+        for (name, value) in [merge, filter, ttl, style].into_iter().flatten() {
             writeln!(out, "  {name} {value}")?;
         }
         writeln!(out, "  level  tables       bytes     entries   deletions  ranges")?;
@@ -71,6 +75,13 @@ fn row(out: &mut impl Write, name: &str, level: &LevelDescription) -> io::Result
         out,
         "  {name:>5}  {tables:>6}  {size:>10}  {entries:>10}  {tombstones:>10}  {range_deletes:>6}"
     )
+}
+
+fn style_name(style: CompactionStyle) -> &'static str {
+    match style {
+        CompactionStyle::Leveled => "leveled",
+        CompactionStyle::TimeWindow => "time-window",
+    }
 }
 
 fn total(keyspace: &KeyspaceDescription) -> LevelDescription {
@@ -100,6 +111,7 @@ fn json(store: &StoreDescription) -> Json {
             ("merge", keyspace.options.merge.clone().into()),
             ("filter", keyspace.options.filter.clone().into()),
             ("ttl", keyspace.options.ttl.into()),
+            ("style", style_name(keyspace.options.style).into()),
             ("flushed", keyspace.flushed.into()),
             ("levels", Json::list(keyspace.levels.iter().enumerate().map(level))),
             ("value_files", keyspace.value_files.into()),

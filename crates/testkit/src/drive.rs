@@ -12,8 +12,8 @@ use crate::{
     oracle::{Bytes, CommitLog, Contents, Event},
 };
 use olivine_engine::{
-    Batch, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Options, SeqNo, Snapshot,
-    Ticket,
+    Batch, CompactionStyle, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Options,
+    SeqNo, Snapshot, Ticket,
 };
 use olivine_vfs::ManualClock;
 use std::{
@@ -77,9 +77,15 @@ fn reads(op: &Op) -> bool {
     reads || matches!(op, Op::Snapshot(_))
 }
 
-/// How the keyspaces of histories behave.
-fn keyspace_options() -> KeyspaceOptions {
-    KeyspaceOptions { merge: Some("append".into()), ..KeyspaceOptions::default() }
+/// How the keyspaces of histories behave: every other one is of either style, and which ones follows
+/// from the store's options, as they do from the seed.
+fn keyspace_options(name: &str, options: &Options) -> KeyspaceOptions {
+    let place = KEYSPACES.iter().position(|known| *known == name).unwrap_or(0) as u32;
+    let style = match (place + options.table_bytes_max.trailing_zeros()) % 2 {
+        0 => CompactionStyle::Leveled,
+        _ => CompactionStyle::TimeWindow,
+    };
+    KeyspaceOptions { merge: Some("append".into()), style, ..KeyspaceOptions::default() }
 }
 
 /// What a batch comes to: keyspace, key, and value or none.
@@ -512,7 +518,7 @@ impl Driver {
         }
         let before = self.position();
         let position = self.with_log(|log| log.push(Event::Create(name.to_owned())));
-        match self.db().keyspace_with(name, &keyspace_options()) {
+        match self.db().keyspace_with(name, &keyspace_options(name, &self.options)) {
             Ok(keyspace) => {
                 self.handles.insert(name.to_owned(), (keyspace, position));
                 self.changed_keyspaces(position);

@@ -57,6 +57,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::CollectedEarly, Tier::Crash),
     (Bug::ValueUnverified, Tier::Rot),
     (Bug::ReplacedHalf, Tier::Crash),
+    (Bug::CompactionByteFlipped, Tier::Crash),
 ];
 
 /// What to run.

@@ -1,7 +1,8 @@
-//! Tables that deleted ranges hide whole: they go without being read.
+//! Tables that deleted ranges hide whole, or that have expired whole: they go without being read.
 //!
 //! 1. A table goes only when no reader, of a snapshot or of now, can see any version in it.
-//! 2. It goes by an edit of the manifest alone, durable before the file is given up.
+//! 2. One that expired goes only when nothing older overlaps it, which it may hide.
+//! 3. It goes by an edit of the manifest alone, durable before the file is given up.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -14,17 +15,20 @@ use crate::{
     ranges::RangeDeletes,
     store::Store,
     table::ReadHow,
-    version::{LiveTable, Version},
+    version::{LEVELS, LiveTable, Version},
 };
 
 impl Store {
-    /// Gives up the tables of `tree` that deleted ranges hide whole; false when there are none.
+    /// Gives up the tables of `tree` that deleted ranges hide whole, and those that have expired whole;
+    /// false when there are none.
     pub(super) fn drop_covered(&self, tree: &Tree) -> Result<bool> {
         let version = Arc::clone(&tree.state().version);
-        if !version.has_range_deletes {
+        let mark = tree.expiry_mark();
+        if !version.has_range_deletes && mark == 0 {
             return Ok(false);
         }
         let covered = match self.covered(&version) {
+            Ok(covered) if covered.is_empty() && mark != 0 => expired(&version, mark),
             Ok(covered) => covered,
             Err(error) => {
                 self.halt(error);
@@ -61,6 +65,9 @@ impl Store {
     }
 
     fn covered(&self, version: &Version) -> Result<Vec<(usize, Arc<LiveTable>)>> {
+        if !version.has_range_deletes {
+            return Ok(Vec::new());
+        }
         let listing = version.tables().filter(|file| file.info.range_deletes != 0);
         let lists: Vec<_> =
             listing.map(|file| file.range_deletes(ReadHow::SCAN)).collect::<Result<_>>()?;
@@ -74,6 +81,27 @@ impl Store {
         }
         Ok(covered)
     }
+}
+
+/// Tables all of whose values expired before `mark`, with nothing older where they are.
+fn expired(version: &Version, mark: u64) -> Vec<(usize, Arc<LiveTable>)> {
+    let mut older: Vec<&Arc<LiveTable>> = Vec::new();
+    let mut expired = Vec::new();
+    for level in (0..LEVELS).rev() {
+        // Level 0 lists its newest first.
+        for file in version.levels[level].tables().iter().rev() {
+            let info = &file.info;
+            let meets = |other: &&Arc<LiveTable>| {
+                !info.ends_before(&other.info.first_key) && !other.info.ends_before(&info.first_key)
+            };
+            if info.range_deletes == 0 && file.is_expired(mark) && !older.iter().any(meets) {
+                expired.push((level, Arc::clone(file)));
+            } else {
+                older.push(file);
+            }
+        }
+    }
+    expired
 }
 
 /// Whether no reader sees anything of the table.

@@ -15,8 +15,11 @@
 //!    operator could not fold or join them.
 //! 4. A version of stretch 0 is final: no reader can ask for an older one. Only such a one is given
 //!    up for being deleted or expired with nothing below, or because a filter does not want it.
+//! 5. What is not handed on is counted (`tally.rs`), and what is handed on unchanged keeps its digest.
 
+use super::tally::{Dropped, Reason};
 use crate::{
+    digest::Digest,
     error::Result,
     key::{Kind, SeqNo, Stamp, split_expiry},
     operator::{CompactionFilter, MergeOperator},
@@ -84,8 +87,16 @@ impl Rules<'_> {
 
 /// Where folded versions go.
 pub(crate) trait FoldSink {
-    /// Takes a version; `is_first` says that it is the first of its key.
-    fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()>;
+    /// Takes a version; `is_first` says that it is the first of its key, and `digest` what key and
+    /// value came to when they were known to be right.
+    fn add(
+        &mut self,
+        key: &[u8],
+        is_first: bool,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()>;
 
     /// The value that a pointer leads to; `None` when it cannot be had, and then nothing is done to it.
     fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>>;
@@ -108,15 +119,21 @@ pub(crate) struct Fold<'a> {
     /// The stretch whose answer is known: what follows in it is hidden.
     closed: Option<usize>,
     /// Operands of one stretch that wait for what is before them, newest first.
-    operands: Vec<(Stamp, Vec<u8>)>,
-    /// Versions handed on.
-    written: u64,
+    operands: Vec<Operand>,
+    dropped: Dropped,
 }
+
+/// A version that others are folded into, or that stays.
+type Base<'v> = (Kind, &'v [u8], Digest);
+
+/// An operand, and what it came to when it was read.
+type Operand = (Stamp, Vec<u8>, Digest);
 
 impl<'a> Fold<'a> {
     pub(crate) fn new(rules: Rules<'a>) -> Fold<'a> {
         assert!(!rules.boundaries.is_empty(), "the watermark is a boundary");
-        Fold { rules, key: None, has_first: false, closed: None, operands: Vec::new(), written: 0 }
+        let dropped = Dropped::default();
+        Fold { rules, key: None, has_first: false, closed: None, operands: Vec::new(), dropped }
     }
 
     pub(crate) fn rules(&self) -> &Rules<'a> {
@@ -128,9 +145,9 @@ impl<'a> Fold<'a> {
         self.key.as_deref() != Some(key)
     }
 
-    /// Versions handed on so far.
-    pub(crate) fn written(&self) -> u64 {
-        self.written
+    /// Versions not handed on so far, of the keys that were ended.
+    pub(crate) fn dropped(&self) -> &Dropped {
+        &self.dropped
     }
 
     /// Takes the next version: keys ascend, the versions of a key come newest first.
@@ -140,6 +157,7 @@ impl<'a> Fold<'a> {
         stamp: Stamp,
         kind: Kind,
         value: &[u8],
+        digest: Digest,
         sink: &mut impl FoldSink,
     ) -> Result<()> {
         if self.key.as_deref() != Some(key) {
@@ -150,9 +168,10 @@ impl<'a> Fold<'a> {
         }
         let stretch = self.rules.stretch_of(stamp.seqno());
         if self.rules.is_newest(stretch) {
-            return self.hand_on(stamp, value, sink);
+            return self.hand_on(stamp, value, digest, sink);
         }
         if self.closed == Some(stretch) {
+            self.dropped.count(Reason::Hidden, 1);
             return Ok(());
         }
         let covered =
@@ -161,21 +180,25 @@ impl<'a> Fold<'a> {
             if self.operands_stretch().is_some_and(|waiting| waiting != stretch) {
                 self.hand_on_operands(sink)?;
             }
-            self.operands.push((stamp, value.to_vec()));
+            self.operands.push((stamp, value.to_vec(), digest));
             return Ok(());
         }
-        let (kind, value) = self.seen(kind, value);
-        let base = (!covered && kind != Kind::Delete).then_some((kind, value));
+        let expired = self.is_expired(kind, value);
+        let base = (!covered && !expired && kind != Kind::Delete).then_some((kind, value, digest));
+        let why_not = if covered { Reason::RangeDeleted } else { Reason::Folded };
         if self.operands_stretch() == Some(stretch) && self.fold_operands(base, sink)? {
+            self.dropped.count(why_not, 1);
             self.closed = Some(stretch);
             return Ok(());
         }
         self.hand_on_operands(sink)?;
         if covered {
+            self.dropped.count(why_not, 1);
             return Ok(());
         }
         self.closed = Some(stretch);
-        self.settle(stamp.seqno(), base, sink)
+        let why_none = if expired { Reason::Expired } else { Reason::Deletion };
+        self.settle(stamp.seqno(), base.ok_or((why_none, digest)), sink)
     }
 
     /// Ends the key being worked on.
@@ -193,66 +216,69 @@ impl<'a> Fold<'a> {
     }
 
     fn operands_stretch(&self) -> Option<usize> {
-        self.operands.first().map(|(stamp, _)| self.rules.stretch_of(stamp.seqno()))
+        self.operands.first().map(|(stamp, ..)| self.rules.stretch_of(stamp.seqno()))
     }
 
-    /// What a version says once the expiry mark is known.
-    fn seen<'v>(&self, kind: Kind, value: &'v [u8]) -> (Kind, &'v [u8]) {
-        let expired = kind == Kind::PutExpiring
-            && split_expiry(value).is_some_and(|(expiry, _)| expiry <= self.rules.expiry_mark);
-        if expired { (Kind::Delete, &[]) } else { (kind, value) }
+    /// Whether a version says no more than a deletion, once the expiry mark is known.
+    fn is_expired(&self, kind: Kind, value: &[u8]) -> bool {
+        kind == Kind::PutExpiring
+            && split_expiry(value).is_some_and(|(expiry, _)| expiry <= self.rules.expiry_mark)
     }
 
     /// Folds the operands that wait into `base` and hands on the value. False, and nothing done, when
     /// the operator cannot.
-    fn fold_operands(
-        &mut self,
-        base: Option<(Kind, &[u8])>,
-        sink: &mut impl FoldSink,
-    ) -> Result<bool> {
+    fn fold_operands(&mut self, base: Option<Base<'_>>, sink: &mut impl FoldSink) -> Result<bool> {
         let (Some(operator), Some(key)) = (self.rules.operator, &self.key) else {
             return Ok(false);
         };
         let apart;
         let base = match base {
             // What it comes to changes when the value expires.
-            Some((Kind::PutExpiring, _)) => return Ok(false),
-            Some((Kind::Pointer, pointer)) => {
+            Some((Kind::PutExpiring, ..)) => return Ok(false),
+            Some((Kind::Pointer, pointer, _)) => {
                 let Some(value) = sink.value_apart(pointer) else { return Ok(false) };
                 apart = value;
                 Some(apart.as_slice())
             }
-            Some((_, value)) => Some(value),
+            Some((_, value, _)) => Some(value),
             None => None,
         };
         let operands: Vec<&[u8]> =
-            self.operands.iter().rev().map(|(_, operand)| operand.as_slice()).collect();
+            self.operands.iter().rev().map(|(_, operand, _)| operand.as_slice()).collect();
         let Ok(folded) = operator.fold(key, base, &operands) else { return Ok(false) };
-        let seqno = self.operands[0].0.seqno();
+        let (newest, _, digest) = &self.operands[0];
+        let (seqno, digest) = (newest.seqno(), digest.with_value(&folded));
+        // One of them becomes the value.
+        self.dropped.count(Reason::Folded, self.operands.len() - 1);
         self.operands.clear();
-        self.settle(seqno, Some((Kind::Put, &folded)), sink)?;
+        self.settle(seqno, Ok((Kind::Put, &folded, digest)), sink)?;
         Ok(true)
     }
 
-    /// Hands on what a stretch comes to: a value, or that there is none.
+    /// Hands on what a stretch comes to: a value, or that there is none, and why.
     fn settle(
         &mut self,
         seqno: SeqNo,
-        base: Option<(Kind, &[u8])>,
+        base: Result<Base<'_>, (Reason, Digest)>,
         sink: &mut impl FoldSink,
     ) -> Result<()> {
         let key = self.key.as_deref().expect("there is a key");
         let is_final = self.rules.is_final(seqno);
-        if let Some((kind, value)) = base
-            && !(is_final && !self.has_first && self.is_unwanted(key, kind, value, sink))
-        {
-            let seqno = if is_final && sink.is_bottom() { 0 } else { seqno };
-            return self.hand_on(Stamp::new(seqno, kind), value, sink);
-        }
+        let (why_none, digest) = match base {
+            Ok((kind, value, digest)) => {
+                if !(is_final && !self.has_first && self.is_unwanted(key, kind, value, sink)) {
+                    let seqno = if is_final && sink.is_bottom() { 0 } else { seqno };
+                    return self.hand_on(Stamp::new(seqno, kind), value, digest, sink);
+                }
+                (Reason::Filtered, digest)
+            }
+            Err(none) => none,
+        };
         if is_final && (sink.nothing_below(key) || planted(Bug::TombstoneDroppedEarly)) {
+            self.dropped.count(why_none, 1);
             return Ok(());
         }
-        self.hand_on(Stamp::new(seqno, Kind::Delete), &[], sink)
+        self.hand_on(Stamp::new(seqno, Kind::Delete), &[], digest.with_value(&[]), sink)
     }
 
     fn is_unwanted(&self, key: &[u8], kind: Kind, value: &[u8], sink: &mut impl FoldSink) -> bool {
@@ -270,23 +296,31 @@ impl<'a> Fold<'a> {
     /// Hands on the operands that wait, as one where they can be joined.
     fn hand_on_operands(&mut self, sink: &mut impl FoldSink) -> Result<()> {
         let operands = std::mem::take(&mut self.operands);
-        if let (Some(operator), Some(key), [(newest, _), _, ..]) =
+        if let (Some(operator), Some(key), [(newest, _, digest), _, ..]) =
             (self.rules.operator, &self.key, operands.as_slice())
         {
             let oldest_first: Vec<&[u8]> =
-                operands.iter().rev().map(|(_, operand)| operand.as_slice()).collect();
+                operands.iter().rev().map(|(_, operand, _)| operand.as_slice()).collect();
             if let Some(joined) = operator.join(key, &oldest_first) {
-                return self.hand_on(*newest, &joined, sink);
+                self.dropped.count(Reason::Folded, operands.len() - 1);
+                return self.hand_on(*newest, &joined, digest.with_value(&joined), sink);
             }
         }
-        operands.iter().try_for_each(|(stamp, operand)| self.hand_on(*stamp, operand, sink))
+        operands
+            .iter()
+            .try_for_each(|(stamp, operand, digest)| self.hand_on(*stamp, operand, *digest, sink))
     }
 
-    fn hand_on(&mut self, stamp: Stamp, value: &[u8], sink: &mut impl FoldSink) -> Result<()> {
+    fn hand_on(
+        &mut self,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+        sink: &mut impl FoldSink,
+    ) -> Result<()> {
         let key = self.key.as_deref().expect("there is a key");
-        sink.add(key, !self.has_first, stamp, value)?;
+        sink.add(key, !self.has_first, stamp, value, digest)?;
         self.has_first = true;
-        self.written += 1;
         Ok(())
     }
 }

@@ -23,10 +23,11 @@ use std::sync::Arc;
 use super::{
     crawl::{CRAWL_FOR_ENTRY, Crawl},
     job::{How, Job},
+    window,
 };
 use crate::{
     key::SeqNo,
-    options::Options,
+    options::{CompactionStyle, Options},
     version::{LEVELS, LiveTable, Version},
 };
 
@@ -41,14 +42,14 @@ const LIKE_SHARE: f64 = 0.5;
 /// A table of the last level is rewritten when this part of its entries are deletions.
 const TOMBSTONE_SHARE: f64 = 0.25;
 /// What level 0 scores beside its height: it goes before everything else.
-const LEVEL0_SCORE: f64 = 100.0;
+pub(super) const LEVEL0_SCORE: f64 = 100.0;
 /// The score of what only pays when nobody writes.
 pub(super) const CONVERGE_SCORE: f64 = 0.0;
 /// Tables that a keyspace should have at least, and bytes below which one is too small for that.
 const TABLES_AIM: u64 = 32;
 const TABLE_BYTES_LEAST: u64 = 4 << 20;
 /// The highest score of a merge into the last level.
-const DEEP_SCORE_MAX: f64 = 90.0;
+pub(super) const DEEP_SCORE_MAX: f64 = 90.0;
 
 /// How much is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,7 @@ impl Urge {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Situation<'a> {
     pub(crate) options: &'a Options,
+    pub(crate) style: CompactionStyle,
     pub(crate) urge: Urge,
     /// No reader can ask for anything older than the newest version at or below this number.
     pub(crate) oldest: SeqNo,
@@ -83,6 +85,9 @@ pub(crate) struct Situation<'a> {
 
 /// The most urgent job, and how urgent.
 pub(crate) fn pick(version: &Version, situation: Situation<'_>) -> Option<(f64, Job)> {
+    if situation.style == CompactionStyle::TimeWindow {
+        return window::pick(version, situation);
+    }
     let runs = Runs::of(version);
     if level0_is_due(version, situation.options) {
         let height = version.levels[0].tables().len() as f64;
@@ -168,14 +173,18 @@ pub(super) enum NoSweep {
 
 /// What tables written now may hold: so much that there are some dozens, within what the options say.
 /// Small tables let a merge of few keys be small, and give way to each other in the cache step by step.
-pub(super) fn table_bytes(version: &Version, options: &Options) -> u64 {
+/// Those of windows are as large as may be, or they would have to grow with the store.
+pub(super) fn table_bytes(version: &Version, options: &Options, style: CompactionStyle) -> u64 {
+    if style == CompactionStyle::TimeWindow {
+        return options.table_bytes_max;
+    }
     let bytes: u64 = version.levels.iter().map(|level| level.bytes()).sum();
     (bytes / TABLES_AIM).max(TABLE_BYTES_LEAST).min(options.table_bytes_max)
 }
 
 /// A version, and what its levels weigh.
-struct Runs<'a> {
-    version: &'a Version,
+pub(super) struct Runs<'a> {
+    pub(super) version: &'a Version,
     /// Bytes of each level, and of what its tombstones may kill.
     weights: [f64; LEVELS],
     /// Levels between 0 and the last that hold something, newest first.
@@ -183,7 +192,7 @@ struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    fn of(version: &'a Version) -> Runs<'a> {
+    pub(super) fn of(version: &'a Version) -> Runs<'a> {
         let tables = |level: usize| version.levels[level].tables();
         let entries: u64 = tables(LAST).iter().map(|file| file.info.entries).sum();
         let killed = version.levels[LAST].bytes() as f64 / entries.max(1) as f64;
@@ -196,7 +205,7 @@ impl<'a> Runs<'a> {
         Runs { version, weights, between }
     }
 
-    fn tables(&self, level: usize) -> &'a [Arc<LiveTable>] {
+    pub(super) fn tables(&self, level: usize) -> &'a [Arc<LiveTable>] {
         self.version.levels[level].tables()
     }
 
@@ -287,7 +296,7 @@ impl<'a> Runs<'a> {
     }
 
     /// A table of the last level that is mostly deletions which nobody needs any more.
-    fn full_of_tombstones(&self, oldest: SeqNo) -> Option<Job> {
+    pub(super) fn full_of_tombstones(&self, oldest: SeqNo) -> Option<Job> {
         let full = |file: &&Arc<LiveTable>| {
             let info = &file.info;
             info.entries as f64 * TOMBSTONE_SHARE <= info.tombstones as f64
@@ -315,6 +324,11 @@ impl<'a> Runs<'a> {
             return None;
         }
         Some(Job { is_deep: true, ..self.job(chosen, LAST - 1) })
+    }
+
+    /// The merge that brings `chosen` to `target`, with all that they overlap on the way.
+    pub(super) fn merge(&self, chosen: Vec<(usize, Arc<LiveTable>)>, target: usize) -> Job {
+        Job { how: How::Merge, ..self.job(chosen, target) }
     }
 
     /// The job that brings `chosen` to `target`, with all that they overlap on the way.
@@ -354,7 +368,7 @@ impl<'a> Runs<'a> {
 }
 
 /// The stretches of keys that tables cover.
-struct Spans<'a>(Vec<Span<'a>>);
+pub(super) struct Spans<'a>(Vec<Span<'a>>);
 
 #[derive(Clone, Copy)]
 struct Span<'a> {
@@ -370,7 +384,7 @@ impl Span<'_> {
 }
 
 impl<'a> Spans<'a> {
-    fn of(tables: &'a [(usize, Arc<LiveTable>)]) -> Spans<'a> {
+    pub(super) fn of(tables: &'a [(usize, Arc<LiveTable>)]) -> Spans<'a> {
         let span = |file: &'a LiveTable| Span {
             first: &file.info.first_key,
             last: &file.info.last_key,
@@ -393,7 +407,7 @@ impl<'a> Spans<'a> {
         Spans(spans)
     }
 
-    fn overlap(&self, file: &LiveTable) -> bool {
+    pub(super) fn overlap(&self, file: &LiveTable) -> bool {
         let at = self.0.partition_point(|span| span.ends_before(&file.info.first_key));
         self.0.get(at).is_some_and(|span| !file.info.ends_before(span.first))
     }

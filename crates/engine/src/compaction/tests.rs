@@ -134,7 +134,15 @@ fn a_merge_that_is_left_off_loses_nothing() {
     assert!(now.levels[..LAST].iter().all(|level| level.tables().is_empty()));
     assert!(!has_cut(&now));
     assert_eq!(db.stats().table_tombstones, 0);
-    assert_eq!(db.stats().table_entries, scene.oracle.len() as u64);
+    let stats = db.stats();
+    assert_eq!(stats.table_entries, scene.oracle.len() as u64);
+    let dropped = stats.compacted_entries_dropped;
+    assert!(0 < dropped.hidden && 0 < dropped.deletions, "{dropped:?}");
+    assert_eq!(
+        stats.compacted_entries_read,
+        stats.compacted_entries_written + dropped.all(),
+        "{dropped:?}"
+    );
 }
 
 /// What a merge has read goes while the merge goes on: it takes the room of some tables, not that of

@@ -10,12 +10,14 @@ use super::fold::FoldSink;
 use super::{
     job::Job,
     pick::{debt, table_bytes},
+    window::LATE,
 };
 use crate::{
     apart::{Relocation, ValueOutputs},
+    digest::Digest,
     error::Result,
     key::Stamp,
-    options::Options,
+    options::{CompactionStyle, Options},
     outputs::Outputs,
     planted::{Bug, planted},
     ranges::{Piece, RangeDeletes},
@@ -31,20 +33,28 @@ pub(super) struct Surroundings {
     untouched: Vec<Vec<u8>>,
     /// Length at which another table begins.
     pub(super) table_bytes: u64,
+    /// A table ends wherever one of the level below does, so that each overlaps one.
+    follows_below: bool,
     /// How far the merge into the last level was due.
     pub(super) debt: f64,
 }
 
 impl Surroundings {
-    pub(super) fn of(version: &Version, job: &Job, options: &Options) -> Surroundings {
+    pub(super) fn of(
+        version: &Version,
+        job: &Job,
+        options: &Options,
+        style: CompactionStyle,
+    ) -> Surroundings {
         let below = version.levels[job.target + 1..].iter();
         let below = below.filter(|level| !level.tables().is_empty()).cloned().collect();
         let target = version.levels[job.target].tables().iter();
         let is_input = |id: u64| job.inputs.iter().any(|(_, file)| file.info.id == id);
         let untouched = target.filter(|file| !is_input(file.info.id));
         let untouched = untouched.map(|file| file.info.first_key.clone()).collect();
-        let (table_bytes, debt) = (table_bytes(version, options), debt(version));
-        Surroundings { below, untouched, table_bytes, debt }
+        let (table_bytes, debt) = (table_bytes(version, options, style), debt(version));
+        let follows_below = style == CompactionStyle::TimeWindow && job.target == LATE;
+        Surroundings { below, untouched, table_bytes, follows_below, debt }
     }
 
     /// Whether no level below the target can hold a key that a deletion of a range deletes.
@@ -67,6 +77,8 @@ pub(super) struct Writing<'a, 'b> {
     below_next: usize,
     /// The table of the target level that is no input and that the merge has not passed.
     untouched_next: usize,
+    /// Entries of the tables that were ended.
+    entries: u64,
 }
 
 impl<'a, 'b> Writing<'a, 'b> {
@@ -86,6 +98,7 @@ impl<'a, 'b> Writing<'a, 'b> {
             ranges_from: None,
             below_next: 0,
             untouched_next: 0,
+            entries: 0,
         }
     }
 
@@ -96,6 +109,11 @@ impl<'a, 'b> Writing<'a, 'b> {
         Ok((self.outputs, &mut self.values.outputs))
     }
 
+    /// Entries handed on to tables that were ended since the job began.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
     /// Whether what is added from here on was in the cache.
     pub(super) fn set_warm(&mut self, is_warm: bool) {
         self.is_warm = is_warm;
@@ -104,7 +122,8 @@ impl<'a, 'b> Writing<'a, 'b> {
     /// Whether it is worth asking where the table ends.
     pub(super) fn may_end(&self) -> bool {
         let half = self.around.table_bytes / 2;
-        self.untouched_next < self.around.untouched.len()
+        self.around.follows_below
+            || self.untouched_next < self.around.untouched.len()
             || self
                 .writer
                 .as_ref()
@@ -119,20 +138,28 @@ impl<'a, 'b> Writing<'a, 'b> {
         if let Some(first) = self.next_untouched(Some(key)) {
             return Some(first);
         }
+        let follows = self.around.follows_below;
+        let passes = follows && self.passes_below(key);
         let writer = self.writer.as_ref()?;
         let bytes = writer.estimated_bytes();
         let full = self.around.table_bytes;
-        if full <= bytes || writer.is_out_of_room() {
+        if passes || full <= bytes || writer.is_out_of_room() {
             return Some(key.to_vec());
         }
-        let below = self.around.below.first().filter(|_| full / 2 <= bytes)?;
+        let well_filled = !follows && full / 2 <= bytes;
+        (well_filled && self.passes_below(key)).then(|| key.to_vec())
+    }
+
+    /// Whether a table of the level below ends between here and where this was asked before.
+    fn passes_below(&mut self, key: &[u8]) -> bool {
+        let Some(below) = self.around.below.first() else { return false };
         let mut passes = false;
         let tables = below.tables();
         while tables.get(self.below_next).is_some_and(|file| file.info.ends_before(key)) {
             self.below_next += 1;
             passes = true;
         }
-        passes.then(|| key.to_vec())
+        passes
     }
 
     /// The first key of the next table that stays as it is, before `key`, if something must end there.
@@ -157,6 +184,7 @@ impl<'a, 'b> Writing<'a, 'b> {
             self.writer = Some(self.outputs.begin()?);
         }
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        self.entries += writer.entries();
         if !ranges.is_empty() {
             writer.set_range_deletes(ranges)?;
         }
@@ -174,14 +202,23 @@ impl<'a, 'b> Writing<'a, 'b> {
 }
 
 impl FoldSink for Writing<'_, '_> {
-    fn add(&mut self, key: &[u8], _: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+    fn add(
+        &mut self,
+        key: &[u8],
+        _: bool,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(self.outputs.begin()?),
         };
         match self.values.placed(key, stamp, value)? {
-            Some((stamp, pointer)) => writer.add(key, stamp, &pointer)?,
-            None => writer.add(key, stamp, value)?,
+            Some((stamp, pointer)) => {
+                writer.add_known(key, stamp, &pointer, digest.with_value(&pointer))?;
+            }
+            None => writer.add_known(key, stamp, value, digest)?,
         }
         writer.heat(self.is_warm);
         Ok(())

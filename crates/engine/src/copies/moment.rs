@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use crate::{
     allotment::{Allotment, Need},
     compaction::{Fold, FoldSink},
+    digest::Digest,
     error::{Error, Result},
     iter::{Bounds, Direction, FileCursor, Merge, Source},
     key::{Kind, SeqNo, Stamp},
@@ -213,6 +214,7 @@ impl Part<'_> {
         let allotment = Allotment::of_copy(store.environment.budget(), need);
         let mut sink =
             Sink { store, dir, origin, values, relocates, allotment, writer: None, apart: None };
+        let mut read = 0;
         while merge.valid() && !bounds.is_above(merge.key()) {
             let (key, stamp) = (merge.key(), merge.stamp());
             if stamp.seqno() <= seqno && !bounds.is_below(key) {
@@ -220,11 +222,15 @@ impl Part<'_> {
                     let what = format!("entry of unknown kind {:#x}", stamp.0);
                     return Err(Error::corrupt(&store.dir, 0, what));
                 };
-                fold.push(key, stamp, kind, merge.value(), &mut sink)?;
+                let value = merge.value();
+                fold.push(key, stamp, kind, value, Digest::of(key, value), &mut sink)?;
+                read += 1;
             }
             merge.step()?;
         }
         fold.end(&mut sink)?;
+        let written = sink.writer.as_ref().map_or(0, TableWriter::entries);
+        fold.dropped().prove(read, written, dir)?;
         let ranges = fold.rules().kept_ranges(|_| false);
         if !ranges.is_empty() {
             sink.writer()?.set_range_deletes(ranges)?;
@@ -290,12 +296,19 @@ impl Sink<'_> {
 }
 
 impl FoldSink for Sink<'_> {
-    fn add(&mut self, key: &[u8], _is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+    fn add(
+        &mut self,
+        key: &[u8],
+        _is_first: bool,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()> {
         if self.relocates && stamp.kind() == Some(Kind::Pointer) {
             let pointer = self.relocate(value)?;
-            return self.writer()?.add(key, stamp, &pointer);
+            return self.writer()?.add_known(key, stamp, &pointer, digest.with_value(&pointer));
         }
-        self.writer()?.add(key, stamp, value)
+        self.writer()?.add_known(key, stamp, value, digest)
     }
 
     fn value_apart(&mut self, pointer: &[u8]) -> Option<Vec<u8>> {

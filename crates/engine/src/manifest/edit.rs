@@ -352,6 +352,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::CompactionStyle;
 
     fn table() -> TableInfo {
         TableInfo {
@@ -426,6 +427,7 @@ mod tests {
                     merge: Some("add-i64".into()),
                     filter: Some("orphans".into()),
                     ttl: Some(1 << 40),
+                    style: CompactionStyle::TimeWindow,
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },

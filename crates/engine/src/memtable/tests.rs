@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{Cursor, Memtable};
-use crate::key::{KEY_BYTES_MAX, Kind, Stamp};
+use crate::{
+    digest::quick_digest,
+    key::{KEY_BYTES_MAX, Kind, Stamp},
+};
 
 /// Numbers that look random and are the same every time.
 struct Gen(u64);
@@ -340,4 +343,23 @@ fn readers_beside_the_writer_see_what_is_visible() {
         torture(keys, 40_000, 100_000, || ());
         torture(keys, 100, 50_000, || ());
     }
+}
+
+/// What a memtable says its versions come to is what a walk over them comes to.
+#[test]
+fn digests_are_those_of_all_versions() {
+    let mut random = Gen(77);
+    let memtable = Arc::new(Memtable::new(0));
+    for seqno in 1..3000 {
+        let key = random.below(500).to_be_bytes();
+        let value = vec![random.below(256) as u8; random.below(300) as usize];
+        memtable.insert(&key, Stamp::new(seqno, Kind::Put), &value);
+    }
+    let (mut cursor, mut sum) = (memtable.cursor(), 0_u64);
+    cursor.seek_first();
+    while cursor.valid() {
+        sum = sum.wrapping_add(quick_digest(cursor.key(), cursor.stamp(), cursor.value()));
+        cursor.next();
+    }
+    assert_eq!(sum, memtable.digests());
 }

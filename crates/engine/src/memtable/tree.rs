@@ -22,6 +22,7 @@ use super::{
     record::Record,
 };
 use crate::{
+    digest::quick_digest,
     key::{KEY_BYTES_MAX, Stamp, VALUE_BYTES_MAX},
     sync::{AtomicU64, Ordering},
 };
@@ -42,6 +43,7 @@ const FILTER_BYTES_MAX: u64 = 4 << 20;
 pub(super) struct Tree {
     root: Box<Node>,
     versions: AtomicU64,
+    digests: AtomicU64,
     bytes: AtomicU64,
     filter: OnceLock<Filter>,
     /// The size that the filter will have; 0 for none.
@@ -81,6 +83,7 @@ impl Tree {
         let tree = Tree {
             root: Node::new_leaf(),
             versions: AtomicU64::new(0),
+            digests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             filter: OnceLock::new(),
             filter_bytes,
@@ -101,6 +104,10 @@ impl Tree {
 
     pub(super) fn versions(&self) -> u64 {
         self.versions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn digests(&self) -> u64 {
+        self.digests.load(Ordering::Relaxed)
     }
 
     pub(super) fn inserter(&self) -> Inserter<'_> {
@@ -184,6 +191,8 @@ impl<'a> Inserter<'a> {
         }
         let versions = self.tree.versions();
         self.tree.versions.store(versions + 1, Ordering::Relaxed);
+        let digests = self.tree.digests().wrapping_add(quick_digest(key, stamp, value));
+        self.tree.digests.store(digests, Ordering::Relaxed);
         self.account();
     }
 

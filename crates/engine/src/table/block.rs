@@ -13,7 +13,10 @@ use std::{
 };
 
 use super::format::{u16_at, u32_at, u64_at};
-use crate::key::{KEY_BYTES_MAX, Stamp, prefix_word};
+use crate::{
+    digest::{Digest, DigestSum},
+    key::{KEY_BYTES_MAX, Stamp, prefix_word},
+};
 
 pub(super) const BLOCK_HEADER_BYTES: usize = 24;
 
@@ -386,6 +389,18 @@ impl<'a> View<'a> {
         }
         low
     }
+}
+
+/// What the entries of the payload of a block come to.
+pub(super) fn digest_sum(payload: &[u8]) -> DigestSum {
+    let view = View { bytes: payload, shape: Shape::of(payload) };
+    let (mut sum, mut key) = (DigestSum::default(), view.prefix().to_vec());
+    for at in 0..view.count() {
+        key.truncate(view.prefix().len());
+        key.extend_from_slice(view.suffix(at));
+        sum.add(Digest::of(&key, view.value(at)), view.stamp(at));
+    }
+    sum
 }
 
 /// The bits of a key's hash that are kept beside its entry.

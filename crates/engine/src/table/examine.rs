@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     block::{Block, View},
-    filter::{Filter, key_hash},
+    filter::Filter,
     format::{
         Codec, FEATURE_RANGE_DELETES, FOOTER_BYTES, Fault, FileSeed, Footer, HEADER_BYTES,
         LINE_BYTES, LINES_PER_BLOCK, PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES, mix, u32_at,
@@ -25,6 +25,7 @@ use super::{
     writer::TableInfo,
 };
 use crate::{
+    digest::key_hash,
     error::{Error, Result},
     key::Stamp,
     pointer::ValueUses,

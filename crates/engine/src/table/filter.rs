@@ -7,17 +7,9 @@
 //! 2. A lookup touches one line of 64 bytes.
 //! 3. A filter without lines denies nothing.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::format::{LINE_BYTES, u64_at};
 
-const HASH_SEED: u64 = 0x6f6c_6976_696e_6531;
 const PROBE_STEP: u32 = 0x9e37_79b9;
-
-/// The hash of a user key, from which filter and blocks take different bits. Computed once a get.
-pub(crate) fn key_hash(key: &[u8]) -> u64 {
-    xxh3_64_with_seed(key, HASH_SEED)
-}
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -120,6 +112,7 @@ fn probes(bits_per_key: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::key_hash;
 
     fn key(n: u64) -> u64 {
         key_hash(&n.to_be_bytes())

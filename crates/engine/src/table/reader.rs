@@ -357,7 +357,7 @@ impl Table {
         self.vfs.open(path, Open::Read).map_err(Error::io("open", path))
     }
 
-    fn open(&self) -> Result<(Source, Footer)> {
+    pub(super) fn open(&self) -> Result<(Source, Footer)> {
         let file = self.file()?;
         let seed = FileSeed::new(self.file.store, self.file.table);
         let source = Source::new(file, Arc::clone(&self.path), seed);

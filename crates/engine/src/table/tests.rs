@@ -17,6 +17,7 @@ use olivine_vfs::{MemoryVfs, Random, Vfs};
 use super::*;
 use crate::{
     cache::BlockCache,
+    digest::Digest,
     error::Error,
     key::{KEY_BYTES_MAX, Kind, Stamp},
 };
@@ -394,4 +395,36 @@ fn keys_out_of_order() {
     let mut writer = TableWriter::create(&vfs, "/t", STORE, 1, TableOptions::default()).unwrap();
     writer.add(b"b", stamp(1), b"").unwrap();
     writer.add(b"a", stamp(2), b"").unwrap();
+}
+
+/// Changes a byte of a key or of a value.
+type Flip = fn(&mut [u8], &mut [u8]);
+
+/// What a table comes to of which `flip` changes entry `at` on the way.
+fn write_flipped(at: u32, flip: Flip) -> Result<TableInfo, Error> {
+    let options = small_blocks(Codec::Lz4);
+    let mut writer = TableWriter::create(&MemoryVfs::new(), path(1), STORE, 1, options)?;
+    for number in 0..60 {
+        let (mut key, mut value) = (format!("key{:04}", 2 * number).into_bytes(), [7; 20]);
+        let digest = Digest::of(&key, &value);
+        if number == at {
+            flip(&mut key, &mut value);
+        }
+        writer.add_known(&key, stamp(9), &value, digest)?;
+    }
+    writer.finish()
+}
+
+/// A block in which a byte of some entry is another than it was where its digest was taken is refused
+/// before it is sealed.
+#[test]
+fn a_block_with_another_byte_is_not_sealed() {
+    write_flipped(0, |_, _| {}).unwrap();
+    let flips: [Flip; 2] = [|key, _| key[6] ^= 1, |_, value| value[7] ^= 0x80];
+    for at in 0..60 {
+        for flip in flips {
+            let refused = write_flipped(at, flip).unwrap_err();
+            assert!(matches!(refused, Error::Altered { .. }), "entry {at}: {refused}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! 2. `finish` returns after the file's contents are synced; its name in the directory is not.
 //! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
 //!    for the caller to remove.
+//! 4. No block is sealed whose entries are not those that were added: see `digest.rs`.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,9 +16,10 @@ use std::{
 use olivine_vfs::{File, Open, Vfs};
 
 use super::{
-    block::{Block, tag},
+    block::{Block, digest_sum, tag},
     block_builder::BlockBuilder,
-    filter::{Filter, key_hash},
+    expiry::{EXPIRES_BY, Expiry},
+    filter::Filter,
     format::{
         Codec, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES, FOOTER_BYTES,
         FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer,
@@ -27,6 +29,7 @@ use super::{
 };
 use crate::{
     cache::BlockCache,
+    digest::{Digest, DigestSum},
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
     options::KeyspaceOptions,
@@ -231,6 +234,8 @@ pub(crate) struct TableWriter {
     options: TableOptions,
     block: BlockBuilder,
     payload: Vec<u8>,
+    /// What the entries of the block should come to.
+    digests: DigestSum,
     /// Hashes of all different keys.
     hashes: Vec<u64>,
     separators: Separators,
@@ -243,6 +248,7 @@ pub(crate) struct TableWriter {
     key_bytes: u64,
     value_bytes: u64,
     uses: UseCount,
+    expiry: Expiry,
     /// Whether a version of the last key hides those that follow it.
     is_hidden: bool,
     warmed: Option<(Arc<BlockCache>, u64)>,
@@ -274,6 +280,7 @@ impl TableWriter {
             options,
             block: BlockBuilder::new(true),
             payload: Vec::new(),
+            digests: DigestSum::default(),
             hashes: Vec::new(),
             separators: Separators::default(),
             pending: None,
@@ -284,6 +291,7 @@ impl TableWriter {
             key_bytes: 0,
             value_bytes: 0,
             uses: UseCount::default(),
+            expiry: Expiry::By(0),
             is_hidden: false,
             warmed: None,
             follows_heat: false,
@@ -366,8 +374,25 @@ impl TableWriter {
         self.sink.position() + rest as u64
     }
 
+    /// How many entries were added.
+    pub(crate) fn entries(&self) -> u64 {
+        self.footer.entries
+    }
+
     /// Adds the next entry; it must come after the one before.
     pub(crate) fn add(&mut self, key: &[u8], stamp: Stamp, value: &[u8]) -> Result<()> {
+        self.add_known(key, stamp, value, Digest::of(key, value))
+    }
+
+    /// Adds the next entry, of which it is known what key and value should come to. That is compared
+    /// when its block ends.
+    pub(crate) fn add_known(
+        &mut self,
+        key: &[u8],
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()> {
         assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
         assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
         let same = !self.is_empty() && key == self.last_key;
@@ -375,7 +400,7 @@ impl TableWriter {
             assert!(stamp < self.last_stamp, "versions of a key must be added newest first");
         } else {
             assert!(self.is_empty() || *self.last_key < *key, "keys must be added in order");
-            self.hashes.push(key_hash(key));
+            self.hashes.push(digest.key_hash());
         }
         if stamp.kind() == Some(Kind::Pointer) {
             let pointer = Pointer::decode(value).ok_or_else(|| {
@@ -395,6 +420,7 @@ impl TableWriter {
         }
         let hash = self.hashes.last().copied().expect("the first key is new");
         self.block.add(key, tag(hash), stamp, value);
+        self.digests.add(digest, stamp);
         self.note(key, stamp, value, same);
         Ok(())
     }
@@ -405,6 +431,7 @@ impl TableWriter {
             self.last_key.extend_from_slice(key);
         }
         self.last_stamp = stamp;
+        self.expiry.note(stamp, value);
         self.is_hidden = same && self.is_hidden || stamp.kind() != Some(Kind::Merge);
         let footer = &mut self.footer;
         footer.entries += 1;
@@ -424,6 +451,13 @@ impl TableWriter {
 
     fn cut(&mut self, continues: bool) -> Result<()> {
         let values_at = self.block.encode(continues, &mut self.payload);
+        if planted(Bug::CompactionByteFlipped) && self.footer.data_blocks == 1 {
+            self.payload[values_at - 1] ^= 1;
+        }
+        if digest_sum(&self.payload) != std::mem::take(&mut self.digests) {
+            let what = format!("block {} was laid out wrong", self.footer.data_blocks);
+            return Err(Error::Altered { path: self.sink.path.clone(), what });
+        }
         let stored = self.sink.block_of(&self.payload, values_at)?;
         let wanted = !self.follows_heat || 0 < self.heat;
         self.heat = 0;
@@ -572,6 +606,10 @@ impl TableWriter {
         ];
         if !self.range_deletes.is_empty() {
             named.push((RANGE_DELETES, &range_deletes));
+        }
+        let expires_by = self.expiry.encode();
+        if let Some(expires_by) = &expires_by {
+            named.push((EXPIRES_BY, expires_by));
         }
         if last_is_excluded {
             named.push(("last_is_excluded", &[1]));

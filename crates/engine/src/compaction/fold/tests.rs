@@ -17,9 +17,17 @@ struct Collected {
 }
 
 impl FoldSink for Collected {
-    fn add(&mut self, key: &[u8], is_first: bool, stamp: Stamp, value: &[u8]) -> Result<()> {
+    fn add(
+        &mut self,
+        key: &[u8],
+        is_first: bool,
+        stamp: Stamp,
+        value: &[u8],
+        digest: Digest,
+    ) -> Result<()> {
         let known = self.entries.last().is_some_and(|(last, _)| last == key);
         assert_eq!(is_first, !known, "the first version of a key is told as such");
+        assert_eq!(digest, Digest::of(key, value), "a digest is that of what is handed on");
         self.entries.push((key.to_vec(), (stamp, value.to_vec())));
         Ok(())
     }
@@ -136,12 +144,15 @@ fn readers_get_what_they_got() {
         let mut fold = Fold::new(rules);
         let mut out = Collected { entries: Vec::new(), bottom };
         for (stamp, value) in &versions {
-            fold.push(KEY, *stamp, stamp.kind().unwrap(), value, &mut out).unwrap();
+            let (kind, digest) = (stamp.kind().unwrap(), Digest::of(KEY, value));
+            fold.push(KEY, *stamp, kind, value, digest, &mut out).unwrap();
         }
         fold.end(&mut out).unwrap();
         let kept: Vec<Entry> = out.entries.iter().map(|(_, entry)| entry.clone()).collect();
         assert!(kept.windows(2).all(|pair| pair[1].0 < pair[0].0), "seed {seed}: out of order");
         assert!(kept.len() <= versions.len(), "seed {seed}: versions were made");
+        let dropped = fold.dropped().all() as usize;
+        assert_eq!(kept.len() + dropped, versions.len(), "seed {seed}: {:?}", fold.dropped());
         let kept_ranges = fold.rules().kept_ranges(|_| bottom);
         let last = *boundaries.last().unwrap();
         for seqno in boundaries.iter().copied().chain(last..16) {
@@ -165,7 +176,8 @@ fn kept(boundaries: &[SeqNo], seqnos: &[SeqNo]) -> Vec<SeqNo> {
     let mut fold = Fold::new(rules);
     let mut out = Collected { entries: Vec::new(), bottom: false };
     for seqno in seqnos {
-        fold.push(KEY, Stamp::new(*seqno, Kind::Put), Kind::Put, b"", &mut out).unwrap();
+        let digest = Digest::of(KEY, b"");
+        fold.push(KEY, Stamp::new(*seqno, Kind::Put), Kind::Put, b"", digest, &mut out).unwrap();
     }
     fold.end(&mut out).unwrap();
     out.entries.iter().map(|(_, (stamp, _))| stamp.seqno()).collect()
@@ -212,8 +224,9 @@ fn a_filter_drops_what_no_snapshot_needs() {
         let mut fold = Fold::new(rules);
         let mut out = Collected { entries: Vec::new(), bottom };
         for (key, value) in [(b"a", "wanted"), (b"b", "not")] {
-            fold.push(key, Stamp::new(7, Kind::Put), Kind::Put, value.as_bytes(), &mut out)
-                .unwrap();
+            let (stamp, value) = (Stamp::new(7, Kind::Put), value.as_bytes());
+            let digest = Digest::of(key, value);
+            fold.push(key, stamp, Kind::Put, value, digest, &mut out).unwrap();
         }
         fold.end(&mut out).unwrap();
         let kind = |(key, (stamp, _)): &(Vec<u8>, Entry)| (key.clone(), stamp.kind().unwrap());
