@@ -36,6 +36,8 @@ pub enum Bug {
     SnapshotIgnored,
     /// A filter is built on other keys than it is asked for.
     FilterOnWrongKeys,
+    /// A filter is built on other prefixes than it is asked for.
+    PrefixFilterOnWrongKeys,
     /// Closing does not sync.
     CloseUnsynced,
     /// What recovery read and could not prove durable is not made durable: a second crash takes it.
@@ -74,7 +76,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -88,6 +90,7 @@ impl Bug {
         Bug::TombstoneDroppedEarly,
         Bug::SnapshotIgnored,
         Bug::FilterOnWrongKeys,
+        Bug::PrefixFilterOnWrongKeys,
         Bug::CloseUnsynced,
         Bug::RecoveredUnsynced,
         Bug::SeqnosReused,

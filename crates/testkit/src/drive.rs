@@ -12,8 +12,8 @@ use crate::{
     oracle::{Bytes, CommitLog, Contents, Event},
 };
 use olivine_engine::{
-    Batch, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Options, SeqNo, Snapshot,
-    Ticket,
+    Batch, Db, Durability, Environment, Error, KeyPrefix, Keyspace, KeyspaceOptions, Options,
+    SeqNo, Snapshot, Ticket,
 };
 use olivine_vfs::ManualClock;
 use std::{
@@ -76,9 +76,16 @@ fn reads(op: &Op) -> bool {
     reads || matches!(op, Op::Snapshot(_))
 }
 
-/// How the keyspaces of histories behave.
-fn keyspace_options() -> KeyspaceOptions {
-    KeyspaceOptions { merge: Some("append".into()), ..KeyspaceOptions::default() }
+/// How the keyspace `name` of histories behaves: most have filters for prefixes, by rules that fit some of
+/// the keys.
+fn keyspace_options(name: &str) -> KeyspaceOptions {
+    let prefix = match name {
+        "main" => Some(KeyPrefix::Length(1)),
+        "a" => Some(KeyPrefix::Delimiter(b'/', 2)),
+        "users-2" => Some(KeyPrefix::Length(6)),
+        _ => None,
+    };
+    KeyspaceOptions { merge: Some("append".into()), prefix, ..KeyspaceOptions::default() }
 }
 
 /// What a batch comes to: keyspace, key, and value or none.
@@ -508,7 +515,7 @@ impl Driver {
         }
         let before = self.position();
         let position = self.with_log(|log| log.push(Event::Create(name.to_owned())));
-        match self.db().keyspace_with(name, &keyspace_options()) {
+        match self.db().keyspace_with(name, &keyspace_options(name)) {
             Ok(keyspace) => {
                 self.handles.insert(name.to_owned(), (keyspace, position));
                 self.changed_keyspaces(position);

@@ -337,6 +337,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::KeyPrefix;
 
     fn table() -> TableInfo {
         TableInfo {
@@ -397,6 +398,7 @@ mod tests {
                     merge: Some("add-i64".into()),
                     filter: Some("orphans".into()),
                     ttl: Some(1 << 40),
+                    prefix: Some(KeyPrefix::Delimiter(b'/', 2)),
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },

@@ -16,6 +16,7 @@ mod health;
 mod ingest;
 mod memory;
 mod opening;
+mod prefixes;
 mod repair;
 mod scene;
 mod streaming;
