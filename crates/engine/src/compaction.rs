@@ -298,10 +298,10 @@ impl Store {
         let bytes: u64 = infos().map(TableInfo::visible_bytes).sum();
         // A quarter more than the mean: keys are not spread evenly.
         let keys = around.table_bytes as f64 * entries as f64 / bytes.max(1) as f64 * 1.25;
-        let filter_bits = self.table_options_of(job.target).filter_bits_per_key;
+        let options = self.table_options_of(job.target);
         let need = Need {
             buffers: self.files_at_once(),
-            keys_bytes: (keys as u64).min(entries) * key_memory_bytes(filter_bits)
+            keys_bytes: (keys as u64).min(entries) * key_memory_bytes(options)
                 + around.table_bytes / 32,
             may_cut: true,
             sources: Inputs::sources(job) as u64,

@@ -142,10 +142,10 @@ impl Store {
 
     /// Sets aside what the flush takes of memory. It makes one table, so all keys count.
     fn allot_flush(&self, memtable: &LoggedMemtable) -> Allotment {
-        let filter_bits = self.table_options_of(0).filter_bits_per_key;
+        let options = self.table_options_of(0);
         let need = Need {
             buffers: self.files_at_once(),
-            keys_bytes: memtable.table.len() * key_memory_bytes(filter_bits),
+            keys_bytes: memtable.table.len() * key_memory_bytes(options),
             ..Need::default()
         };
         Allotment::of_background(self.environment.budget(), need)

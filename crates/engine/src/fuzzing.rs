@@ -25,6 +25,7 @@ use crate::{
         self, FRAME_ALIGN, LogDir, LogOptions, LogWriter, Place, Position, Proof, frame_checksum,
     },
     manifest::{self, Catalog, Change, Current, Edit, Manifest},
+    options::KeyPrefix,
     table::{
         Codec, MetaCharge, ReadHow, Table, TableCursor, TableFile, TableInfo, TableOptions,
         TableWriter, footer_checksum, key_hash, mend_block, mend_footer, stored_blocks,
@@ -368,6 +369,9 @@ fn sample_table(random: &mut Random) -> Result<(Vec<u8>, TableInfo)> {
     let options = TableOptions {
         block_bytes: 128 << random.below(3),
         filter_bits_per_key: [0, 10][random.index(2)],
+        fuse: random.index(2) == 0,
+        prefix: [None, Some(KeyPrefix::Length(1)), Some(KeyPrefix::Delimiter(0, 1))]
+            [random.index(3)],
         codec: [Codec::Raw, Codec::Lz4][random.index(2)],
     };
     let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), STORE, TABLE, options)?;

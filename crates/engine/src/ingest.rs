@@ -99,7 +99,7 @@ impl Keyspace {
         self.tree().check_there()?;
         let options = store.table_options_of(0);
         let keys = store.options.table_bytes_max / ENTRY_BYTES_USUAL;
-        let keys_bytes = keys * key_memory_bytes(options.filter_bits_per_key);
+        let keys_bytes = keys * key_memory_bytes(options);
         let need = Need { buffers: 1, keys_bytes, may_cut: true, ..Need::default() };
         let allotment = Allotment::of_caller(store.environment.budget(), need)?;
         Ok(Ingest {

@@ -430,6 +430,7 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
             ("seqno_max", number(facts.seqno_max)),
             ("data_blocks", number(facts.data_blocks)),
             ("features", number(facts.features)),
+            ("filter", text(&facts.filter)),
             ("checksum", Detail::Word(facts.checksum)),
         ];
         visit(Fact::new("footer", at, details));

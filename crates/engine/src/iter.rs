@@ -6,6 +6,8 @@
 //! 4. A walk that passes many deleted keys in a row notes it in `gaps`, and no walk passes them again.
 //! 5. A value that stands apart is read when it is asked for, so a walk over keys touches no value file.
 //! 6. After an error the cursor stands nowhere; seeking again is allowed.
+//! 7. Tables are left out that have no key within the bounds, as first and last key or the filter tell; what
+//!    is noted in `gaps` ends with the bounds then.
 
 mod merge;
 mod source;
@@ -26,14 +28,19 @@ use crate::{
     gaps::{GAP_KEYS_MIN, Walked},
     key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
+    options::KeyPrefix,
     pointer::Pointer,
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
-    table::{ReadHow, TableInfo},
+    table::{ReadHow, TableInfo, prefix_hash},
     value::Value,
     values::{LiveValues, ValueReader},
+    version::{Level, LiveTable},
 };
+
+/// More tables of a level than these are not asked whether they have a prefix: one of them does.
+const PREFIX_TABLES_MAX: usize = 2;
 
 /// The keys that a walk may show.
 #[derive(Clone, Debug)]
@@ -84,6 +91,18 @@ impl Bounds {
     /// Bytes of the keys that bound it.
     pub(crate) fn bytes(&self) -> usize {
         self.lower().map_or(0, <[u8]>::len) + self.upper().map_or(0, <[u8]>::len)
+    }
+
+    /// The prefix that all keys within have by `rule`, if they have one and the same.
+    fn prefix(&self, rule: KeyPrefix) -> Option<&[u8]> {
+        let prefix = rule.of(self.lower()?)?;
+        let ends_with_it = match (&self.upper, Bounds::of_prefix(prefix).upper) {
+            (_, Bound::Unbounded) => true,
+            (Bound::Included(upper), Bound::Excluded(behind)) => *upper < behind,
+            (Bound::Excluded(upper), Bound::Excluded(behind)) => *upper <= behind,
+            _ => false,
+        };
+        ends_with_it.then_some(prefix)
     }
 
     /// Whether the table may hold keys within.
@@ -212,19 +231,49 @@ impl View {
         if ours { Walked::begin(&self.tree, low, self.seqno) } else { None }
     }
 
-    fn merge(&self) -> Merge {
+    /// A walk over the places that may have keys within `bounds`, and whether some were left out.
+    fn merge(&self, bounds: &Bounds) -> (Merge, bool) {
+        let rule = self.tree.rules.options.prefix;
+        let prefix = rule.and_then(|rule| Some((rule, prefix_hash(bounds.prefix(rule)?))));
+        let may_have = |file: &LiveTable| {
+            let asked = |(rule, hash)| file.table.may_contain_prefix(rule, hash, ReadHow::DISK);
+            prefix.is_none_or(asked)
+        };
+        let mut left_out = false;
         let memtables = self.state.memtables().filter(|memtable| !memtable.table.is_empty());
         let mut sources: Vec<Source> =
             memtables.map(|memtable| Source::Memtable(memtable.table.cursor())).collect();
         let version = &self.state.version;
         for file in version.levels[0].tables() {
-            sources.push(Source::Table(FileCursor::new(Arc::clone(file), ReadHow::DISK)));
+            if bounds.meets_table(&file.info) && may_have(file) {
+                sources.push(Source::Table(FileCursor::new(Arc::clone(file), ReadHow::DISK)));
+            } else {
+                left_out = true;
+            }
         }
         for level in version.levels[1..].iter().filter(|level| !level.tables().is_empty()) {
-            sources.push(Source::Level(LevelCursor::new(Arc::clone(level), ReadHow::DISK)));
+            if some_table_within(level, bounds, may_have) {
+                sources.push(Source::Level(LevelCursor::new(Arc::clone(level), ReadHow::DISK)));
+            } else {
+                left_out = true;
+            }
         }
-        Merge::new(sources)
+        (Merge::new(sources), left_out)
     }
+}
+
+/// Whether some table of `level`, which is not level 0, may have keys within `bounds` that `may_have`
+/// does not deny.
+fn some_table_within(
+    level: &Level,
+    bounds: &Bounds,
+    may_have: impl Fn(&LiveTable) -> bool,
+) -> bool {
+    let first = bounds.lower().map_or(0, |lower| level.seek(lower));
+    let behind = level.tables()[first..].iter();
+    let within = behind.take_while(|file| !bounds.is_above(&file.info.first_key));
+    let within = within.take(PREFIX_TABLES_MAX + 1);
+    PREFIX_TABLES_MAX < within.clone().count() || within.into_iter().any(|file| may_have(file))
 }
 
 /// The ranges that some place of `state` says are deleted.
@@ -248,6 +297,8 @@ pub struct Cursor {
     view: View,
     merge: Merge,
     bounds: Bounds,
+    /// Whether places are left out of the merge that have nothing within the bounds.
+    left_out: bool,
     place: Place,
     /// The key stood on; kept so that its other versions can be told.
     key: Vec<u8>,
@@ -307,11 +358,12 @@ enum Place {
 
 impl Cursor {
     pub(crate) fn open(view: View, bounds: Bounds) -> Cursor {
-        let merge = view.merge();
+        let (merge, left_out) = view.merge(&bounds);
         Cursor {
             view,
             merge,
             bounds,
+            left_out,
             place: Place::Nowhere,
             key: Vec::new(),
             value: Vec::new(),
@@ -474,13 +526,13 @@ impl Cursor {
         let mut found = false;
         while self.merge.valid() {
             if bound < self.merge.stamp() {
-                stretch.end(self.merge.key());
+                stretch.end(self.walked_to(self.merge.key()));
                 stretch.is_written = true;
                 self.merge.skip_newer(bound)?;
                 continue;
             }
             if self.bounds.is_above(self.merge.key()) {
-                stretch.end(self.merge.key());
+                stretch.end(self.walked_to(self.merge.key()));
                 found = true;
                 break;
             }
@@ -506,6 +558,15 @@ impl Cursor {
             stretch.end(&self.key);
         }
         Ok(())
+    }
+
+    /// Up to where a walk has seen everything that stands at `key`: places that were left out may have
+    /// something behind the bounds.
+    fn walked_to<'a>(&'a self, key: &'a [u8]) -> &'a [u8] {
+        match self.bounds.upper() {
+            Some(upper) if self.left_out && upper < key => upper,
+            _ => key,
+        }
     }
 
     /// Whether the version that the merge stands on, the newest of its key in this view, says that the key
@@ -782,6 +843,26 @@ impl DoubleEndedIterator for Iter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_within_one_prefix_tell_it() {
+        let rule = KeyPrefix::Delimiter(b':', 1);
+        let told = |bounds: Bounds| bounds.prefix(rule).map(<[u8]>::to_vec);
+        let one = Some(b"a:".to_vec());
+        assert_eq!(told(Bounds::of_prefix(b"a:")), one);
+        assert_eq!(told(Bounds::of_prefix(b"a:xy")), one);
+        assert_eq!(told(Bounds::of(b"a:1".as_slice()..b"a:9")), one);
+        assert_eq!(told(Bounds::of(b"a:1".as_slice()..=b"a:9")), one);
+        assert_eq!(told(Bounds::of(b"a:1".as_slice()..b"a;")), one);
+        assert_eq!(told(Bounds::of(b"a:1".as_slice()..=b"a;")), None);
+        assert_eq!(told(Bounds::of(b"a:1".as_slice()..b"b:")), None);
+        assert_eq!(told(Bounds::of(b"a:1".as_slice()..)), None);
+        assert_eq!(told(Bounds::of(..b"a:1".as_slice())), None);
+        assert_eq!(told(Bounds::of_prefix(b"a")), None);
+        assert_eq!(told(Bounds::of(b"a".as_slice()..b"a:9")), None);
+        let last = Bounds::of_prefix(&[0xff, 0xff]);
+        assert_eq!(last.prefix(KeyPrefix::Length(2)), Some([0xff, 0xff].as_slice()));
+    }
 
     #[test]
     fn the_bound_behind_a_prefix_grows_the_last_byte_that_can() {

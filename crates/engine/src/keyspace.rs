@@ -255,6 +255,7 @@ pub(crate) struct TreeRules {
 impl TreeRules {
     /// Finds what `named` names among what the store was given.
     pub(crate) fn resolve(named: &KeyspaceOptions, given: &Options) -> Result<TreeRules> {
+        named.validate()?;
         let operator = |name: &String| find_operator(&given.merge_operators, name);
         let filter = |name: &String| find_filter(&given.compaction_filters, name);
         Ok(TreeRules {

@@ -4,7 +4,7 @@
 //! 2. A value out of its bounds is refused by `validate`, which names the field and the bound; it is
 //!    never clipped in silence.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, Result},
@@ -119,6 +119,68 @@ impl CompactionStyle {
     }
 }
 
+/// How a key's prefix is found: what its keys have in common that are read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPrefix {
+    /// The first so many bytes, at least 1; shorter keys have no prefix.
+    Length(u16),
+    /// Up to the n-th of these bytes, itself included, n at least 1; keys with fewer have no prefix.
+    Delimiter(u8, u8),
+}
+
+impl KeyPrefix {
+    /// The prefix of `key`, if it has one.
+    pub fn of(self, key: &[u8]) -> Option<&[u8]> {
+        match self {
+            KeyPrefix::Length(length) => key.get(..length.into()),
+            KeyPrefix::Delimiter(byte, nth) => {
+                let mut places = key.iter().enumerate().filter(|(_, at)| **at == byte);
+                let (at, _) = places.nth(usize::from(nth).checked_sub(1)?)?;
+                Some(&key[..=at])
+            }
+        }
+    }
+
+    /// The rule in three bytes, of which the first is not 0.
+    pub(crate) fn encode(self) -> [u8; 3] {
+        match self {
+            KeyPrefix::Length(length) => {
+                let [low, high] = length.to_le_bytes();
+                [1, low, high]
+            }
+            KeyPrefix::Delimiter(byte, nth) => [2, byte, nth],
+        }
+    }
+
+    /// The rule that `encode` told.
+    pub(crate) fn decode(bytes: [u8; 3]) -> Option<KeyPrefix> {
+        let rule = match bytes {
+            [1, low, high] => KeyPrefix::Length(u16::from_le_bytes([low, high])),
+            [2, byte, nth] => KeyPrefix::Delimiter(byte, nth),
+            _ => return None,
+        };
+        rule.validate().is_ok().then_some(rule)
+    }
+
+    fn validate(self) -> Result<()> {
+        match self {
+            KeyPrefix::Length(length) => within("prefix length", length.into(), 1, 65_535),
+            KeyPrefix::Delimiter(_, nth) => within("prefix delimiters", nth.into(), 1, 255),
+        }
+    }
+}
+
+impl fmt::Display for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyPrefix::Length(length) => write!(f, "{length} bytes"),
+            KeyPrefix::Delimiter(byte, nth) => {
+                write!(f, "up to '{}' number {nth}", byte.escape_ascii())
+            }
+        }
+    }
+}
+
 /// How one keyspace behaves, kept with the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceOptions {
@@ -133,15 +195,24 @@ pub struct KeyspaceOptions {
     pub ttl: Option<u64>,
     /// Which tables are merged with which. Default `Leveled`.
     pub style: CompactionStyle,
+    /// How keys are told apart that are walked together. Tables say then of almost every prefix that no
+    /// key of theirs has it, and walks within one prefix pass them by. Default none.
+    pub prefix: Option<KeyPrefix>,
 }
 
 impl KeyspaceOptions {
+    /// Refuses values out of their bounds, naming the field and the bound.
+    pub fn validate(&self) -> Result<()> {
+        self.prefix.map_or(Ok(()), KeyPrefix::validate)
+    }
+
     /// What is set, by name, as the manifest keeps it.
     pub(crate) fn encode(&self) -> Vec<(&'static str, Vec<u8>)> {
         let text = |text: &String| text.as_bytes().to_vec();
         let named = [
             ("filter", self.filter.as_ref().map(text)),
             ("merge", self.merge.as_ref().map(text)),
+            ("prefix", self.prefix.map(|prefix| prefix.encode().to_vec())),
             ("style", (self.style != CompactionStyle::Leveled).then(|| vec![self.style as u8])),
             ("ttl", self.ttl.map(|ttl| ttl.to_le_bytes().to_vec())),
         ];
@@ -156,6 +227,9 @@ impl KeyspaceOptions {
             match name.as_str() {
                 "filter" => options.filter = Some(text()?),
                 "merge" => options.merge = Some(text()?),
+                "prefix" => {
+                    options.prefix = Some(KeyPrefix::decode(value.as_slice().try_into().ok()?)?);
+                }
                 "style" => {
                     let [style] = value.as_slice().try_into().ok()?;
                     options.style = CompactionStyle::decode(style)?;
@@ -220,5 +294,25 @@ mod tests {
         let options = Options { block_bytes: 1, ..Options::default() };
         let text = options.validate().unwrap_err().to_string();
         assert_eq!(text, "`block_bytes` is 1, and must be 128 to 65536");
+    }
+
+    #[test]
+    fn prefixes_of_keys() {
+        let cases = [
+            (KeyPrefix::Length(3), "abcd", Some("abc")),
+            (KeyPrefix::Length(3), "abc", Some("abc")),
+            (KeyPrefix::Length(3), "ab", None),
+            (KeyPrefix::Delimiter(b':', 1), "user:7:name", Some("user:")),
+            (KeyPrefix::Delimiter(b':', 2), "user:7:name", Some("user:7:")),
+            (KeyPrefix::Delimiter(b':', 3), "user:7:name", None),
+            (KeyPrefix::Delimiter(b':', 1), "", None),
+        ];
+        for (rule, key, prefix) in cases {
+            assert_eq!(rule.of(key.as_bytes()), prefix.map(str::as_bytes), "{rule} of {key}");
+            assert_eq!(KeyPrefix::decode(rule.encode()), Some(rule));
+        }
+        for bytes in [[0, 1, 1], [1, 0, 0], [2, b':', 0], [3, 1, 1]] {
+            assert_eq!(KeyPrefix::decode(bytes), None);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! 3. What it takes of memory was set aside before the first of them began.
 //! 4. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use crate::{
     allotment::Allotment,
@@ -22,6 +22,10 @@ use crate::{
     },
     version::{LEVELS, LiveTable, Trash},
 };
+
+/// Filter bits per key in whose place a fuse filter takes about nine, for fewer mistakes: below, it
+/// would take more than was asked for, and above, make more mistakes.
+const FUSE_BITS: RangeInclusive<u8> = 9..=14;
 
 /// The tables that a flush or a compaction writes.
 pub(crate) struct Outputs<'a> {
@@ -81,7 +85,8 @@ impl<'a> Outputs<'a> {
         let store = self.store;
         let id = store.draw_table_id();
         let path = store.table_path(id);
-        let options = store.table_options_of(usize::from(self.origin.level));
+        let mut options = store.table_options_of(usize::from(self.origin.level));
+        options.prefix = self.origin.options.prefix;
         let vfs = store.environment.vfs();
         let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
         let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
@@ -197,6 +202,8 @@ impl Store {
         if level < LEVELS - 1 {
             let bits = options.filter_bits_per_key;
             options.filter_bits_per_key = bits + bits / 2 + bits / 8;
+        } else {
+            options.fuse = FUSE_BITS.contains(&options.filter_bits_per_key);
         }
         options
     }
@@ -211,6 +218,8 @@ impl Store {
         TableOptions {
             block_bytes: self.options.block_bytes,
             filter_bits_per_key: self.options.filter_bits_per_key,
+            fuse: false,
+            prefix: None,
             codec: match self.options.compression {
                 Compression::None => Codec::Raw,
                 Compression::Lz4 => Codec::Lz4,

@@ -36,6 +36,8 @@ pub enum Bug {
     SnapshotIgnored,
     /// A filter is built on other keys than it is asked for.
     FilterOnWrongKeys,
+    /// A filter is built on other prefixes than it is asked for.
+    PrefixFilterOnWrongKeys,
     /// Closing does not sync.
     CloseUnsynced,
     /// What recovery read and could not prove durable is not made durable: a second crash takes it.
@@ -78,7 +80,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 32] = [
+    pub const ALL: [Bug; 33] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -92,6 +94,7 @@ impl Bug {
         Bug::TombstoneDroppedEarly,
         Bug::SnapshotIgnored,
         Bug::FilterOnWrongKeys,
+        Bug::PrefixFilterOnWrongKeys,
         Bug::CloseUnsynced,
         Bug::RecoveredUnsynced,
         Bug::SeqnosReused,

@@ -12,12 +12,14 @@
 
 mod block;
 mod block_builder;
+mod bloom;
 mod cursor;
 mod examine;
 mod expiry;
 mod explain;
 mod filter;
 mod format;
+mod fuse;
 mod index;
 mod mend;
 mod reader;
@@ -35,6 +37,7 @@ pub(crate) use block::{Block, Slice};
 pub(crate) use cursor::{SCAN_WINDOW_BYTES, TableCursor, WINDOW_BYTES_LEAST};
 pub(crate) use examine::{Entries, Examiner, FooterFacts, Layout, Piece, identity, mixed};
 pub use explain::BlockLook;
+pub(crate) use filter::prefix_hash;
 pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};

@@ -12,8 +12,8 @@ use crate::{
     oracle::{Bytes, CommitLog, Contents, Event},
 };
 use olivine_engine::{
-    Batch, CompactionStyle, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Options,
-    SeqNo, Snapshot, Ticket,
+    Batch, CompactionStyle, Db, Durability, Environment, Error, KeyPrefix, Keyspace,
+    KeyspaceOptions, Options, SeqNo, Snapshot, Ticket,
 };
 use olivine_vfs::ManualClock;
 use std::{
@@ -77,15 +77,23 @@ fn reads(op: &Op) -> bool {
     reads || matches!(op, Op::Snapshot(_))
 }
 
-/// How the keyspaces of histories behave: every other one is of either style, and which ones follows
-/// from the store's options, as they do from the seed.
+/// How the keyspaces of histories behave. Every other one is of either style, and which ones follows
+/// from the store's options, as they do from the seed; most have filters for prefixes, by rules that fit
+/// some of the keys.
 fn keyspace_options(name: &str, options: &Options) -> KeyspaceOptions {
     let place = KEYSPACES.iter().position(|known| *known == name).unwrap_or(0) as u32;
     let style = match (place + options.table_bytes_max.trailing_zeros()) % 2 {
         0 => CompactionStyle::Leveled,
         _ => CompactionStyle::TimeWindow,
     };
-    KeyspaceOptions { merge: Some("append".into()), style, ..KeyspaceOptions::default() }
+    let prefix = match name {
+        "main" => Some(KeyPrefix::Length(1)),
+        "a" => Some(KeyPrefix::Delimiter(b'/', 2)),
+        "users-2" => Some(KeyPrefix::Length(6)),
+        _ => None,
+    };
+    let merge = Some("append".into());
+    KeyspaceOptions { merge, style, prefix, ..KeyspaceOptions::default() }
 }
 
 /// What a batch comes to: keyspace, key, and value or none.

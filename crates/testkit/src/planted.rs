@@ -39,6 +39,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::TombstoneDroppedEarly, Tier::Crash),
     (Bug::SnapshotIgnored, Tier::Crash),
     (Bug::FilterOnWrongKeys, Tier::Crash),
+    (Bug::PrefixFilterOnWrongKeys, Tier::Crash),
     (Bug::CloseUnsynced, Tier::Crash),
     (Bug::RecoveredUnsynced, Tier::Faults),
     (Bug::SeqnosReused, Tier::Crash),

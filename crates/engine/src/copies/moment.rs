@@ -208,7 +208,7 @@ impl Part<'_> {
         let options = store.table_options();
         let need = Need {
             buffers: 1 + u64::from(relocates),
-            keys_bytes: self.entries * key_memory_bytes(options.filter_bits_per_key),
+            keys_bytes: self.entries * key_memory_bytes(options),
             ..Need::default()
         };
         let allotment = Allotment::of_copy(store.environment.budget(), need);

@@ -352,7 +352,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::CompactionStyle;
+    use crate::options::{CompactionStyle, KeyPrefix};
 
     fn table() -> TableInfo {
         TableInfo {
@@ -428,6 +428,7 @@ mod tests {
                     filter: Some("orphans".into()),
                     ttl: Some(1 << 40),
                     style: CompactionStyle::TimeWindow,
+                    prefix: Some(KeyPrefix::Delimiter(b'/', 2)),
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },

@@ -84,7 +84,8 @@ impl Maker {
         let table = self.next_table;
         self.next_table += 1;
         let path = self.dir.join(table_name(table));
-        let options = TableOptions::default();
+        let prefix = origin.options.prefix;
+        let options = TableOptions { prefix, ..TableOptions::default() };
         let mut writer = TableWriter::create(self.vfs.as_ref(), path, self.store, table, options)?;
         writer.belongs_to(origin.clone());
         Ok(writer)

@@ -25,7 +25,6 @@ use super::{
     writer::TableInfo,
 };
 use crate::{
-    digest::key_hash,
     error::{Error, Result},
     key::Stamp,
     pointer::ValueUses,
@@ -60,6 +59,8 @@ pub(crate) struct FooterFacts {
     pub(crate) seqno_max: u64,
     pub(crate) data_blocks: u64,
     pub(crate) checksum: u64,
+    /// What filter there is, in words.
+    pub(crate) filter: String,
     /// The parts of the file and where each begins, in order; the last one ends the file.
     pub(crate) parts: Vec<(&'static str, u64)>,
 }
@@ -124,9 +125,9 @@ impl Entries {
 }
 
 impl Layout {
-    /// Whether the filter lets the key through; true when there is none.
+    /// Whether the filter lets the key and its prefix through; true when there is none.
     pub(crate) fn may_contain(&self, key: &[u8]) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.may_contain(key_hash(key)))
+        self.filter.as_ref().is_none_or(|filter| !filter.denies(key))
     }
 
     /// A property that is a number of `N` bytes.
@@ -171,6 +172,10 @@ impl Examiner {
             seqno_max: footer.seqno_max,
             data_blocks: footer.data_blocks,
             checksum: *checksum,
+            filter: match footer.filter_how() {
+                Some(how) if footer.filter_lines != 0 => how.describe(),
+                _ => "none".into(),
+            },
             parts: vec![
                 ("header", 0),
                 ("data blocks", HEADER_BYTES),

@@ -11,7 +11,7 @@ use std::{iter, sync::Arc};
 use lz4_flex::block::decompress_into;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::squeeze::Squeezer;
+use super::{filter::FilterHow, squeeze::Squeezer};
 use crate::{
     key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX},
     planted::{Bug, planted},
@@ -23,6 +23,8 @@ pub(super) const FORMAT: u32 = 1;
 /// Magic, format, four zero bytes, store, table.
 pub(super) const HEADER_BYTES: u64 = 32;
 
+/// Feature: the filter is a binary fuse filter.
+pub(super) const FEATURE_FUSE: u64 = 2;
 /// Entries may be pointers to values apart.
 pub(super) const FEATURE_POINTERS: u64 = 8;
 /// Codec, decoded length, checksum.
@@ -45,7 +47,8 @@ pub(super) const RANGE_DELETES: &str = "range_deletes";
 pub(crate) const FEATURE_NUMBERED_LATER: u64 = 32;
 
 /// Every feature that this release knows.
-const FEATURES_KNOWN: u64 = FEATURE_RANGE_DELETES | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
+const FEATURES_KNOWN: u64 =
+    FEATURE_RANGE_DELETES | FEATURE_FUSE | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
 
 /// The fields of the footer, before its checksum.
 pub(super) const WORDS_BYTES: usize = FOOTER_BYTES - 20;
@@ -214,7 +217,8 @@ pub(super) struct Footer {
     /// Where the data blocks end and the filter begins.
     pub(super) filter_at: u64,
     pub(super) filter_lines: u64,
-    pub(super) filter_probes: u64,
+    /// What filter it is; see `FilterHow`.
+    pub(super) filter_how: u64,
     /// Where the filter ends and the index partitions begin.
     pub(super) index_at: u64,
     /// Where the partitions end and the block over them begins.
@@ -240,7 +244,7 @@ impl Footer {
             self.separator_bytes,
             self.filter_at,
             self.filter_lines,
-            self.filter_probes,
+            self.filter_how,
             self.index_at,
             self.top_at,
             self.properties_at,
@@ -310,7 +314,7 @@ impl Footer {
             separator_bytes: word(9),
             filter_at: word(10),
             filter_lines: word(11),
-            filter_probes: word(12),
+            filter_how: word(12),
             index_at: word(13),
             top_at: word(14),
             properties_at: word(15),
@@ -321,6 +325,12 @@ impl Footer {
     pub(super) fn checksum(&self, bytes: &[u8; FOOTER_BYTES]) -> u64 {
         let at = self.file_bytes.wrapping_sub(FOOTER_BYTES as u64);
         xxh3_64_with_seed(&bytes[..WORDS_BYTES], FileSeed::new(self.store, self.table).at(at))
+    }
+
+    /// What filter the table has, if the footer is consistent.
+    pub(super) fn filter_how(&self) -> Option<FilterHow> {
+        let is_fuse = self.features & FEATURE_FUSE != 0;
+        FilterHow::of(self.filter_how, self.filter_lines, is_fuse)
     }
 
     /// Whether the parts follow each other and can hold what they are said to hold. What is allocated
@@ -343,7 +353,7 @@ impl Footer {
             && self.data_blocks <= (self.filter_at - HEADER_BYTES) / trailer
             && line_bytes.and_then(|bytes| bytes.checked_add(filter_blocks * trailer))
                 == Some(filter_bytes)
-            && self.filter_probes <= 64
+            && self.filter_how().is_some()
             && u32::try_from(self.data_blocks).is_ok()
             && self.separator_bytes / LZ4_RATIO_MAX as u64 <= index_bytes
     }

@@ -32,6 +32,7 @@ use crate::{
     cache::BlockCache,
     error::{Error, Result},
     key::{SeqNo, Stamp},
+    options::KeyPrefix,
     ranges::RangeDeletes,
 };
 
@@ -130,6 +131,11 @@ impl Meta {
     /// What the filter says of the key of this hash.
     pub(super) fn may_contain(&self, hash: u64) -> bool {
         self.filter.may_contain(hash)
+    }
+
+    /// What the filter says of the prefix of this hash, if it was built for this rule.
+    pub(super) fn may_contain_prefix(&self, rule: KeyPrefix, hash: u64) -> Option<bool> {
+        self.filter.may_contain_prefix(rule, hash)
     }
 }
 
@@ -240,6 +246,13 @@ impl Table {
             }
         }
         Ok(None)
+    }
+
+    /// Whether keys with the prefix of this hash, which `rule` finds, may be here. What cannot be read is
+    /// told to whoever reads on.
+    pub(crate) fn may_contain_prefix(&self, rule: KeyPrefix, hash: u64, how: ReadHow) -> bool {
+        let meta = self.meta(how);
+        meta.ok().and_then(|meta| meta.may_contain_prefix(rule, hash)).unwrap_or(true)
     }
 
     /// Takes out of the cache the blocks that hold keys from `first` on and none from `next` on.
@@ -505,7 +518,8 @@ fn read_range_deletes(source: &Source, footer: &Footer) -> Result<RangeDeletes> 
 
 pub(super) fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {
     let lines = footer.filter_lines as usize;
-    let mut filter = Filter::with_lines(lines, footer.filter_probes as u32);
+    let wrong = || source.corrupt(footer.filter_at, "the footer tells of no filter there is");
+    let mut filter = Filter::empty(footer.filter_how().ok_or_else(wrong)?, lines);
     let mut at = footer.filter_at;
     for from in (0..lines).step_by(LINES_PER_BLOCK) {
         let stored = (lines - from).min(LINES_PER_BLOCK) * LINE_BYTES + TRAILER_BYTES;

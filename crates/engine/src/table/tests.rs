@@ -20,6 +20,7 @@ use crate::{
     digest::Digest,
     error::Error,
     key::{KEY_BYTES_MAX, Kind, Stamp},
+    options::KeyPrefix,
 };
 
 const STORE: u64 = 0x5709e;
@@ -156,6 +157,8 @@ fn tables(mut check: impl FnMut(u64, &mut Random, &Entries, Arc<Table>)) {
         let options = TableOptions {
             block_bytes: [256, 1024, 4096][random.index(3)],
             filter_bits_per_key: [0, 10][random.index(2)],
+            fuse: random.index(2) == 0,
+            prefix: [None, Some(KeyPrefix::Length(1)), Some(KeyPrefix::Length(2))][random.index(3)],
             codec: [Codec::Raw, Codec::Lz4][random.index(2)],
         };
         let vfs = MemoryVfs::new();

@@ -1,8 +1,8 @@
 //! Writes a table, entry by entry in order, and syncs it.
 //!
-//! 1. Memory beside the block being filled and the write buffer: up to 16 bytes a key and the bits of
-//!    the filter, and up to twice a separator and 16 bytes a block for the index. `is_out_of_room` says
-//!    when that comes to what the caller has set aside.
+//! 1. Memory beside the block being filled and the write buffer: up to 16 bytes a key or prefix and the bits
+//!    of the filter, some 20 more for each while a fuse filter is built, and up to twice a separator and 16
+//!    bytes a block for the index. `is_out_of_room` says when that comes to what the caller has set aside.
 //! 2. `finish` returns after the file's contents are synced; its name in the directory is not.
 //! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
 //!    for the caller to remove.
@@ -19,11 +19,11 @@ use super::{
     block::{Block, digest_sum, tag},
     block_builder::BlockBuilder,
     expiry::{EXPIRES_BY, Expiry},
-    filter::Filter,
+    filter::{Filter, prefix_hash},
     format::{
-        Codec, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES, FOOTER_BYTES,
-        FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES, Sealer,
-        TRAILER_BYTES, header, mix,
+        Codec, FEATURE_FUSE, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES,
+        FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES,
+        Sealer, TRAILER_BYTES, header, mix,
     },
     index::separator,
 };
@@ -32,7 +32,7 @@ use crate::{
     digest::{Digest, DigestSum},
     error::{Error, Result},
     key::{KEY_BYTES_MAX, Kind, SeqNo, Stamp, VALUE_BYTES_MAX},
-    options::KeyspaceOptions,
+    options::{KeyPrefix, KeyspaceOptions},
     planted::{Bug, planted},
     pointer::{Pointer, UseCount, ValueUses},
     ranges::RangeDeletes,
@@ -45,13 +45,23 @@ pub(crate) struct TableOptions {
     pub(crate) block_bytes: u32,
     /// 10 give about one false positive in a hundred, 0 leaves the filter away.
     pub(crate) filter_bits_per_key: u8,
+    /// Whether a fuse filter takes the place of those bits, where one can be built.
+    pub(crate) fuse: bool,
+    /// How prefixes are found that the filter holds too.
+    pub(crate) prefix: Option<KeyPrefix>,
     /// How blocks are compressed where that helps.
     pub(crate) codec: Codec,
 }
 
 impl Default for TableOptions {
     fn default() -> TableOptions {
-        TableOptions { block_bytes: 4096, filter_bits_per_key: 10, codec: Codec::Lz4 }
+        TableOptions {
+            block_bytes: 4096,
+            filter_bits_per_key: 10,
+            fuse: false,
+            prefix: None,
+            codec: Codec::Lz4,
+        }
     }
 }
 
@@ -223,10 +233,15 @@ const PARTITION_BYTES: usize = 16 << 10;
 /// Blocks that it has at least, so that the block over the partitions stays small with long keys.
 const PARTITION_BLOCKS_MIN: usize = 64;
 
-/// Memory that a key takes until its table is finished: its hash, in a list that doubles, and its bits.
-pub(crate) fn key_memory_bytes(filter_bits_per_key: u8) -> u64 {
-    16 + u64::from(filter_bits_per_key).div_ceil(8)
+/// Memory that a key takes until its table is finished: its hash, in a list that doubles, its bits, and
+/// what building the filter takes.
+pub(crate) fn key_memory_bytes(options: TableOptions) -> u64 {
+    let building = if options.fuse { FUSE_KEY_BYTES } else { 0 };
+    16 + u64::from(options.filter_bits_per_key).div_ceil(8) + building
 }
+
+/// What building a fuse filter takes for each key meanwhile.
+const FUSE_KEY_BYTES: u64 = 20;
 
 /// A table being written.
 pub(crate) struct TableWriter {
@@ -236,8 +251,12 @@ pub(crate) struct TableWriter {
     payload: Vec<u8>,
     /// What the entries of the block should come to.
     digests: DigestSum,
-    /// Hashes of all different keys.
+    /// Hashes of all different keys and prefixes.
     hashes: Vec<u64>,
+    /// The hash of the last key.
+    last_hash: u64,
+    /// The last prefix; empty when there is none.
+    last_prefix: Vec<u8>,
     separators: Separators,
     /// Stored bytes of the block before the one being filled, whose separator is not known yet.
     pending: Option<u32>,
@@ -282,6 +301,8 @@ impl TableWriter {
             payload: Vec::new(),
             digests: DigestSum::default(),
             hashes: Vec::new(),
+            last_hash: 0,
+            last_prefix: Vec::new(),
             separators: Separators::default(),
             pending: None,
             first_key: Vec::new(),
@@ -311,7 +332,7 @@ impl TableWriter {
     /// Whether what is kept of the keys takes all that it may, so that the table should end.
     pub(crate) fn is_out_of_room(&self) -> bool {
         let Separators { keys, ends } = &self.separators;
-        let keys = self.hashes.len() as u64 * key_memory_bytes(self.options.filter_bits_per_key)
+        let keys = self.hashes.len() as u64 * key_memory_bytes(self.options)
             + 2 * (keys.len() + size_of::<(usize, u32)>() * ends.len()) as u64;
         self.keys_bytes_max <= keys
     }
@@ -400,7 +421,9 @@ impl TableWriter {
             assert!(stamp < self.last_stamp, "versions of a key must be added newest first");
         } else {
             assert!(self.is_empty() || *self.last_key < *key, "keys must be added in order");
-            self.hashes.push(digest.key_hash());
+            self.last_hash = digest.key_hash();
+            self.hashes.push(self.last_hash);
+            self.add_prefix(key);
         }
         if stamp.kind() == Some(Kind::Pointer) {
             let pointer = Pointer::decode(value).ok_or_else(|| {
@@ -418,11 +441,22 @@ impl TableWriter {
         if self.is_empty() {
             self.first_key.extend_from_slice(key);
         }
-        let hash = self.hashes.last().copied().expect("the first key is new");
-        self.block.add(key, tag(hash), stamp, value);
+        self.block.add(key, tag(self.last_hash), stamp, value);
         self.digests.add(digest, stamp);
         self.note(key, stamp, value, same);
         Ok(())
+    }
+
+    /// Adds the prefix of a new key, if it is new too: those that have it follow each other.
+    fn add_prefix(&mut self, key: &[u8]) {
+        let prefix = self.options.prefix.and_then(|rule| rule.of(key));
+        if let Some(prefix) = prefix.filter(|prefix| **prefix != *self.last_prefix) {
+            self.last_prefix.clear();
+            self.last_prefix.extend_from_slice(prefix);
+            let hash = prefix_hash(prefix);
+            let wrong = planted(Bug::PrefixFilterOnWrongKeys);
+            self.hashes.push(if wrong { !hash } else { hash });
+        }
     }
 
     fn note(&mut self, key: &[u8], stamp: Stamp, value: &[u8], same: bool) {
@@ -537,14 +571,19 @@ impl TableWriter {
 
     fn write_filter(&mut self) -> Result<()> {
         self.footer.filter_at = self.sink.position();
-        let hashes = std::mem::take(&mut self.hashes);
-        let mut filter = Filter::new(hashes.len() as u64, self.options.filter_bits_per_key);
-        for hash in hashes {
-            let hash = if planted(Bug::FilterOnWrongKeys) { !hash } else { hash };
-            filter.insert(hash);
+        let mut hashes = std::mem::take(&mut self.hashes);
+        if planted(Bug::FilterOnWrongKeys) {
+            for hash in &mut hashes {
+                *hash = !*hash;
+            }
         }
+        let TableOptions { filter_bits_per_key, fuse, prefix, .. } = self.options;
+        let filter = Filter::build(hashes, filter_bits_per_key, fuse, prefix);
         self.footer.filter_lines = filter.lines() as u64;
-        self.footer.filter_probes = u64::from(filter.probes());
+        self.footer.filter_how = filter.how().word();
+        if filter.how().is_fuse() {
+            self.footer.features |= FEATURE_FUSE;
+        }
         self.sink.codec(Codec::Raw);
         for from in (0..filter.lines()).step_by(LINES_PER_BLOCK) {
             let to = filter.lines().min(from + LINES_PER_BLOCK);

@@ -18,6 +18,7 @@ mod ingested;
 mod memory;
 mod opening;
 mod pieces;
+mod prefixes;
 mod repair;
 mod replace;
 mod scene;

@@ -411,7 +411,7 @@ fn lying_footers() {
             &mut footer.separator_bytes,
             &mut footer.filter_at,
             &mut footer.filter_lines,
-            &mut footer.filter_probes,
+            &mut footer.filter_how,
             &mut footer.index_at,
             &mut footer.top_at,
             &mut footer.properties_at,
