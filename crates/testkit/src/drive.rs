@@ -30,8 +30,10 @@ use std::{
     time::Duration,
 };
 
+mod copies;
 mod read;
 
+pub use copies::Copies;
 use read::OpenCursor;
 pub use read::read_all;
 
@@ -154,6 +156,7 @@ pub struct Driver {
     undecided: Vec<usize>,
     log: Arc<Mutex<CommitLog>>,
     acknowledged: Acknowledged,
+    copies: Copies,
 }
 
 impl Driver {
@@ -194,6 +197,7 @@ impl Driver {
             undecided: Vec::new(),
             log: Arc::new(Mutex::new(log)),
             acknowledged: Acknowledged::default(),
+            copies: Copies::default(),
         };
         driver.take(db)?;
         Ok(driver)
@@ -329,6 +333,10 @@ impl Driver {
                 }
             }
             Op::Reopen => self.reopen()?,
+            Op::Checkpoint => self.checkpoint()?,
+            Op::Backup => self.backup()?,
+            Op::Ingest { keyspace, entries } => self.ingest(*keyspace, entries)?,
+            Op::Follow => self.follow()?,
         }
         Ok(())
     }

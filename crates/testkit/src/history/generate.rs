@@ -18,11 +18,19 @@ pub struct Shape {
     pub keys: usize,
     /// Whether the store is closed and opened along the way.
     pub reopens: bool,
+    /// Whether copies are made of it.
+    pub copies: bool,
 }
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { value_bytes_max: 300, value_bytes_rare: 40_000, keys: 120, reopens: true }
+        Shape {
+            value_bytes_max: 300,
+            value_bytes_rare: 40_000,
+            keys: 120,
+            reopens: true,
+            copies: true,
+        }
     }
 }
 
@@ -90,6 +98,10 @@ impl Gen {
             700..830 => self.get(),
             830..890 => self.scan(),
             890..920 => self.cursor(),
+            980..982 if self.shape.copies => Op::Checkpoint,
+            982..984 if self.shape.copies => Op::Backup,
+            984..988 if self.shape.copies => self.ingest(),
+            988..992 if self.shape.copies => Op::Follow,
             920..992 => self.moves(),
             _ if self.shape.reopens => Op::Reopen,
             _ => Op::Sync,
@@ -129,6 +141,13 @@ impl Gen {
             _ => What::Put(self.value()),
         };
         Change { keyspace, key, what }
+    }
+
+    /// Some entries past log and memtables.
+    pub fn ingest(&mut self) -> Op {
+        let keyspace = self.keyspace();
+        let entries = (0..self.draw.between(1, 30)).map(|_| (self.key(), self.value()));
+        Op::Ingest { keyspace, entries: entries.collect() }
     }
 
     fn value(&mut self) -> Value {
@@ -276,7 +295,7 @@ mod tests {
                 kinds.push(discriminant(&op));
             }
         }
-        assert_eq!(kinds.len(), 16);
+        assert_eq!(kinds.len(), 20);
     }
 
     #[test]
