@@ -48,6 +48,8 @@ pub struct Summary {
     pub forgets: bool,
     /// How long it took.
     pub elapsed: Duration,
+    /// Images, and double ones among them, that there had to be.
+    pub promised: Option<(u64, u64)>,
 }
 
 impl Summary {
@@ -92,7 +94,15 @@ impl Summary {
 
     /// Whether nothing failed, and enough was looked at to say so.
     pub fn passed(&self) -> bool {
-        self.forgets && self.failures.is_empty() && 0 < self.tally.images.iter().sum::<u64>()
+        let images = self.tally.images.iter().sum::<u64>();
+        self.forgets && self.failures.is_empty() && 0 < images && self.short().is_none()
+    }
+
+    /// In words, what was promised and not looked at.
+    fn short(&self) -> Option<String> {
+        let (images, double) = self.promised?;
+        let kept = images <= self.tally.images.iter().sum::<u64>() && double <= self.tally.double;
+        (!kept).then(|| format!("SHORT of the promised images {images} and double {double}"))
     }
 }
 
@@ -110,8 +120,8 @@ impl fmt::Display for Summary {
             };
             write!(f, "{}{name} {images}", if *survival == Survival::Nothing { "" } else { " " })?;
         }
-        let Tally { double, triple, later, slowest, .. } = self.tally;
-        write!(f, ") double {double} triple {triple} later {later}")?;
+        let Tally { double, triple, later, copies, slowest, .. } = self.tally;
+        write!(f, ") double {double} triple {triple} later {later} copies {}", count(copies))?;
         let loss = |loss| self.failed(|kind| kind == Kind::Loss(loss));
         write!(
             f,
@@ -123,6 +133,9 @@ impl fmt::Display for Summary {
             self.failed(|kind| kind == Kind::Panicked),
             self.failed(|kind| kind == Kind::Unsteady),
         )?;
+        if let Some(short) = self.short() {
+            write!(f, " | {short}")?;
+        }
         write!(f, " | slowest reopen {} ms | {}", slowest.as_millis(), duration(self.elapsed))
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     caught::caught,
-    drive::{Acknowledged, Driver},
+    drive::{Acknowledged, Copies, Driver},
     history::{Gen, Op},
     lying::check_forgets,
     settings,
@@ -45,19 +45,28 @@ pub struct Plan {
     pub failures_max: usize,
     /// How long a failing history is made shorter before it is told.
     pub shrink: Duration,
+    /// Images, and among them those of a crash while a store recovered, that there must be at least; a
+    /// run of fewer has not passed.
+    pub promised: Option<(u64, u64)>,
+}
+
+impl Plan {
+    /// What a full run promises.
+    pub const PROMISED: (u64, u64) = (100_000, 10_000);
 }
 
 impl Default for Plan {
     fn default() -> Plan {
         Plan {
             seed: 0,
-            seeds: 520,
+            seeds: 530,
             ops: 2_000,
             images: 200,
             image: None,
             threads: 2,
             failures_max: 5,
             shrink: Duration::from_secs(20),
+            promised: None,
         }
     }
 }
@@ -102,6 +111,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync), wrap: &Wrap) -> Summary {
     });
     let mut summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     summary.elapsed = watch.now().saturating_sub(began);
+    summary.promised = plan.promised;
     summary
 }
 
@@ -171,6 +181,7 @@ struct Taker {
     places: u64,
     step: usize,
     acknowledged: Option<Acknowledged>,
+    copies: Copies,
     taken: Vec<Image>,
 }
 
@@ -213,6 +224,7 @@ impl Taker {
             survival,
             seed,
             acknowledged: acknowledged.map_or(0, |known| must_have(survival, known)),
+            copies: self.copies.as_now(),
             depth: 0,
             place: told(event),
         });
@@ -239,6 +251,7 @@ pub(super) fn drive(
         places: 0,
         step: 0,
         acknowledged: None,
+        copies: Copies::default(),
         taken: Vec::new(),
     }));
     let hook = Arc::clone(&taker);
@@ -253,6 +266,7 @@ pub(super) fn drive(
     });
     let mut driver = opened.map_err(panicked(0))?.map_err(|stop| (0, stop.into()))?;
     lock(&taker).acknowledged = Some(driver.acknowledged());
+    lock(&taker).copies = driver.copies();
     for image in std::mem::take(&mut lock(&taker).taken) {
         look(image, &driver).map_err(|trouble| (0, trouble))?;
     }
