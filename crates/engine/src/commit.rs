@@ -22,6 +22,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    appended::Holding,
     background::Duty,
     batch::{Batch, Operations, check_sizes, encode_operation},
     error::{Error, Result},
@@ -44,6 +45,8 @@ pub(crate) struct Committing {
     pub(crate) bounded_at: u64,
     /// What is written while a transaction looks whether it may commit.
     pub(crate) watch: Watch,
+    /// What keeps segments of the log.
+    pub(crate) holding: Holding,
 }
 
 impl Committing {
@@ -109,6 +112,7 @@ impl Store {
     ) -> Result<SeqNo> {
         self.admit(payload.len())?;
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
+        self.tell_held();
         self.make_durable(last, durability)
     }
 
@@ -163,6 +167,7 @@ impl Store {
         });
         committing.watch.end();
         drop(committing);
+        self.tell_held();
         self.make_durable(last?, durability)
     }
 
@@ -178,6 +183,9 @@ impl Store {
         self.latch.check()?;
         for tree in trees {
             tree.check_there()?;
+        }
+        if committing.holding.is_held() {
+            self.check_held(committing, payload)?;
         }
         let first = committing.next_seqno;
         let segment =
@@ -202,8 +210,8 @@ impl Store {
                 let held = state.hold_values_of(operation.value);
                 assert!(held, "a stream's file is known before its pointer is written");
             }
-            state.active.apply(segment, &operation, seqno);
-            if !matches!(operation.kind, Kind::Delete | Kind::RangeDelete) {
+            tree.apply(&state.active, segment, &operation, seqno);
+            if operation.kind.is_of_entries() && operation.kind != Kind::Delete {
                 tree.gaps.cut(operation.key);
             }
             seqno += 1;
@@ -216,7 +224,7 @@ impl Store {
         for tree in trees {
             self.freeze_if_full(tree);
         }
-        if committing.bounded_at != segment {
+        if committing.bounded_at != segment || committing.holding.is_held() {
             committing.bounded_at = segment;
             self.bound_log(committing);
         }
@@ -268,7 +276,7 @@ impl Store {
 
     /// Puts a new memtable in front of the active one. Under the commit lock.
     pub(crate) fn freeze(&self, tree: &Tree) {
-        if tree.state().active.is_empty() {
+        if tree.state().active.holds_nothing() {
             return;
         }
         let fresh = Arc::new(self.fresh_memtable());
@@ -285,26 +293,6 @@ impl Store {
         LoggedMemtable::new(&self.environment, self.memtable_bytes_max)
     }
 
-    /// Freezes the memtable that holds the oldest records when the log is longer than its bound. One
-    /// that is frozen already is on its way. Under the commit lock, once a segment.
-    fn bound_log(&self, committing: &Committing) {
-        self.counters.log_bytes.store(committing.log_bytes(), Relaxed);
-        if committing.log_bytes() <= self.options.log_bytes_bound() {
-            return;
-        }
-        let oldest = |tree: &Tree| {
-            let state = tree.state();
-            state.memtables().map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
-        };
-        let laggard = self.trees().into_iter().min_by_key(|tree| oldest(tree));
-        if let Some(tree) = laggard
-            && tree.state().frozen.is_empty()
-            && oldest(&tree) < committing.log_end()
-        {
-            self.freeze(&tree);
-        }
-    }
-
     /// Appends without waiting: for writers that are told later.
     pub(crate) fn write_ticketed(&self, batch: &Batch) -> Result<SeqNo> {
         if batch.is_empty() {
@@ -313,6 +301,7 @@ impl Store {
         }
         self.admit_ticket(batch.bytes())?;
         let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), false)?;
+        self.tell_held();
         if self.group.ticket(last) {
             self.environment.signal(Duty::Sync);
         }

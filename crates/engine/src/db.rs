@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    appended::CARRIED,
     background::Duty,
     batch::Batch,
     compaction::Urge,
@@ -44,9 +45,12 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the store in the directory `path`, making it if there is none.
+    /// Opens the store in the directory `path`, making it if there is none. Appended records that no batch
+    /// covers stay where they are; `open_with` hands them out.
     pub fn open(environment: &Environment, path: impl AsRef<Path>, options: Options) -> Result<Db> {
-        Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
+        let db = Db { store: recovery::open(environment, path.as_ref(), options)? };
+        db.note_unreplayed()?;
+        Ok(db)
     }
 
     /// Opens the store in the directory `path` to be read only, beside the process that may have it open
@@ -111,13 +115,14 @@ impl Db {
 
     /// The keyspace of this name, if there is one.
     pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
-        let tree = self.store.find_tree(name)?;
+        let tree = self.store.find_tree(name).filter(|tree| tree.name != CARRIED)?;
         Some(Keyspace::new(Arc::clone(&self.store), tree))
     }
 
     /// The names of all keyspaces, in order.
     pub fn keyspaces(&self) -> Vec<String> {
         let mut names: Vec<_> = self.store.trees().iter().map(|tree| tree.name.clone()).collect();
+        names.retain(|name| name != CARRIED);
         names.sort();
         names
     }
@@ -261,7 +266,7 @@ impl Ticket {
 }
 
 impl Store {
-    fn find_tree(&self, name: &str) -> Option<Arc<Tree>> {
+    pub(crate) fn find_tree(&self, name: &str) -> Option<Arc<Tree>> {
         self.lock_trees().values().find(|tree| tree.name == name).cloned()
     }
 
@@ -303,7 +308,7 @@ impl Store {
         Ok(tree.expiry_mark())
     }
 
-    fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {
+    pub(crate) fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {
         self.latch.check()?;
         let mut manifest = self.lock_manifest();
         tree.check_there()?;
@@ -333,6 +338,7 @@ impl Store {
             State { active: fresh, frozen: Vec::new(), version: Arc::new(Version::default()) }
         });
         tree.gaps.forget();
+        self.bound_log(&mut self.lock_commit());
         drop(manifest);
         self.measure_pile();
         self.environment.signal(Duty::Prepare);

@@ -246,6 +246,11 @@ impl Store {
     }
 }
 
+/// Whether a record holds no operation, because its number was taken by an ingest.
+pub(crate) fn is_ingest(count: u32, payload: &[u8]) -> bool {
+    count == 1 && payload.len() == 8
+}
+
 /// The edit that names the tables for which a record took a number, if it did that: no operation is
 /// as short.
 pub(crate) fn naming_edit(record: &Record<'_>) -> Option<u64> {

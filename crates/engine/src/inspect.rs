@@ -304,6 +304,9 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
         Change::ExpiryMark { keyspace, mark } => {
             ("expiry mark", vec![keyspace_of(*keyspace), ("mark", number(*mark))])
         }
+        Change::Applied { keyspace, seqno } => {
+            ("applied", vec![keyspace_of(*keyspace), ("seqno", number(*seqno))])
+        }
     };
     Fact::new(what, offset, details)
 }

@@ -572,7 +572,9 @@ impl Cursor {
                 self.place = Place::Folded;
                 return Ok(true);
             }
-            Kind::Delete | Kind::RangeDelete => return Ok(false),
+            Kind::Delete | Kind::RangeDelete | Kind::Append | Kind::Applied | Kind::Position => {
+                return Ok(false);
+            }
         }
         self.place = Place::Forward;
         Ok(true)
@@ -594,7 +596,11 @@ impl Cursor {
                 Kind::Put => base = Some(value.to_vec()),
                 Kind::Pointer => base = Some(self.view.value_apart(value)?),
                 Kind::PutExpiring => base = self.view.unexpired(value)?.map(<[u8]>::to_vec),
-                Kind::Delete | Kind::RangeDelete => {}
+                Kind::Delete
+                | Kind::RangeDelete
+                | Kind::Append
+                | Kind::Applied
+                | Kind::Position => {}
             }
             if self.kind()? != Kind::Merge {
                 break;
@@ -679,7 +685,9 @@ impl Cursor {
             }
             Kind::Put | Kind::Pointer => Some(self.merge.value()),
             Kind::PutExpiring => self.view.unexpired(self.merge.value())?,
-            Kind::Delete | Kind::RangeDelete => None,
+            Kind::Delete | Kind::RangeDelete | Kind::Append | Kind::Applied | Kind::Position => {
+                None
+            }
         };
         operands.clear();
         self.value.clear();

@@ -25,6 +25,7 @@ use arc_swap::ArcSwapOption;
 use swap::Swap;
 
 use crate::{
+    appended::Appended,
     batch::{Batch, Operation},
     budget::{Reservation, Share},
     compaction::{Crawls, Rules},
@@ -66,6 +67,8 @@ pub(crate) struct LoggedMemtable {
     /// The ranges deleted; newer than anything older memtables and tables hold.
     range_deletes: ArcSwapOption<RangeDeletes>,
     range_bytes: AtomicU64,
+    /// Appended records up to here are covered by what is in here and below.
+    applied: AtomicU64,
     /// The last write that readers of this may see.
     seen_up_to: SeqNo,
     /// The one that inserts go to and that pays for the memory, if this is a view of it.
@@ -85,6 +88,7 @@ impl LoggedMemtable {
             values: Mutex::default(),
             range_deletes: ArcSwapOption::empty(),
             range_bytes: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
             seen_up_to: SeqNo::MAX,
             whole: None,
         }
@@ -103,6 +107,7 @@ impl LoggedMemtable {
             values: Mutex::new(whole.values()),
             range_deletes: ArcSwapOption::new(whole.range_deletes()),
             range_bytes: AtomicU64::new(whole.range_bytes.load(Relaxed)),
+            applied: AtomicU64::new(whole.applied()),
             oldest_segment: AtomicU64::new(whole.oldest_segment()),
             newest_seqno: AtomicU64::new(whole.newest_seqno()),
             seen_up_to: seqno,
@@ -113,6 +118,9 @@ impl LoggedMemtable {
     /// Takes an operation of a batch whose record lies in `segment`. One caller at a time.
     pub(crate) fn apply(&self, segment: u64, operation: &Operation<'_>, seqno: SeqNo) {
         match operation.kind {
+            Kind::Append | Kind::Applied | Kind::Position => {
+                unreachable!("the keyspace takes these itself")
+            }
             Kind::RangeDelete => {
                 self.delete_range(segment, operation.key, operation.value, seqno);
             }
@@ -145,6 +153,17 @@ impl LoggedMemtable {
         self.range_bytes.store(list.bytes(), Relaxed);
         self.range_deletes.store(Some(Arc::new(list)));
         self.note(segment, seqno);
+    }
+
+    /// Notes that appended records up to `up_to` are covered.
+    pub(crate) fn note_applied(&self, segment: u64, seqno: SeqNo, up_to: SeqNo) {
+        self.applied.fetch_max(up_to, AcqRel);
+        self.note(segment, seqno);
+    }
+
+    /// Appended records up to here are covered by what is in here and below; 0 when it says nothing.
+    pub(crate) fn applied(&self) -> SeqNo {
+        self.applied.load(Acquire)
     }
 
     fn note(&self, segment: u64, seqno: SeqNo) {
@@ -185,6 +204,11 @@ impl LoggedMemtable {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.table.is_empty() && self.range_deletes.load().is_none()
+    }
+
+    /// Whether a flush would change nothing.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.is_empty() && self.applied() == 0
     }
 
     pub(crate) fn oldest_segment(&self) -> u64 {
@@ -278,6 +302,8 @@ pub(crate) struct Tree {
     /// Where walks met many deletions.
     pub(crate) crawls: Arc<Crawls>,
     pub(crate) gaps: Gaps,
+    /// Records that went to the log only.
+    pub(crate) appended: Appended,
 }
 
 impl Tree {
@@ -297,6 +323,7 @@ impl Tree {
             dropped: AtomicBool::new(false),
             crawls: Arc::default(),
             gaps: Gaps::default(),
+            appended: Appended::default(),
         }
     }
 

@@ -63,6 +63,7 @@ mod value;
 mod version;
 
 mod apart;
+mod appended;
 mod batch;
 mod commit;
 mod footprint;
@@ -99,7 +100,9 @@ mod recovery;
 mod repair;
 mod stats;
 mod store;
+mod updates;
 
+pub use appended::LogHeld;
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share, ShareUse};
 pub use check::{CheckReport, Finding, Severity, check};
@@ -126,6 +129,7 @@ pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use table::BlockLook;
 pub use transaction::{Expected, Transaction, TransactionIter};
+pub use updates::{Update, UpdateKind, UpdateOperation, Updates};
 pub use value::Value;
 pub use values::ValueReader;
 

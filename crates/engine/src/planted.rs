@@ -70,11 +70,13 @@ pub enum Bug {
     CollectedEarly,
     /// Values that stand apart are handed out without their checksums.
     ValueUnverified,
+    /// Log segments are released that hold appended records which nobody has covered.
+    AppendedReleasedEarly,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -105,6 +107,7 @@ impl Bug {
         Bug::ValuesUnsynced,
         Bug::CollectedEarly,
         Bug::ValueUnverified,
+        Bug::AppendedReleasedEarly,
     ];
 }
 

@@ -56,6 +56,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::ValuesUnsynced, Tier::Crash),
     (Bug::CollectedEarly, Tier::Crash),
     (Bug::ValueUnverified, Tier::Rot),
+    (Bug::AppendedReleasedEarly, Tier::Crash),
 ];
 
 /// What to run.

@@ -316,6 +316,11 @@ impl LogWriter {
         self.next_seq
     }
 
+    /// Earlier segments that are still needed, oldest first.
+    pub(super) fn older_segments(&self) -> impl Iterator<Item = &Older> {
+        self.older.iter()
+    }
+
     /// Bytes that recovery would read.
     pub(crate) fn bytes(&self) -> u64 {
         self.older.iter().map(|older| u64::from(older.length)).sum::<u64>() + u64::from(self.end)

@@ -32,6 +32,8 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) options: KeyspaceOptions,
     /// What expires up to here may be gone.
     pub(crate) expiry_mark: u64,
+    /// Appended records up to here are contained in what has been written.
+    pub(crate) applied: SeqNo,
 }
 
 /// What a store consists of.
@@ -124,6 +126,10 @@ impl Catalog {
                 let record = self.record(*keyspace)?;
                 record.expiry_mark = record.expiry_mark.max(*mark);
             }
+            Change::Applied { keyspace, seqno } => {
+                let record = self.record(*keyspace)?;
+                record.applied = record.applied.max(*seqno);
+            }
         }
         Ok(())
     }
@@ -153,6 +159,9 @@ impl Catalog {
                 changes.push(Change::ExpiryMark { keyspace, mark: record.expiry_mark });
             }
             changes.push(Change::Flushed { keyspace, seqno: record.flushed });
+            if record.applied != 0 {
+                changes.push(Change::Applied { keyspace, seqno: record.applied });
+            }
             for values in record.values.values() {
                 changes.push(Change::AddValues { keyspace, values: values.clone() });
             }

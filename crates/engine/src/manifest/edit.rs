@@ -47,6 +47,8 @@ pub(crate) enum Change {
     SetOptions { keyspace: u32, options: KeyspaceOptions },
     /// What expires in the keyspace up to this time may go.
     ExpiryMark { keyspace: u32, mark: u64 },
+    /// Records appended to the keyspace up to this number are contained in what has been written.
+    Applied { keyspace: u32, seqno: SeqNo },
 }
 
 /// Changes that happen together.
@@ -73,6 +75,7 @@ const ADD_VALUES: u8 = 13;
 const REMOVE_VALUES: u8 = 14;
 const EXPIRY_MARK: u8 = 15;
 const CUT_TABLE: u8 = 16;
+const APPLIED: u8 = 17;
 
 impl Change {
     /// What makes `table` join a level, cut as it is.
@@ -187,6 +190,7 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::ExpiryMark { keyspace, mark } => {
             numbers(EXPIRY_MARK, &[u64::from(*keyspace), *mark]);
         }
+        Change::Applied { keyspace, seqno } => numbers(APPLIED, &[u64::from(*keyspace), *seqno]),
     }
 }
 
@@ -246,6 +250,7 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             Change::SetOptions { keyspace, options: KeyspaceOptions::decode(&named)? }
         }
         EXPIRY_MARK => Change::ExpiryMark { keyspace: rest.small()?, mark: rest.number()? },
+        APPLIED => Change::Applied { keyspace: rest.small()?, seqno: rest.number()? },
         _ => return None,
     })
 }
@@ -400,6 +405,7 @@ mod tests {
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },
+            Change::Applied { keyspace: 1, seqno: 128 },
         ];
         Edit { number: 42, changes }
     }

@@ -223,6 +223,11 @@ impl Sources {
                     record.expiry_mark = record.expiry_mark.max(*mark);
                 }
             }
+            Change::Applied { keyspace, seqno } => {
+                if let Some(record) = self.keyspaces.get_mut(keyspace) {
+                    record.applied = record.applied.max(*seqno);
+                }
+            }
             Change::NextTable { table } => self.next_table = self.next_table.max(*table),
             Change::NextKeyspace { keyspace } => {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
