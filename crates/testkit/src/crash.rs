@@ -13,12 +13,11 @@
 
 use crate::{
     caught::caught,
-    drive::{Acknowledged, Driver, Stop, read_all},
+    drive::{Acknowledged, Driver, Opened, Stop},
     history::{Gen, KEYSPACES, Op, Shape},
     oracle::{CommitLog, Contents, Loss},
     settings,
 };
-use olivine_engine::Db;
 use olivine_vfs::{Clock, CrashingVfs, ManualClock, Phase, Random, RealClock, Survival, Vfs};
 use std::{
     fmt,
@@ -162,17 +161,17 @@ fn look(
 
     let watch = RealClock::new();
     let began = watch.now();
-    let db = Db::open(&environment, STORE, options.clone());
+    let opened = Opened::open(&environment, STORE, options.clone());
     tally.slowest = tally.slowest.max(watch.now().saturating_sub(began));
     image.disk.clear_on_event();
-    let found = db.and_then(|db| Ok((read_all(&db)?, db)));
-    let (found, db) = found.map_err(|error| Trouble::from(error).within("opening it"))?;
+    let found = opened.and_then(|opened| Ok((opened.contents()?, opened)));
+    let (found, opened) = found.map_err(|error| Trouble::from(error).within("opening it"))?;
     log.check_recovered(&found, image.acknowledged)
         .map_err(|verdict| Trouble { kind: Kind::Loss(verdict.loss), what: verdict.what })?;
 
     let exists = KEYSPACES.map(|name| found.contains_key(name));
     let found = CommitLog::from_contents(found);
-    let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, db);
+    let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, opened);
     driver
         .map_err(Trouble::from)
         .and_then(|driver| go_on(driver, image, exists, options_seed, &mut random, tally))

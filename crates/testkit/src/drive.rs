@@ -9,7 +9,7 @@
 
 use crate::{
     history::{Change, KEYSPACES, Op, SLOTS, Value, What},
-    oracle::{Bytes, CommitLog, Contents, Event},
+    oracle::{Bytes, CommitLog, Event},
 };
 use olivine_engine::{
     Batch, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Options, SeqNo, Snapshot,
@@ -30,8 +30,12 @@ use std::{
     time::Duration,
 };
 
+mod appended;
 mod read;
 
+use appended::Noted;
+pub(crate) use appended::is_record;
+pub use appended::{Opened, Records};
 use read::OpenCursor;
 pub use read::read_all;
 
@@ -96,6 +100,7 @@ fn add_to(batch: &mut Batch, keyspace: &Keyspace, change: &Change) -> Result<(),
             batch.put_with_expiry(keyspace, key, &value.spell(), expiry)
         }
         What::DeleteTo(end) => batch.delete_range(keyspace, key, end),
+        What::Record(_) | What::Seal(_) => unreachable!("the driver adds these itself"),
     }
 }
 
@@ -152,6 +157,8 @@ pub struct Driver {
     latched: bool,
     /// Entries whose operation failed and of which it is not known whether they show.
     undecided: Vec<usize>,
+    /// The appended records that the next opening must hand out.
+    records: Records,
     log: Arc<Mutex<CommitLog>>,
     acknowledged: Acknowledged,
 }
@@ -165,8 +172,8 @@ impl Driver {
         options: Options,
         log: CommitLog,
     ) -> Result<Driver, Stop> {
-        let db = Db::open(&environment, path, options.clone())?;
-        Driver::resume(environment, clock, path, options, log, db)
+        let opened = Opened::open(&environment, path, options.clone())?;
+        Driver::resume(environment, clock, path, options, log, opened)
     }
 
     /// Goes on in a store that is open already and holds what `log` says.
@@ -176,7 +183,7 @@ impl Driver {
         path: &Path,
         options: Options,
         log: CommitLog,
-        db: Db,
+        opened: Opened,
     ) -> Result<Driver, Stop> {
         let mut driver = Driver {
             environment,
@@ -192,10 +199,11 @@ impl Driver {
             seqnos: vec![0; log.position() + 1],
             latched: false,
             undecided: Vec::new(),
+            records: Records::default(),
             log: Arc::new(Mutex::new(log)),
             acknowledged: Acknowledged::default(),
         };
-        driver.take(db)?;
+        driver.take(opened)?;
         Ok(driver)
     }
 
@@ -228,7 +236,9 @@ impl Driver {
     }
 
     /// Takes over a store just opened: opens its keyspaces and notes where it stands.
-    fn take(&mut self, db: Db) -> Result<(), Stop> {
+    fn take(&mut self, opened: Opened) -> Result<(), Stop> {
+        let Opened { db, records } = opened;
+        self.records = records;
         let (position, names) = self.with_log(|log| (log.position(), log.names(log.position())));
         let mut found = db.keyspaces();
         found.sort();
@@ -366,20 +376,24 @@ impl Driver {
         durability: Option<Durability>,
         ticketed: bool,
     ) -> Result<(), Stop> {
-        let (mut batch, mut written) = (Batch::new(), Vec::new());
+        let (mut batch, mut written, mut noted) = (Batch::new(), Vec::new(), Noted::default());
         for change in changes {
-            let name = KEYSPACES[change.keyspace];
-            if let Some((handle, _)) = self.handles.get(name) {
-                add_to(&mut batch, handle, change)?;
-                self.effects(name, change, &mut written);
-            }
+            self.add(&mut batch, change, &mut written, &mut noted)?;
         }
+        let (visible, last) = (self.db().visible(), self.db().visible() + batch.len() as u64);
         let before = self.position();
         let position = if written.is_empty() { before } else { before + 1 };
         if position != before {
             self.with_log(|log| log.push(Event::Write(written)));
         }
-        match self.hand_over(batch, durability, ticketed, position) {
+        let handed_over = self.hand_over(batch, durability, ticketed, position);
+        if visible < self.db().visible() {
+            noted.apply(&mut self.records);
+        }
+        match handed_over {
+            Ok(seqno) if position != before && seqno != last => Err(Stop::Differs(format!(
+                "a batch ends with write {seqno}, and should with {last}"
+            ))),
             Ok(seqno) => {
                 if position != before {
                     self.seqnos.push(seqno);
@@ -397,7 +411,8 @@ impl Driver {
             Err(error) => {
                 self.failed(before, position, &error)?;
                 // A store that is behind may say so to those who do not wait.
-                let may_refuse = ticketed && matches!(error, Error::Busy { .. });
+                let may_refuse = ticketed && matches!(error, Error::Busy { .. })
+                    || matches!(error, Error::LogHeld { .. });
                 if may_refuse { Ok(()) } else { Err(error.into()) }
             }
         }
@@ -423,7 +438,7 @@ impl Driver {
             }
             Err(error) => {
                 self.failed(before, position, &error)?;
-                Err(error.into())
+                if matches!(error, Error::LogHeld { .. }) { Ok(()) } else { Err(error.into()) }
             }
         }
     }
@@ -441,7 +456,8 @@ impl Driver {
             }
             What::DeleteTo(end) => {
                 let position = self.position();
-                let holds = |known: &[u8]| key.as_slice() <= known && known < end.as_slice();
+                let within = |known: &[u8]| key.as_slice() <= known && known < end.as_slice();
+                let holds = |known: &[u8]| within(known) && !is_record(known);
                 let mut gone: BTreeSet<Vec<u8>> = self.with_log(|log| {
                     let keys = log.range(position, name).map(|(known, _)| known.to_vec());
                     keys.filter(|known| holds(known)).collect()
@@ -456,6 +472,7 @@ impl Driver {
                 written.extend(gone.into_iter().map(|key| (name.to_owned(), key, None)));
                 return;
             }
+            What::Record(_) | What::Seal(_) => unreachable!("the driver adds these itself"),
         };
         written.push((name.to_owned(), key.clone(), value));
     }
@@ -510,6 +527,7 @@ impl Driver {
         let position = self.with_log(|log| log.push(Event::Create(name.to_owned())));
         match self.db().keyspace_with(name, &keyspace_options()) {
             Ok(keyspace) => {
+                self.records.forget(name);
                 self.handles.insert(name.to_owned(), (keyspace, position));
                 self.changed_keyspaces(position);
                 Ok(())
@@ -528,6 +546,7 @@ impl Driver {
         match self.db().drop_keyspace(&keyspace) {
             Ok(()) => {
                 self.handles.remove(name);
+                self.records.forget(name);
                 self.changed_keyspaces(position);
                 match keyspace.get(b"any") {
                     Err(Error::Dropped { .. }) => Ok(()),
@@ -559,6 +578,7 @@ impl Driver {
             Error::Busy { .. }
             | Error::Invalid { .. }
             | Error::Dropped { .. }
+            | Error::LogHeld { .. }
             | Error::Full { .. } => true,
             Error::Poisoned { .. } => self.latched,
             _ => false,
@@ -579,7 +599,7 @@ impl Driver {
 
     /// Reads the store to see which of the entries in doubt it shows.
     fn decide(&mut self) -> Result<(), Stop> {
-        let found = read_all(self.db())?;
+        let found = self.contents()?;
         let undecided = std::mem::take(&mut self.undecided);
         self.with_log(|log| log.decide(&undecided, &found))
             .map_err(|verdict| Stop::Differs(format!("after a failed write: {verdict}")))?;
@@ -590,6 +610,7 @@ impl Driver {
     fn refresh(&mut self, position: usize) -> Result<(), Stop> {
         let names = self.db().keyspaces();
         self.handles.retain(|name, _| names.contains(name));
+        self.records.retain(&names);
         for name in names {
             if !self.handles.contains_key(&name) {
                 let keyspace = self.db().keyspace(&name)?;
@@ -620,18 +641,18 @@ impl Driver {
         if let Err(Stop::Differs(_)) = &closed {
             return closed;
         }
-        let db = Db::open(&self.environment, &self.path, self.options.clone())?;
+        let opened = Opened::open(&self.environment, &self.path, self.options.clone())?;
         if !sound || closed.is_err() {
-            self.rebase(&db)?;
+            self.rebase(&opened)?;
         }
-        self.take(db)?;
+        self.take(opened)?;
         closed?;
         self.check_all()
     }
 
     /// Begins a log of commits anew with what a store holds after a failure.
-    fn rebase(&mut self, db: &Db) -> Result<(), Stop> {
-        let found = read_all(db)?;
+    fn rebase(&mut self, opened: &Opened) -> Result<(), Stop> {
+        let found = opened.contents()?;
         let handed = self.acknowledged.handed();
         self.with_log(|log| log.check_recovered(&found, handed))
             .map_err(|verdict| Stop::Differs(format!("opened after a failure: {verdict}")))?;
@@ -647,11 +668,6 @@ impl Driver {
         let found = self.contents()?;
         self.with_log(|log| log.check_live(&found, log.position()))
             .map_err(|verdict| Stop::Differs(verdict.to_string()))
-    }
-
-    /// Everything the store holds.
-    pub fn contents(&self) -> Result<Contents, Stop> {
-        Ok(read_all(self.db())?)
     }
 
     /// Does every operation; tells the first that stopped.

@@ -11,7 +11,7 @@
 
 use crate::{
     caught::caught,
-    drive::{Driver, Stop},
+    drive::{Driver, Opened, Stop, is_record},
     history::{Change, Gen, Op, Shape, Value, What},
     oracle::{CommitLog, Contents},
     settings,
@@ -147,13 +147,13 @@ impl Specimen {
     }
 
     fn look(&self, disk: &MemoryVfs, floor: usize) -> Result<Outcome, Silent> {
-        let db = match open(self.seed, disk) {
-            Ok((environment, db)) => (environment, db),
-            Err(_) => return Ok(Outcome::Detected),
+        let Ok((_environment, opened)) = open(self.seed, disk) else {
+            return Ok(Outcome::Detected);
         };
-        let db = db.1;
+        let Opened { db, records } = opened;
         let mut reads = Reads::default();
-        let found = reads.everything(&db)?;
+        let mut found = reads.everything(&db)?;
+        records.show(&mut found);
         if reads.refused == 0 && found == self.contents {
             return Ok(Outcome::Harmless);
         }
@@ -193,7 +193,8 @@ impl Specimen {
             let Some(keyspace) = db.find_keyspace(name) else {
                 return Err(Silent::new(format!("keyspace {name} is gone")));
             };
-            for (key, value) in keys {
+            // An appended record is no key that could be read.
+            for (key, value) in keys.iter().filter(|(key, _)| !is_record(key)) {
                 match keyspace.get(key) {
                     Ok(Some(found)) if *found == **value => {}
                     Err(_) => {}
@@ -217,11 +218,11 @@ fn small_write(id: u32, durability: Durability) -> Op {
 }
 
 /// Opens the store on `disk`.
-fn open(seed: u64, disk: &MemoryVfs) -> Result<(Environment, Db), Error> {
+fn open(seed: u64, disk: &MemoryVfs) -> Result<(Environment, Opened), Error> {
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::new(disk.clone()), &clock, seed)?;
-    let db = Db::open(&environment, STORE, settings::options(seed))?;
-    Ok((environment, db))
+    let opened = Opened::open(&environment, STORE, settings::options(seed))?;
+    Ok((environment, opened))
 }
 
 /// What comes of a change.

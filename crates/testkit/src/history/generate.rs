@@ -126,6 +126,10 @@ impl Gen {
                 let (key, end) = if key <= end { (key, end) } else { (end, key) };
                 return Change { keyspace, key, what: What::DeleteTo(end) };
             }
+            43..49 => {
+                return Change { keyspace, key: Vec::new(), what: What::Record(self.value()) };
+            }
+            49..51 => What::Seal(self.draw.index(4)),
             _ => What::Put(self.value()),
         };
         Change { keyspace, key, what }

@@ -102,6 +102,8 @@ impl Display for Change {
         match what {
             What::Delete => write!(f, "del {place}"),
             What::DeleteTo(end) => write!(f, "clear {place} {}", Key(end)),
+            What::Record(Value { id, bytes }) => write!(f, "record {place} {id}/{bytes}"),
+            What::Seal(keep) => write!(f, "seal {place} {keep}"),
             What::Put(Value { id, bytes }) => write!(f, "put {place} {id}/{bytes}"),
             What::Append(Value { id, bytes }) => write!(f, "append {place} {id}/{bytes}"),
             What::PutExpiring(Value { id, bytes }, false) => {
@@ -258,6 +260,8 @@ fn change<'a>(kind: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<C
         "put-later" => What::PutExpiring(value(word()?)?, false),
         "put-expired" => What::PutExpiring(value(word()?)?, true),
         "clear" => What::DeleteTo(self::key(word()?)?),
+        "record" => What::Record(value(word()?)?),
+        "seal" => What::Seal(number(word()?)?),
         "del" => What::Delete,
         _ => return Err(format!("{kind:?} is no change")),
     };
