@@ -184,6 +184,9 @@ impl Tree {
                 active.note_applied(segment, seqno, up_to);
                 self.appended.apply(up_to);
             }
+            Kind::Position => {
+                active.note_position(segment, seqno, operation.key, operation.value);
+            }
             _ => active.apply(segment, operation, seqno),
         }
     }
@@ -191,6 +194,9 @@ impl Tree {
     /// The oldest segment of the log that this keyspace needs once `flushed` is in a table; `u64::MAX` when
     /// it needs none.
     pub(crate) fn oldest_segment(&self, flushed: Option<&Arc<LoggedMemtable>>) -> u64 {
+        if self.is_unlogged() {
+            return u64::MAX;
+        }
         let (mut oldest, mut covered) = (u64::MAX, 0);
         for memtable in self.state().memtables() {
             if flushed.is_some_and(|flushed| Arc::ptr_eq(memtable, flushed)) {

@@ -129,6 +129,7 @@ impl Batch {
             });
         }
         let tree = keyspace.tree();
+        self.check_logged(tree, kind)?;
         if !self.trees.iter().any(|known| Arc::ptr_eq(known, tree)) {
             self.trees.push(Arc::clone(tree));
         }

@@ -32,6 +32,8 @@ use crate::{
     log::LogWriter,
     options::Durability,
     planted::{Bug, planted},
+    positions::unlogged,
+    stats::Counters,
     store::Store,
 };
 
@@ -62,6 +64,11 @@ impl Committing {
     pub(crate) fn log_bytes(&self) -> u64 {
         self.log.as_ref().map_or(0, LogWriter::bytes)
     }
+}
+
+/// What a write to these keyspaces can wait for.
+fn durability_of(trees: &[Arc<Tree>], asked: Durability) -> Durability {
+    if trees.iter().any(|tree| tree.is_unlogged()) { Durability::Os } else { asked }
 }
 
 thread_local! {
@@ -111,6 +118,7 @@ impl Store {
         durability: Durability,
     ) -> Result<SeqNo> {
         self.admit(payload.len())?;
+        let durability = durability_of(trees, durability);
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
         self.tell_held();
         self.make_durable(last, durability)
@@ -155,6 +163,7 @@ impl Store {
         durability: Durability,
     ) -> Result<SeqNo> {
         self.admit(batch.bytes())?;
+        let durability = durability_of(batch.trees(), durability);
         let payload_hash = xxh3_64(batch.payload());
         self.lock_commit().watch.begin();
         let looked = read.iter().try_for_each(|footprint| footprint.check(since));
@@ -184,12 +193,13 @@ impl Store {
         for tree in trees {
             tree.check_there()?;
         }
-        if committing.holding.is_held() {
-            self.check_held(committing, payload)?;
-        }
         let first = committing.next_seqno;
-        let segment =
-            self.log_record(committing, first, count, payload, payload_hash, hand_over)?;
+        let segment = if trees.iter().any(|tree| tree.is_unlogged()) {
+            committing.log()?.current_segment()
+        } else {
+            self.check_held(committing, payload)?;
+            self.log_record(committing, first, count, payload, payload_hash, hand_over)?
+        };
         committing.watch.note(first, payload);
         let mut seqno = first;
         if planted(Bug::VisibleEarly) {
@@ -219,7 +229,10 @@ impl Store {
         let last = first + count - 1;
         assert!(seqno == last + 1, "a batch counts its operations");
         committing.next_seqno = last + 1;
-        self.counters.appended_bytes.fetch_add(payload.len() as u64, Relaxed);
+        let unlogged = trees.iter().any(|tree| tree.is_unlogged());
+        let Counters { appended_bytes, unlogged_bytes, .. } = &self.counters;
+        let counter = if unlogged { unlogged_bytes } else { appended_bytes };
+        counter.fetch_add(payload.len() as u64, Relaxed);
         self.set_visible(last);
         for tree in trees {
             self.freeze_if_full(tree);
@@ -243,7 +256,9 @@ impl Store {
     ) -> Result<u64> {
         let log = committing.log()?;
         let segment = log.current_segment();
-        let appended = log.append(first, count as u32, &[payload], payload_hash);
+        let appended = log
+            .pass(first)
+            .and_then(|()| log.append(first, count as u32, &[payload], payload_hash));
         if appended.is_err() || self.room.log.is_missing() {
             self.room.log.note(&appended, self.environment.now());
         }
@@ -298,6 +313,9 @@ impl Store {
         if batch.is_empty() {
             self.latch.check()?;
             return Ok(self.visible());
+        }
+        if let Some(tree) = batch.trees().iter().find(|tree| tree.is_unlogged()) {
+            return Err(unlogged(&tree.name));
         }
         self.admit_ticket(batch.bytes())?;
         let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), false)?;

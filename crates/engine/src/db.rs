@@ -149,6 +149,7 @@ impl Db {
 
     /// Writes a batch with a durability of its own.
     pub fn write_with(&self, batch: Batch, durability: Durability) -> Result<SeqNo> {
+        batch.check_durability(durability)?;
         self.store.write_batch(&batch, durability)
     }
 
@@ -180,7 +181,7 @@ impl Db {
         self.store.visible()
     }
 
-    /// The last write that a power cut cannot take.
+    /// The last write that a power cut cannot take; of writes to keyspaces whose log is off it says nothing.
     pub fn durable(&self) -> SeqNo {
         self.store.durable()
     }
@@ -347,10 +348,16 @@ impl Store {
 
     /// Freezes every memtable and flushes until none is left.
     fn flush_all(&self) -> Result<()> {
+        self.flush_those(|_| true)
+    }
+
+    /// Freezes the memtables of some keyspaces, and flushes until none is left that is frozen.
+    fn flush_those(&self, which: impl Fn(&Tree) -> bool) -> Result<()> {
         self.latch.check()?;
         {
             let _committing = self.lock_commit();
-            self.trees().iter().for_each(|tree| self.freeze(tree));
+            let trees = self.trees();
+            trees.iter().filter(|tree| which(tree)).for_each(|tree| self.freeze(tree));
         }
         loop {
             match self.flush_one() {
@@ -385,8 +392,13 @@ impl Store {
     }
 
     fn end_cleanly(&self) -> Result<()> {
-        if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
-            match self.flush_all() {
+        let is_long = CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes();
+        let in_memory = |tree: &Tree| {
+            // What is in no log.
+            tree.is_unlogged() && tree.state().memtables().any(|memtable| !memtable.holds_nothing())
+        };
+        if is_long || self.trees().iter().any(|tree| in_memory(tree)) {
+            match self.flush_those(|tree| is_long || tree.is_unlogged()) {
                 // The log keeps what found no room, and opening will take longer.
                 Ok(()) | Err(Error::Full { .. }) => {}
                 Err(error) => return Err(error),

@@ -15,7 +15,7 @@ use crate::{
     apart::ValueOutputs,
     background::Duty,
     compaction::{Fold, FoldSink},
-    error::Result,
+    error::{Error, Result},
     health::Event,
     key::Stamp,
     keyspace::{LoggedMemtable, State, Tree},
@@ -89,6 +89,10 @@ impl Store {
         self.write_memtable(tree, memtable, &mut outputs, &mut values)?;
         if !planted(Bug::TableBeforeLog) {
             self.wait_durable(memtable.newest_seqno())?;
+            if self.durable() < memtable.newest_seqno() {
+                // The log had no room to say that the numbers of what it does not hold were taken.
+                return Err(Error::Full { path: self.dir.clone() });
+            }
         }
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
@@ -101,6 +105,12 @@ impl Store {
         if memtable.applied() != 0 {
             changes.push(Change::Applied { keyspace: tree.id, seqno: memtable.applied() });
         }
+        let positions = memtable.positions();
+        changes.extend(positions.iter().map(|(range, position)| Change::Position {
+            keyspace: tree.id,
+            range: range.clone(),
+            position: position.clone(),
+        }));
         let apart = values.live();
         changes.extend(values.changes(tree.id));
         for table in &tables {
@@ -116,6 +126,7 @@ impl Store {
         values.settle(outputs.settle(manifest.commit(changes)))?;
         let edit = manifest.last_edit();
         tree.appended.cover(memtable.applied());
+        tree.advance_positions(&positions);
         let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
             let mut frozen = state.frozen.clone();

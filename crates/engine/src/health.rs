@@ -121,7 +121,7 @@ impl Store {
 
     fn health(&self) -> Health {
         let now = self.environment.now();
-        let written = self.counters.appended_bytes.load(Relaxed);
+        let written = self.counters.written_bytes();
         let oldest = self.snapshots.oldest();
         Health {
             refused: self.latch.check().err(),
@@ -131,7 +131,7 @@ impl Store {
             oldest_snapshot: oldest.map(|(seqno, taken)| OldestSnapshot {
                 seqno,
                 age: now.saturating_sub(taken.at),
-                bytes_since: written.saturating_sub(taken.appended_bytes),
+                bytes_since: written.saturating_sub(taken.written_bytes),
             }),
             memory: self.environment.budget().shares(),
         }

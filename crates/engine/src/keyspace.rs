@@ -38,6 +38,7 @@ use crate::{
     operator::{CompactionFilter, MergeOperator, find_filter, find_operator},
     options::{KeyspaceOptions, Options},
     pointer::Pointer,
+    positions::Positions,
     ranges::RangeDeletes,
     read::{ReadFrom, get_stream},
     store::OpenStore,
@@ -69,6 +70,8 @@ pub(crate) struct LoggedMemtable {
     range_bytes: AtomicU64,
     /// Appended records up to here are covered by what is in here and below.
     applied: AtomicU64,
+    /// Up to where ranges have been applied with what is in here.
+    positions: Mutex<Positions>,
     /// The last write that readers of this may see.
     seen_up_to: SeqNo,
     /// The one that inserts go to and that pays for the memory, if this is a view of it.
@@ -89,6 +92,7 @@ impl LoggedMemtable {
             range_deletes: ArcSwapOption::empty(),
             range_bytes: AtomicU64::new(0),
             applied: AtomicU64::new(0),
+            positions: Mutex::default(),
             seen_up_to: SeqNo::MAX,
             whole: None,
         }
@@ -108,6 +112,7 @@ impl LoggedMemtable {
             range_deletes: ArcSwapOption::new(whole.range_deletes()),
             range_bytes: AtomicU64::new(whole.range_bytes.load(Relaxed)),
             applied: AtomicU64::new(whole.applied()),
+            positions: Mutex::new(whole.positions()),
             oldest_segment: AtomicU64::new(whole.oldest_segment()),
             newest_seqno: AtomicU64::new(whole.newest_seqno()),
             seen_up_to: seqno,
@@ -166,6 +171,19 @@ impl LoggedMemtable {
         self.applied.load(Acquire)
     }
 
+    /// Notes up to where a range has been applied; empty forgets it.
+    pub(crate) fn note_position(&self, segment: u64, seqno: SeqNo, range: &[u8], position: &[u8]) {
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.insert(range.to_vec(), position.to_vec());
+        drop(positions);
+        self.note(segment, seqno);
+    }
+
+    /// Up to where ranges have been applied with what is in here.
+    pub(crate) fn positions(&self) -> Positions {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn note(&self, segment: u64, seqno: SeqNo) {
         if self.oldest_segment.load(Relaxed) == u64::MAX {
             self.oldest_segment.store(segment, Release);
@@ -208,7 +226,7 @@ impl LoggedMemtable {
 
     /// Whether a flush would change nothing.
     pub(crate) fn holds_nothing(&self) -> bool {
-        self.is_empty() && self.applied() == 0
+        self.newest_seqno() == 0
     }
 
     pub(crate) fn oldest_segment(&self) -> u64 {
@@ -304,6 +322,8 @@ pub(crate) struct Tree {
     pub(crate) gaps: Gaps,
     /// Records that went to the log only.
     pub(crate) appended: Appended,
+    /// Up to where ranges have been applied, as the manifest says.
+    pub(crate) positions: Mutex<Positions>,
 }
 
 impl Tree {
@@ -324,6 +344,7 @@ impl Tree {
             crawls: Arc::default(),
             gaps: Gaps::default(),
             appended: Appended::default(),
+            positions: Mutex::default(),
         }
     }
 

@@ -83,6 +83,7 @@ mod health;
 mod histogram;
 mod ingest;
 mod outputs;
+mod positions;
 mod room;
 
 mod background;
@@ -123,6 +124,7 @@ pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{Compression, Durability, KeyspaceOptions, Options};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
+pub use positions::{AppliedPosition, POSITION_BYTES_MAX};
 pub use recovery::{Cut, RecoveryReport};
 pub use repair::{Loss, RepairReport, repair};
 pub use snapshot::Snapshot;

@@ -108,6 +108,9 @@ pub struct KeyspaceOptions {
     /// How long a value put lives, in the caller's unit of time, counted from the time of the handle
     /// that puts it (`Keyspace::at`). Default none: for ever.
     pub ttl: Option<u64>,
+    /// Whether writes go to memory and, by a flush, to tables, but not to the log: for whoever keeps a log of
+    /// its own and applies it here (`Batch::applied`). A crash takes what was not flushed. Default false.
+    pub unlogged: bool,
 }
 
 impl KeyspaceOptions {
@@ -118,6 +121,7 @@ impl KeyspaceOptions {
             ("filter", self.filter.as_ref().map(text)),
             ("merge", self.merge.as_ref().map(text)),
             ("ttl", self.ttl.map(|ttl| ttl.to_le_bytes().to_vec())),
+            ("unlogged", self.unlogged.then(|| vec![1])),
         ];
         named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -131,6 +135,7 @@ impl KeyspaceOptions {
                 "filter" => options.filter = Some(text()?),
                 "merge" => options.merge = Some(text()?),
                 "ttl" => options.ttl = Some(u64::from_le_bytes(value.as_slice().try_into().ok()?)),
+                "unlogged" if *value == [1] => options.unlogged = true,
                 _ => return None,
             }
         }

@@ -17,7 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use olivine_vfs::{Entry, EntryKind, Guard, Lock, Vfs};
@@ -456,6 +456,7 @@ impl Trees {
             let rules = TreeRules::resolve(&record.options, options)?;
             let mut tree = Tree::new(*id, record.name.clone(), rules, record.expiry_mark, state);
             tree.appended = Appended::covered_to(record.applied);
+            tree.positions = Mutex::new(record.positions.clone());
             trees.by_id.insert(*id, Arc::new(tree));
         }
         Ok(trees)
@@ -487,6 +488,7 @@ impl Trees {
             let mut tree =
                 Tree::new(*keyspace, record.name.clone(), rules, record.expiry_mark, state);
             tree.appended = Appended::covered_to(record.applied);
+            tree.positions = Mutex::new(record.positions.clone());
             trees.by_id.insert(*keyspace, Arc::new(tree));
         }
         Ok(trees)
@@ -526,6 +528,9 @@ impl Trees {
             let operation = operation.map_err(|()| corrupt("a batch does not decode"))?;
             let number = seqno;
             seqno += 1;
+            if operation.kind == Kind::Position {
+                return Err(corrupt("a batch holds a position, which is never logged"));
+            }
             let Some(known) = catalog.keyspaces.get(&operation.keyspace) else {
                 if operation.keyspace < catalog.next_keyspace {
                     continue; // dropped since
@@ -533,6 +538,9 @@ impl Trees {
                 return Err(corrupt("a batch writes to a keyspace that was never made"));
             };
             let tree = &self.by_id[&operation.keyspace];
+            if tree.is_unlogged() {
+                return Err(corrupt("a batch writes to a keyspace whose log is off"));
+            }
             if operation.kind == Kind::Append {
                 // Whatever tables hold, it is in none of them.
                 tree.apply(&tree.state().active, segment, &operation, number);
@@ -548,7 +556,9 @@ impl Trees {
                 }
             }
         }
-        if seqno != record.first_seq + u64::from(record.count) {
+        // Without operations it says that its numbers were taken by what is not logged.
+        let counts = seqno == record.first_seq + u64::from(record.count);
+        if !counts && !record.payload.is_empty() {
             return Err(corrupt("a batch holds another number of operations than it says"));
         }
         Ok(())

@@ -129,15 +129,19 @@ impl Iterator for Updates {
     type Item = Result<Update>;
 
     fn next(&mut self) -> Option<Result<Update>> {
-        let update = match self.store.next_logged(self.reading.as_mut()?) {
-            Ok(None) => return None,
-            Ok(Some(record)) => self.store.update_of(&record),
-            Err(error) => Err(error),
-        };
-        if update.is_err() {
-            self.reading = None;
+        loop {
+            let update = match self.store.next_logged(self.reading.as_mut()?) {
+                Ok(None) => return None,
+                // Its numbers were taken by what is not logged.
+                Ok(Some(record)) if record.payload.is_empty() => continue,
+                Ok(Some(record)) => self.store.update_of(&record),
+                Err(error) => Err(error),
+            };
+            if update.is_err() {
+                self.reading = None;
+            }
+            return Some(update);
         }
-        Some(update)
     }
 }
 

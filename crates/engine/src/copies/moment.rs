@@ -62,6 +62,7 @@ impl Store {
         for tree in trees {
             if let Some(record) = catalog.keyspaces.get_mut(&tree.id) {
                 record.applied = tree.appended.applied();
+                record.positions = tree.shown_positions();
             }
         }
         drop((committing, manifest));

@@ -49,6 +49,8 @@ pub(crate) enum Change {
     ExpiryMark { keyspace: u32, mark: u64 },
     /// Records appended to the keyspace up to this number are contained in what has been written.
     Applied { keyspace: u32, seqno: SeqNo },
+    /// A range has been applied to the keyspace up to this position; an empty one forgets the range.
+    Position { keyspace: u32, range: Vec<u8>, position: Vec<u8> },
 }
 
 /// Changes that happen together.
@@ -76,6 +78,7 @@ const REMOVE_VALUES: u8 = 14;
 const EXPIRY_MARK: u8 = 15;
 const CUT_TABLE: u8 = 16;
 const APPLIED: u8 = 17;
+const POSITION: u8 = 18;
 
 impl Change {
     /// What makes `table` join a level, cut as it is.
@@ -191,6 +194,11 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
             numbers(EXPIRY_MARK, &[u64::from(*keyspace), *mark]);
         }
         Change::Applied { keyspace, seqno } => numbers(APPLIED, &[u64::from(*keyspace), *seqno]),
+        Change::Position { keyspace, range, position } => {
+            numbers(POSITION, &[u64::from(*keyspace)]);
+            put_bytes(bytes, range);
+            put_bytes(bytes, position);
+        }
     }
 }
 
@@ -250,6 +258,11 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             Change::SetOptions { keyspace, options: KeyspaceOptions::decode(&named)? }
         }
         EXPIRY_MARK => Change::ExpiryMark { keyspace: rest.small()?, mark: rest.number()? },
+        POSITION => Change::Position {
+            keyspace: rest.small()?,
+            range: rest.bytes()?,
+            position: rest.bytes()?,
+        },
         APPLIED => Change::Applied { keyspace: rest.small()?, seqno: rest.number()? },
         _ => return None,
     })
@@ -402,10 +415,12 @@ mod tests {
                     merge: Some("add-i64".into()),
                     filter: Some("orphans".into()),
                     ttl: Some(1 << 40),
+                    unlogged: true,
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },
             Change::Applied { keyspace: 1, seqno: 128 },
+            Change::Position { keyspace: 1, range: b"range".to_vec(), position: vec![0; 200] },
         ];
         Edit { number: 42, changes }
     }

@@ -87,6 +87,10 @@ impl Replayed {
                     }
                     continue;
                 }
+                Kind::Position => {
+                    self.senseless += 1;
+                    continue;
+                }
                 _ => {}
             }
             let record = &catalog.keyspaces[&keyspace];

@@ -228,6 +228,8 @@ impl Sources {
                     record.applied = record.applied.max(*seqno);
                 }
             }
+            // Which of them the tables that are left hold is not known.
+            Change::Position { .. } => {}
             Change::NextTable { table } => self.next_table = self.next_table.max(*table),
             Change::NextKeyspace { keyspace } => {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);

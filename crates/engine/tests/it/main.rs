@@ -22,6 +22,7 @@ mod scene;
 mod streaming;
 mod tickets;
 mod transactions;
+mod unlogged;
 mod updates;
 mod values;
 mod waiting;
