@@ -153,13 +153,13 @@ impl fmt::Debug for Updates {
 
 /// A place in the log that is being read.
 pub(crate) struct Reading {
-    tail: Tail,
+    tail: Box<Tail>,
     /// A record that is not visible yet.
     held_back: Option<LoggedRecord>,
 }
 
 impl Reading {
-    pub(crate) fn of(tail: Tail) -> Reading {
+    pub(crate) fn of(tail: Box<Tail>) -> Reading {
         Reading { tail, held_back: None }
     }
 }

@@ -13,9 +13,9 @@
 
 use crate::{
     caught::caught,
-    drive::{Acknowledged, Driver, Opened, Stop},
+    drive::{Acknowledged, Driver, Opened, Stop, read_applied},
     history::{Gen, KEYSPACES, Op, Shape},
-    oracle::{CommitLog, Contents, Loss},
+    oracle::{Applied, CommitLog, Contents, Loss},
     settings,
 };
 use olivine_vfs::{Clock, CrashingVfs, ManualClock, Phase, Random, RealClock, Survival, Vfs};
@@ -103,6 +103,8 @@ struct Image {
     /// Draws what is done with it.
     seed: u64,
     acknowledged: usize,
+    /// Up to where the keyspace without a log must hold what was applied.
+    applied: u64,
     /// How often the machine died before: 0 for an image of the history itself.
     depth: u32,
     /// In words: event, phase, call and file.
@@ -164,13 +166,17 @@ fn look(
     let opened = Opened::open(&environment, STORE, options.clone());
     tally.slowest = tally.slowest.max(watch.now().saturating_sub(began));
     image.disk.clear_on_event();
-    let found = opened.and_then(|opened| Ok((opened.contents()?, opened)));
-    let (found, opened) = found.map_err(|error| Trouble::from(error).within("opening it"))?;
+    let found =
+        opened.and_then(|opened| Ok((opened.contents()?, read_applied(&opened.db)?, opened)));
+    let (found, applied, opened) =
+        found.map_err(|error| Trouble::from(error).within("opening it"))?;
     log.check_recovered(&found, image.acknowledged)
+        .and_then(|_| log.applied.check(&applied, image.applied))
         .map_err(|verdict| Trouble { kind: Kind::Loss(verdict.loss), what: verdict.what })?;
 
     let exists = KEYSPACES.map(|name| found.contains_key(name));
-    let found = CommitLog::from_contents(found);
+    let mut found = CommitLog::from_contents(found);
+    found.applied = Applied::at(applied);
     let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, opened);
     driver
         .map_err(Trouble::from)
@@ -183,6 +189,7 @@ fn look(
         survival: again.1,
         seed: random.next_u64(),
         acknowledged: image.acknowledged,
+        applied: image.applied,
         depth: image.depth + 1,
         place: again.2,
     };
@@ -250,6 +257,7 @@ fn go_on(
             survival,
             seed: random.next_u64(),
             acknowledged: must_have(survival, &driver.acknowledged()),
+            applied: driver.acknowledged().applied(),
             // Deep enough not to go on for ever.
             depth: image.depth + 1,
             place: String::new(),

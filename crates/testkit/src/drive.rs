@@ -31,11 +31,14 @@ use std::{
 };
 
 mod appended;
+mod applied;
 mod read;
 
 use appended::Noted;
 pub(crate) use appended::is_record;
 pub use appended::{Opened, Records};
+pub(crate) use applied::UNLOGGED;
+pub use applied::{AppliedState, read_applied};
 use read::OpenCursor;
 pub use read::read_all;
 
@@ -109,6 +112,8 @@ fn add_to(batch: &mut Batch, keyspace: &Keyspace, change: &Change) -> Result<(),
 pub struct Acknowledged {
     lasting: Arc<AtomicUsize>,
     handed: Arc<AtomicUsize>,
+    /// Up to where the keyspace without a log was called durable.
+    applied: Arc<AtomicU64>,
 }
 
 impl Acknowledged {
@@ -120,6 +125,15 @@ impl Acknowledged {
     /// Up to where the end of the process must leave everything.
     pub fn handed(&self) -> usize {
         self.handed.load(Acquire).max(self.lasting())
+    }
+
+    /// Up to where the keyspace without a log was called durable.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Acquire)
+    }
+
+    fn is_applied(&self, position: u64) {
+        self.applied.fetch_max(position, Release);
     }
 
     fn is_lasting(&self, position: usize) {
@@ -237,10 +251,12 @@ impl Driver {
 
     /// Takes over a store just opened: opens its keyspaces and notes where it stands.
     fn take(&mut self, opened: Opened) -> Result<(), Stop> {
+        self.take_applied(read_applied(&opened.db)?)?;
         let Opened { db, records } = opened;
         self.records = records;
         let (position, names) = self.with_log(|log| (log.position(), log.names(log.position())));
         let mut found = db.keyspaces();
+        found.retain(|name| name != UNLOGGED);
         found.sort();
         if found != names {
             return Err(Stop::Differs(format!("keyspaces: expected {names:?}, found {found:?}")));
@@ -305,6 +321,7 @@ impl Driver {
             Op::Stream { keyspace, key, value } => {
                 self.stream(KEYSPACES[*keyspace], key, *value)?;
             }
+            Op::Apply(changes) => self.apply_next(changes)?,
             Op::Sync => {
                 let position = self.position();
                 self.db().sync()?;
@@ -360,7 +377,7 @@ impl Driver {
         for (_, position) in &answered {
             self.acknowledged.is_lasting(*position);
         }
-        Ok(())
+        self.note_applied()
     }
 
     /// The position of the log that the sequence number `durable` proves. Entries without a number of
@@ -608,7 +625,8 @@ impl Driver {
 
     /// Opens the keyspaces again that the store says it has, after a failure left that open.
     fn refresh(&mut self, position: usize) -> Result<(), Stop> {
-        let names = self.db().keyspaces();
+        let mut names = self.db().keyspaces();
+        names.retain(|name| name != UNLOGGED);
         self.handles.retain(|name, _| names.contains(name));
         self.records.retain(&names);
         for name in names {
@@ -656,7 +674,11 @@ impl Driver {
         let handed = self.acknowledged.handed();
         self.with_log(|log| log.check_recovered(&found, handed))
             .map_err(|verdict| Stop::Differs(format!("opened after a failure: {verdict}")))?;
-        self.with_log(|log| *log = CommitLog::from_contents(found));
+        let mut begun = CommitLog::from_contents(found);
+        self.with_log(|log| {
+            begun.applied = std::mem::take(&mut log.applied);
+            *log = begun;
+        });
         self.acknowledged.begin_anew();
         self.undecided.clear();
         self.seqnos = vec![0];
@@ -666,8 +688,8 @@ impl Driver {
     /// Everything the store holds is what the log says.
     pub fn check_all(&self) -> Result<(), Stop> {
         let found = self.contents()?;
-        self.with_log(|log| log.check_live(&found, log.position()))
-            .map_err(|verdict| Stop::Differs(verdict.to_string()))
+        self.with_log(|log| log.check_live(&found, log.position()))?;
+        self.check_applied()
     }
 
     /// Does every operation; tells the first that stopped.

@@ -142,6 +142,8 @@ pub enum Op {
         /// What to put.
         value: Value,
     },
+    /// Applies the next batch to the keyspace without a log: keys and their values, or none to delete them.
+    Apply(Vec<(Vec<u8>, Option<Value>)>),
     /// Asks for everything visible to be durable.
     Sync,
     /// Flushes every memtable.

@@ -11,7 +11,7 @@
 
 use crate::{
     caught::caught,
-    drive::{Driver, Opened, Stop, is_record},
+    drive::{Driver, Opened, Stop, UNLOGGED, is_record, read_applied},
     history::{Change, Gen, Op, Shape, Value, What},
     oracle::{CommitLog, Contents},
     settings,
@@ -154,6 +154,15 @@ impl Specimen {
         let mut reads = Reads::default();
         let mut found = reads.everything(&db)?;
         records.show(&mut found);
+        match read_applied(&db) {
+            Ok(applied) => {
+                let checked = self.log.applied.check(&applied, 0);
+                let silent =
+                    |verdict| Silent::new(format!("the keyspace without a log: {verdict}"));
+                checked.map_err(silent)?;
+            }
+            Err(_) => reads.refused += 1,
+        }
         if reads.refused == 0 && found == self.contents {
             return Ok(Outcome::Harmless);
         }
@@ -276,7 +285,7 @@ impl Reads {
     /// they refuse.
     fn everything(&mut self, db: &Db) -> Result<Contents, Silent> {
         let mut contents = Contents::new();
-        for name in db.keyspaces() {
+        for name in db.keyspaces().into_iter().filter(|name| name != UNLOGGED) {
             let before = self.refused;
             let Some(keyspace) = db.find_keyspace(&name) else {
                 return Err(Silent::new(format!("keyspace {name} is listed and not there")));

@@ -21,6 +21,9 @@ use crate::{
     options::Options,
 };
 
+/// Is given the store, the keyspace, and the number and the bytes of a record.
+type Replay<'a> = &'a mut dyn FnMut(&Db, &Keyspace, SeqNo, &[u8]) -> Result<()>;
+
 impl Db {
     /// As `Db::open`, and hands out again the appended records that no batch covers, oldest first. `replay`
     /// may write to the store, and cover what it was given so far (`Batch::applied_to`); an error of its own
@@ -37,10 +40,7 @@ impl Db {
         Ok(db)
     }
 
-    fn hand_out(
-        &self,
-        replay: &mut dyn FnMut(&Db, &Keyspace, SeqNo, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn hand_out(&self, replay: Replay<'_>) -> Result<()> {
         let store = self.store();
         // What comes was there at opening; what `replay` appends does not come.
         let waiting: BTreeMap<u32, Waiting> = store
@@ -80,7 +80,9 @@ impl Db {
                 }
             }
         }
-        waiting.values().for_each(|waits| waits.tree.appended.end_replay());
+        for waits in waiting.values() {
+            waits.tree.appended.end_replay();
+        }
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 pub(crate) enum Begun {
     /// Every record behind the number is there.
-    Tail(Tail),
+    Tail(Box<Tail>),
     /// They are not; this is the first number of the oldest record that is.
     Gone(SeqNo),
 }
@@ -113,7 +113,8 @@ impl Tail {
         let next_seq = since + 1;
         let (segment, offset) = (start, HEADER_BYTES);
         let (reader, pieces) = (None, None);
-        Ok(Begun::Tail(Tail { home, extent, next_seq, segment, offset, reader, pieces }))
+        let tail = Tail { home, extent, next_seq, segment, offset, reader, pieces };
+        Ok(Begun::Tail(Box::new(tail)))
     }
 
     /// The segment that is being read.

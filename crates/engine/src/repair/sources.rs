@@ -228,8 +228,6 @@ impl Sources {
                     record.applied = record.applied.max(*seqno);
                 }
             }
-            // Which of them the tables that are left hold is not known.
-            Change::Position { .. } => {}
             Change::NextTable { table } => self.next_table = self.next_table.max(*table),
             Change::NextKeyspace { keyspace } => {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
@@ -244,7 +242,9 @@ impl Sources {
             Change::CutTable { table, part, .. } => {
                 self.cuts.insert(*table, part.clone());
             }
-            Change::RemoveValues { .. }
+            // Which positions the tables that are left have reached is not known.
+            Change::Position { .. }
+            | Change::RemoveValues { .. }
             | Change::LogStart { .. }
             | Change::LogDurable { .. }
             | Change::NextSeqno { .. } => {}

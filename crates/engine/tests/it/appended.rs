@@ -193,9 +193,10 @@ fn an_owner_who_does_not_cover_is_told_and_then_refused_and_then_everybody() {
     let first = head.append(b"first").unwrap();
     let write = |keyspace: &Keyspace, append: bool| {
         let mut batch = Batch::new();
-        match append {
-            true => batch.append(keyspace, &[7; 1000]).unwrap(),
-            false => batch.put(keyspace, b"key", &[7; 1000]).unwrap(),
+        if append {
+            batch.append(keyspace, &[7; 1000]).unwrap();
+        } else {
+            batch.put(keyspace, b"key", &[7; 1000]).unwrap();
         }
         let written = db.write_with(batch, Durability::Os);
         while environment.step() {}

@@ -162,7 +162,7 @@ fn after_every_crash_the_effects_are_those_up_to_the_position() {
             reached = position(&rows).1;
             assert_eq!(contents(&rows), *states.last().unwrap());
             let image = disk.crash(survival, random.next_u64());
-            let (after, _) = (stepped(&Arc::new(image.clone())), ());
+            let after = stepped(&Arc::new(image.clone()));
             let again = Db::open(&after, STORE, small()).unwrap();
             let found = again.find_keyspace("logged").unwrap().get(b"synced").unwrap();
             assert_eq!(

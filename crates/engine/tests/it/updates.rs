@@ -178,7 +178,9 @@ fn followers_see_every_batch_in_order_while_writers_write() {
             })
             .collect();
         let end = ended.when_dropped();
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        for writer in writers {
+            writer.join().unwrap();
+        }
         drop(end);
         for follower in followers {
             assert_eq!(follower.join().unwrap(), db.visible() + 1);

@@ -213,6 +213,7 @@ impl Taker {
             survival,
             seed,
             acknowledged: acknowledged.map_or(0, |known| must_have(survival, known)),
+            applied: acknowledged.map_or(0, Acknowledged::applied),
             depth: 0,
             place: told(event),
         });

@@ -73,7 +73,8 @@ impl Gen {
             return self.create();
         }
         match self.draw.below(1_000) {
-            0..480 => self.write(),
+            0..455 => self.write(),
+            455..480 => self.apply(),
             480..488 => {
                 let (keyspace, key) = (self.keyspace(), self.key());
                 Op::Stream { keyspace, key, value: self.value() }
@@ -112,6 +113,15 @@ impl Gen {
             _ => Some(Durability::Interval),
         };
         Op::Write { changes, durability, ticketed: self.draw.chance(1, 6) }
+    }
+
+    /// A batch for the keyspace without a log.
+    fn apply(&mut self) -> Op {
+        let changes = (0..self.draw.between(0, 6)).map(|_| {
+            let key = self.key();
+            (key, if self.draw.chance(3, 4) { Some(self.value()) } else { None })
+        });
+        Op::Apply(changes.collect())
     }
 
     /// A put, a delete or another change.
@@ -280,7 +290,7 @@ mod tests {
                 kinds.push(discriminant(&op));
             }
         }
-        assert_eq!(kinds.len(), 16);
+        assert_eq!(kinds.len(), 17);
     }
 
     #[test]

@@ -59,6 +59,13 @@ impl Display for Op {
             Op::Stream { keyspace, key, value: Value { id, bytes } } => {
                 write!(f, "stream {} {} {id}/{bytes}", KEYSPACES[*keyspace], Key(key))
             }
+            Op::Apply(changes) => {
+                f.write_str("apply")?;
+                changes.iter().try_for_each(|(key, value)| match value {
+                    Some(Value { id, bytes }) => write!(f, " put {} {id}/{bytes}", Key(key)),
+                    None => write!(f, " del {}", Key(key)),
+                })
+            }
             Op::Sync => f.write_str("sync"),
             Op::Flush => f.write_str("flush"),
             Op::Settle => f.write_str("settle"),
@@ -134,6 +141,20 @@ impl Op {
             "stream" => {
                 let (keyspace, key) = (keyspace(word()?)?, key(word()?)?);
                 Op::Stream { keyspace, key, value: value(word()?)? }
+            }
+            "apply" => {
+                let mut changes = Vec::new();
+                while let Some(kind) = words.next() {
+                    let mut word =
+                        || words.next().ok_or_else(|| format!("{line:?} ends too early"));
+                    let key = key(word()?)?;
+                    changes.push(match kind {
+                        "put" => (key, Some(value(word()?)?)),
+                        "del" => (key, None),
+                        _ => return Err(format!("{kind:?} is not applied")),
+                    });
+                }
+                Op::Apply(changes)
             }
             "sync" => Op::Sync,
             "flush" => Op::Flush,
