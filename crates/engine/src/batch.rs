@@ -122,6 +122,7 @@ impl Batch {
             });
         }
         let tree = keyspace.tree();
+        self.check_logged(tree, kind)?;
         if !self.trees.iter().any(|known| Arc::ptr_eq(known, tree)) {
             self.trees.push(Arc::clone(tree));
         }
@@ -239,7 +240,9 @@ impl<'a> Operations<'a> {
             Kind::RangeDelete => value_len <= KEY_BYTES_MAX,
             Kind::PutExpiring => EXPIRY_BYTES <= value_len,
             Kind::Pointer => Pointer::decode(value).is_some(),
-            Kind::Put | Kind::Delete | Kind::Merge => true,
+            Kind::Append => key_len == 0,
+            Kind::Applied => key_len == 0 && value_len == 8,
+            Kind::Put | Kind::Delete | Kind::Merge | Kind::Position => true,
         };
         fits.then_some(Operation { keyspace, kind, key, value })
     }

@@ -22,6 +22,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    appended::Holding,
     background::Duty,
     batch::{Batch, Operations, check_sizes, encode_operation},
     error::{Error, Result},
@@ -31,6 +32,8 @@ use crate::{
     log::LogWriter,
     options::Durability,
     planted::{Bug, planted},
+    positions::unlogged,
+    stats::Counters,
     store::Store,
 };
 
@@ -44,6 +47,8 @@ pub(crate) struct Committing {
     pub(crate) bounded_at: u64,
     /// What is written while a transaction looks whether it may commit.
     pub(crate) watch: Watch,
+    /// What keeps segments of the log.
+    pub(crate) holding: Holding,
 }
 
 impl Committing {
@@ -59,6 +64,11 @@ impl Committing {
     pub(crate) fn log_bytes(&self) -> u64 {
         self.log.as_ref().map_or(0, LogWriter::bytes)
     }
+}
+
+/// What a write to these keyspaces can wait for.
+fn durability_of(trees: &[Arc<Tree>], asked: Durability) -> Durability {
+    if trees.iter().any(|tree| tree.is_unlogged()) { Durability::Os } else { asked }
 }
 
 thread_local! {
@@ -108,7 +118,9 @@ impl Store {
         durability: Durability,
     ) -> Result<SeqNo> {
         self.admit(payload.len())?;
+        let durability = durability_of(trees, durability);
         let last = self.append(payload, count, trees, durability != Durability::Sync)?;
+        self.tell_held();
         self.make_durable(last, durability)
     }
 
@@ -151,6 +163,7 @@ impl Store {
         durability: Durability,
     ) -> Result<SeqNo> {
         self.admit(batch.bytes())?;
+        let durability = durability_of(batch.trees(), durability);
         let payload_hash = xxh3_64(batch.payload());
         self.lock_commit().watch.begin();
         let looked = read.iter().try_for_each(|footprint| footprint.check(since));
@@ -163,6 +176,7 @@ impl Store {
         });
         committing.watch.end();
         drop(committing);
+        self.tell_held();
         self.make_durable(last?, durability)
     }
 
@@ -180,8 +194,12 @@ impl Store {
             tree.check_there()?;
         }
         let first = committing.next_seqno;
-        let segment =
-            self.log_record(committing, first, count, payload, payload_hash, hand_over)?;
+        let segment = if trees.iter().any(|tree| tree.is_unlogged()) {
+            committing.log()?.current_segment()
+        } else {
+            self.check_held(committing, payload)?;
+            self.log_record(committing, first, count, payload, payload_hash, hand_over)?
+        };
         committing.watch.note(first, payload);
         let mut seqno = first;
         if planted(Bug::VisibleEarly) {
@@ -202,8 +220,8 @@ impl Store {
                 let held = state.hold_values_of(operation.value);
                 assert!(held, "a stream's file is known before its pointer is written");
             }
-            state.active.apply(segment, &operation, seqno);
-            if !matches!(operation.kind, Kind::Delete | Kind::RangeDelete) {
+            tree.apply(&state.active, segment, &operation, seqno);
+            if operation.kind.is_of_entries() && operation.kind != Kind::Delete {
                 tree.gaps.cut(operation.key);
             }
             seqno += 1;
@@ -211,12 +229,15 @@ impl Store {
         let last = first + count - 1;
         assert!(seqno == last + 1, "a batch counts its operations");
         committing.next_seqno = last + 1;
-        self.counters.appended_bytes.fetch_add(payload.len() as u64, Relaxed);
+        let unlogged = trees.iter().any(|tree| tree.is_unlogged());
+        let Counters { appended_bytes, unlogged_bytes, .. } = &self.counters;
+        let counter = if unlogged { unlogged_bytes } else { appended_bytes };
+        counter.fetch_add(payload.len() as u64, Relaxed);
         self.set_visible(last);
         for tree in trees {
             self.freeze_if_full(tree);
         }
-        if committing.bounded_at != segment {
+        if committing.bounded_at != segment || committing.holding.is_held() {
             committing.bounded_at = segment;
             self.bound_log(committing);
         }
@@ -235,7 +256,9 @@ impl Store {
     ) -> Result<u64> {
         let log = committing.log()?;
         let segment = log.current_segment();
-        let appended = log.append(first, count as u32, &[payload], payload_hash);
+        let appended = log
+            .pass(first)
+            .and_then(|()| log.append(first, count as u32, &[payload], payload_hash));
         if appended.is_err() || self.room.log.is_missing() {
             self.room.log.note(&appended, self.environment.now());
         }
@@ -268,7 +291,7 @@ impl Store {
 
     /// Puts a new memtable in front of the active one. Under the commit lock.
     pub(crate) fn freeze(&self, tree: &Tree) {
-        if tree.state().active.is_empty() {
+        if tree.state().active.holds_nothing() {
             return;
         }
         let fresh = Arc::new(self.fresh_memtable());
@@ -285,34 +308,18 @@ impl Store {
         LoggedMemtable::new(&self.environment, self.memtable_bytes_max)
     }
 
-    /// Freezes the memtable that holds the oldest records when the log is longer than its bound. One
-    /// that is frozen already is on its way. Under the commit lock, once a segment.
-    fn bound_log(&self, committing: &Committing) {
-        self.counters.log_bytes.store(committing.log_bytes(), Relaxed);
-        if committing.log_bytes() <= self.options.log_bytes_bound() {
-            return;
-        }
-        let oldest = |tree: &Tree| {
-            let state = tree.state();
-            state.memtables().map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
-        };
-        let laggard = self.trees().into_iter().min_by_key(|tree| oldest(tree));
-        if let Some(tree) = laggard
-            && tree.state().frozen.is_empty()
-            && oldest(&tree) < committing.log_end()
-        {
-            self.freeze(&tree);
-        }
-    }
-
     /// Appends without waiting: for writers that are told later.
     pub(crate) fn write_ticketed(&self, batch: &Batch) -> Result<SeqNo> {
         if batch.is_empty() {
             self.latch.check()?;
             return Ok(self.visible());
         }
+        if let Some(tree) = batch.trees().iter().find(|tree| tree.is_unlogged()) {
+            return Err(unlogged(&tree.name));
+        }
         self.admit_ticket(batch.bytes())?;
         let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), false)?;
+        self.tell_held();
         if self.group.ticket(last) {
             self.environment.signal(Duty::Sync);
         }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    appended::CARRIED,
     background::Duty,
     batch::Batch,
     compaction::Urge,
@@ -44,9 +45,12 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the store in the directory `path`, making it if there is none.
+    /// Opens the store in the directory `path`, making it if there is none. Appended records that no batch
+    /// covers stay where they are; `open_with` hands them out.
     pub fn open(environment: &Environment, path: impl AsRef<Path>, options: Options) -> Result<Db> {
-        Ok(Db { store: recovery::open(environment, path.as_ref(), options)? })
+        let db = Db { store: recovery::open(environment, path.as_ref(), options)? };
+        db.note_unreplayed()?;
+        Ok(db)
     }
 
     /// Opens the store in the directory `path` to be read only, beside the process that may have it open
@@ -111,13 +115,14 @@ impl Db {
 
     /// The keyspace of this name, if there is one.
     pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
-        let tree = self.store.find_tree(name)?;
+        let tree = self.store.find_tree(name).filter(|tree| tree.name != CARRIED)?;
         Some(Keyspace::new(Arc::clone(&self.store), tree))
     }
 
     /// The names of all keyspaces, in order.
     pub fn keyspaces(&self) -> Vec<String> {
         let mut names: Vec<_> = self.store.trees().iter().map(|tree| tree.name.clone()).collect();
+        names.retain(|name| name != CARRIED);
         names.sort();
         names
     }
@@ -144,6 +149,7 @@ impl Db {
 
     /// Writes a batch with a durability of its own.
     pub fn write_with(&self, batch: Batch, durability: Durability) -> Result<SeqNo> {
+        batch.check_durability(durability)?;
         self.store.write_batch(&batch, durability)
     }
 
@@ -175,7 +181,7 @@ impl Db {
         self.store.visible()
     }
 
-    /// The last write that a power cut cannot take.
+    /// The last write that a power cut cannot take; of writes to keyspaces whose log is off it says nothing.
     pub fn durable(&self) -> SeqNo {
         self.store.durable()
     }
@@ -261,7 +267,7 @@ impl Ticket {
 }
 
 impl Store {
-    fn find_tree(&self, name: &str) -> Option<Arc<Tree>> {
+    pub(crate) fn find_tree(&self, name: &str) -> Option<Arc<Tree>> {
         self.lock_trees().values().find(|tree| tree.name == name).cloned()
     }
 
@@ -304,7 +310,7 @@ impl Store {
         Ok(tree.expiry_mark())
     }
 
-    fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {
+    pub(crate) fn drop_tree(&self, tree: &Arc<Tree>) -> Result<()> {
         self.latch.check()?;
         let mut manifest = self.lock_manifest();
         tree.check_there()?;
@@ -334,6 +340,7 @@ impl Store {
             State { active: fresh, frozen: Vec::new(), version: Arc::new(Version::default()) }
         });
         tree.gaps.forget();
+        self.bound_log(&mut self.lock_commit());
         drop(manifest);
         self.measure_pile();
         self.environment.signal(Duty::Prepare);
@@ -342,10 +349,16 @@ impl Store {
 
     /// Freezes every memtable and flushes until none is left.
     fn flush_all(&self) -> Result<()> {
+        self.flush_those(|_| true)
+    }
+
+    /// Freezes the memtables of some keyspaces, and flushes until none is left that is frozen.
+    fn flush_those(&self, which: impl Fn(&Tree) -> bool) -> Result<()> {
         self.latch.check()?;
         {
             let _committing = self.lock_commit();
-            self.trees().iter().for_each(|tree| self.freeze(tree));
+            let trees = self.trees();
+            trees.iter().filter(|tree| which(tree)).for_each(|tree| self.freeze(tree));
         }
         loop {
             match self.flush_one() {
@@ -380,8 +393,13 @@ impl Store {
     }
 
     fn end_cleanly(&self) -> Result<()> {
-        if CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes() {
-            match self.flush_all() {
+        let is_long = CLOSE_LOG_BYTES_MAX < self.lock_commit().log_bytes();
+        let in_memory = |tree: &Tree| {
+            // What is in no log.
+            tree.is_unlogged() && tree.state().memtables().any(|memtable| !memtable.holds_nothing())
+        };
+        if is_long || self.trees().iter().any(|tree| in_memory(tree)) {
+            match self.flush_those(|tree| is_long || tree.is_unlogged()) {
                 // The log keeps what found no room, and opening will take longer.
                 Ok(()) | Err(Error::Full { .. }) => {}
                 Err(error) => return Err(error),

@@ -112,6 +112,19 @@ pub enum Error {
         /// When there should be room again.
         retry_after: Duration,
     },
+    /// The log is several times as long as its bound, because a keyspace has appended records that no batch
+    /// covers. Nothing was done; cover them with `Batch::applied_to`, or drop the keyspace.
+    LogHeld {
+        /// The keyspace.
+        keyspace: String,
+        /// The first record that is not covered, or a number before it.
+        seqno: u64,
+    },
+    /// The log no longer has the writes that were asked for. Take the store as it is, and go on from there.
+    LogGone {
+        /// The oldest write that it has.
+        oldest: u64,
+    },
     /// The answer is not in memory, and reading the disk was not allowed.
     WouldBlock,
 }
@@ -176,6 +189,14 @@ impl fmt::Display for Error {
             Error::Dropped { keyspace } => write!(f, "keyspace {keyspace:?} was dropped"),
             Error::Busy { retry_after } => {
                 write!(f, "too many writes are waiting; try again after {retry_after:?}")
+            }
+            Error::LogHeld { keyspace, seqno } => write!(
+                f,
+                "the log is too long, because appended records of keyspace {keyspace:?} from {seqno} on are \
+                 not covered; write a batch that is `applied_to` them"
+            ),
+            Error::LogGone { oldest } => {
+                write!(f, "the log no longer has these writes; the oldest it has is {oldest}")
             }
             Error::WouldBlock => write!(f, "the answer is not in memory"),
         }

@@ -102,6 +102,10 @@ impl Store {
         self.write_memtable(tree, memtable, &mut outputs, &mut values)?;
         if !planted(Bug::TableBeforeLog) {
             self.wait_durable(memtable.newest_seqno())?;
+            if self.durable() < memtable.newest_seqno() {
+                // The log had no room to say that the numbers of what it does not hold were taken.
+                return Err(Error::Full { path: self.dir.clone() });
+            }
         }
         let tables = outputs.live();
         let mut manifest = self.lock_manifest();
@@ -111,6 +115,15 @@ impl Store {
         let bytes = outputs.bytes();
         let mut changes =
             vec![Change::Flushed { keyspace: tree.id, seqno: memtable.newest_seqno() }];
+        if memtable.applied() != 0 {
+            changes.push(Change::Applied { keyspace: tree.id, seqno: memtable.applied() });
+        }
+        let positions = memtable.positions();
+        changes.extend(positions.iter().map(|(range, position)| Change::Position {
+            keyspace: tree.id,
+            range: range.clone(),
+            position: position.clone(),
+        }));
         let apart = values.live();
         changes.extend(values.changes(tree.id));
         for table in &tables {
@@ -125,6 +138,8 @@ impl Store {
         changes.push(Change::LogDurable { position: self.log_durable()? });
         values.settle(outputs.settle(manifest.commit(changes)))?;
         let edit = manifest.last_edit();
+        tree.appended.cover(memtable.applied());
+        tree.advance_positions(&positions);
         let added: Vec<_> = tables.into_iter().map(|table| (0, table)).collect();
         tree.change_state(|state| {
             let mut frozen = state.frozen.clone();
@@ -199,24 +214,24 @@ impl Store {
     pub(crate) fn log_start_without(&self, flushed: &Arc<LoggedMemtable>) -> u64 {
         // The log's end first: who enters an empty memtable from here on does so at or behind it.
         let end = self.lock_commit().log_end();
-        let oldest = |tree: &Arc<Tree>| {
-            let state = tree.state();
-            let kept = state.memtables().filter(|memtable| !Arc::ptr_eq(memtable, flushed));
-            kept.map(|memtable| memtable.oldest_segment()).min().unwrap_or(u64::MAX)
-        };
         if planted(Bug::SegmentsReleasedEarly) {
             return end;
         }
+        let oldest = |tree: &Arc<Tree>| tree.oldest_segment(Some(flushed));
         self.trees().iter().map(oldest).min().unwrap_or(u64::MAX).min(end)
     }
 
     /// Tells the log which of its segments the manifest needs, and that it says so durably.
     fn release_log(&self, log_start: u64, edit: u64) -> Result<()> {
         let mut committing = self.lock_commit();
+        let pinned = committing.holding.pinned();
         let log = committing.log()?;
         log.set_manifest_edit(edit);
-        log.release_below(log_start);
+        log.release_below(log_start.min(pinned));
         self.counters.log_bytes.store(committing.log_bytes(), Relaxed);
+        if committing.holding.is_held() {
+            self.bound_log(&mut committing);
+        }
         drop(committing);
         self.environment.signal(Duty::Prepare);
         Ok(())

@@ -24,6 +24,7 @@ use std::{
 use olivine_vfs::EntryKind;
 
 use crate::{
+    appended::Holding,
     commit::Committing,
     environment::Environment,
     error::{Error, Result},
@@ -122,7 +123,13 @@ fn open_with(
         memtable_bytes_max: options.memtable_bytes_max,
         options,
         id,
-        committing: Committing { log: None, next_seqno: 1, bounded_at: 0, watch: Watch::default() },
+        committing: Committing {
+            log: None,
+            next_seqno: 1,
+            bounded_at: 0,
+            watch: Watch::default(),
+            holding: Holding::default(),
+        },
         log_pool: Arc::new(Pool::idle(home)),
         last_seqno: 0,
         next_table: 1,

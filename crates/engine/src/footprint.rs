@@ -73,6 +73,9 @@ impl Footprint {
 
     /// Refuses when the operation, of a newer write, touches what was read.
     fn check_operation(&self, operation: &Operation<'_>) -> Result<()> {
+        if !operation.kind.changes_keys() {
+            return Ok(());
+        }
         let key = operation.key;
         let touched = if operation.kind == Kind::RangeDelete {
             let span = (Bound::Included(key), Bound::Excluded(operation.value));

@@ -320,11 +320,22 @@ fn sample_batch(random: &mut Random) -> Vec<u8> {
     let mut payload = Vec::new();
     for _ in 0..random.between(1, 6) {
         let (keyspace, key) = (random.between(1, 3) as u32, sample_key(random));
-        let kinds = [Kind::Put, Kind::Delete, Kind::Merge, Kind::RangeDelete, Kind::PutExpiring];
+        let kinds = [
+            Kind::Put,
+            Kind::Delete,
+            Kind::Merge,
+            Kind::RangeDelete,
+            Kind::PutExpiring,
+            Kind::Append,
+            Kind::Applied,
+        ];
         let kind = kinds[random.index(kinds.len())];
+        let log_only = matches!(kind, Kind::Append | Kind::Applied);
+        let key = if log_only { Vec::new() } else { key };
         let value = match kind {
             Kind::Delete => Vec::new(),
             Kind::RangeDelete => [&key[..], b"~"].concat(),
+            Kind::Applied => random.below(999).to_le_bytes().to_vec(),
             _ => vec![random.below(256) as u8; random.between(8, 60) as usize],
         };
         encode_operation(&mut payload, keyspace, kind, &key, &value);

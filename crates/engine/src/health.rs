@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    appended::LogHeld,
     budget::{Share, ShareUse},
     db::Db,
     error::Error,
@@ -52,6 +53,8 @@ pub struct Health {
     pub stall: Option<Stall>,
     /// Why there is no more compaction: a table could not be read.
     pub compaction_halted: Option<Error>,
+    /// Whose appended records keep the log longer than its bound, because no batch covers them.
+    pub log_held: Option<LogHeld>,
     /// The oldest snapshot alive.
     pub oldest_snapshot: Option<OldestSnapshot>,
     /// What each share of the memory budget holds and may hold, for the whole environment.
@@ -80,6 +83,8 @@ pub enum Event {
     },
     /// A table could not be read, so there is no more compaction until the store is opened again.
     CompactionHalted(Error),
+    /// Appended records keep the log longer than its bound; their owner should cover them.
+    LogHeld(LogHeld),
     /// Something found no room on the disk; it is tried again.
     DiskFull,
     /// What had found no room has found some.
@@ -116,16 +121,17 @@ impl Store {
 
     fn health(&self) -> Health {
         let now = self.environment.now();
-        let written = self.counters.appended_bytes.load(Relaxed);
+        let written = self.counters.written_bytes();
         let oldest = self.snapshots.oldest();
         Health {
             refused: self.latch.check().err(),
             stall: self.stall(),
             compaction_halted: self.halted(),
+            log_held: self.log_held(),
             oldest_snapshot: oldest.map(|(seqno, taken)| OldestSnapshot {
                 seqno,
                 age: now.saturating_sub(taken.at),
-                bytes_since: written.saturating_sub(taken.appended_bytes),
+                bytes_since: written.saturating_sub(taken.written_bytes),
             }),
             memory: self.environment.budget().shares(),
         }

@@ -306,6 +306,17 @@ fn change_fact(offset: u64, change: &Change) -> Fact {
         Change::ExpiryMark { keyspace, mark } => {
             ("expiry mark", vec![keyspace_of(*keyspace), ("mark", number(*mark))])
         }
+        Change::Position { keyspace, range, position } => (
+            "position",
+            vec![
+                keyspace_of(*keyspace),
+                ("range", Detail::Bytes(range.clone())),
+                ("position", Detail::Bytes(position.clone())),
+            ],
+        ),
+        Change::Applied { keyspace, seqno } => {
+            ("applied", vec![keyspace_of(*keyspace), ("seqno", number(*seqno))])
+        }
     };
     Fact::new(what, offset, details)
 }

@@ -633,7 +633,9 @@ impl Cursor {
                 self.place = Place::Folded;
                 return Ok(true);
             }
-            Kind::Delete | Kind::RangeDelete => return Ok(false),
+            Kind::Delete | Kind::RangeDelete | Kind::Append | Kind::Applied | Kind::Position => {
+                return Ok(false);
+            }
         }
         self.place = Place::Forward;
         Ok(true)
@@ -655,7 +657,11 @@ impl Cursor {
                 Kind::Put => base = Some(value.to_vec()),
                 Kind::Pointer => base = Some(self.view.value_apart(value)?),
                 Kind::PutExpiring => base = self.view.unexpired(value)?.map(<[u8]>::to_vec),
-                Kind::Delete | Kind::RangeDelete => {}
+                Kind::Delete
+                | Kind::RangeDelete
+                | Kind::Append
+                | Kind::Applied
+                | Kind::Position => {}
             }
             if self.kind()? != Kind::Merge {
                 break;
@@ -740,7 +746,9 @@ impl Cursor {
             }
             Kind::Put | Kind::Pointer => Some(self.merge.value()),
             Kind::PutExpiring => self.view.unexpired(self.merge.value())?,
-            Kind::Delete | Kind::RangeDelete => None,
+            Kind::Delete | Kind::RangeDelete | Kind::Append | Kind::Applied | Kind::Position => {
+                None
+            }
         };
         operands.clear();
         self.value.clear();

@@ -35,6 +35,14 @@ pub(crate) enum Kind {
     PutExpiring = 5,
     /// The key has a value, and this says where it lies.
     Pointer = 6,
+    /// A record that goes to the log only. In batches only, without a key.
+    Append = 7,
+    /// Appended records up to a number are contained in what has been written. In batches only, without a
+    /// key.
+    Applied = 8,
+    /// A range has been applied up to a position. In batches of keyspaces whose log is off only, so on no
+    /// disk.
+    Position = 9,
 }
 
 /// Bytes of the time before the value of a `Kind::PutExpiring`, little endian.
@@ -56,8 +64,21 @@ impl Kind {
             4 => Some(Kind::RangeDelete),
             5 => Some(Kind::PutExpiring),
             6 => Some(Kind::Pointer),
+            7 => Some(Kind::Append),
+            8 => Some(Kind::Applied),
+            9 => Some(Kind::Position),
             _ => None,
         }
+    }
+
+    /// Whether memtables and tables hold entries of this kind.
+    pub(crate) fn is_of_entries(self) -> bool {
+        !matches!(self, Kind::RangeDelete | Kind::Append | Kind::Applied | Kind::Position)
+    }
+
+    /// Whether an operation of this kind changes what a key, or a range of keys, shows.
+    pub(crate) fn changes_keys(self) -> bool {
+        self.is_of_entries() || self == Kind::RangeDelete
     }
 }
 
@@ -82,7 +103,7 @@ impl Stamp {
 
     /// The kind, or `None` when the word came from disk and names none that an entry may have.
     pub(crate) fn kind(self) -> Option<Kind> {
-        Kind::decode(self.0 as u8).filter(|kind| *kind != Kind::RangeDelete)
+        Kind::decode(self.0 as u8).filter(|kind| kind.is_of_entries())
     }
 
     /// The newest stamp of the write before this one.

@@ -25,6 +25,7 @@ use arc_swap::ArcSwapOption;
 use swap::Swap;
 
 use crate::{
+    appended::Appended,
     batch::{Batch, Operation},
     budget::{Reservation, Share},
     compaction::{Crawls, Rules},
@@ -37,6 +38,7 @@ use crate::{
     operator::{CompactionFilter, MergeOperator, find_filter, find_operator},
     options::{KeyspaceOptions, Options},
     pointer::Pointer,
+    positions::Positions,
     ranges::RangeDeletes,
     read::{ReadFrom, get_stream},
     store::OpenStore,
@@ -66,6 +68,10 @@ pub(crate) struct LoggedMemtable {
     /// The ranges deleted; newer than anything older memtables and tables hold.
     range_deletes: ArcSwapOption<RangeDeletes>,
     range_bytes: AtomicU64,
+    /// Appended records up to here are covered by what is in here and below.
+    applied: AtomicU64,
+    /// Up to where ranges have been applied with what is in here.
+    positions: Mutex<Positions>,
     /// The last write that readers of this may see.
     seen_up_to: SeqNo,
     /// The one that inserts go to and that pays for the memory, if this is a view of it.
@@ -85,6 +91,8 @@ impl LoggedMemtable {
             values: Mutex::default(),
             range_deletes: ArcSwapOption::empty(),
             range_bytes: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            positions: Mutex::default(),
             seen_up_to: SeqNo::MAX,
             whole: None,
         }
@@ -103,6 +111,8 @@ impl LoggedMemtable {
             values: Mutex::new(whole.values()),
             range_deletes: ArcSwapOption::new(whole.range_deletes()),
             range_bytes: AtomicU64::new(whole.range_bytes.load(Relaxed)),
+            applied: AtomicU64::new(whole.applied()),
+            positions: Mutex::new(whole.positions()),
             oldest_segment: AtomicU64::new(whole.oldest_segment()),
             newest_seqno: AtomicU64::new(whole.newest_seqno()),
             seen_up_to: seqno,
@@ -113,6 +123,9 @@ impl LoggedMemtable {
     /// Takes an operation of a batch whose record lies in `segment`. One caller at a time.
     pub(crate) fn apply(&self, segment: u64, operation: &Operation<'_>, seqno: SeqNo) {
         match operation.kind {
+            Kind::Append | Kind::Applied | Kind::Position => {
+                unreachable!("the keyspace takes these itself")
+            }
             Kind::RangeDelete => {
                 self.delete_range(segment, operation.key, operation.value, seqno);
             }
@@ -145,6 +158,30 @@ impl LoggedMemtable {
         self.range_bytes.store(list.bytes(), Relaxed);
         self.range_deletes.store(Some(Arc::new(list)));
         self.note(segment, seqno);
+    }
+
+    /// Notes that appended records up to `up_to` are covered.
+    pub(crate) fn note_applied(&self, segment: u64, seqno: SeqNo, up_to: SeqNo) {
+        self.applied.fetch_max(up_to, AcqRel);
+        self.note(segment, seqno);
+    }
+
+    /// Appended records up to here are covered by what is in here and below; 0 when it says nothing.
+    pub(crate) fn applied(&self) -> SeqNo {
+        self.applied.load(Acquire)
+    }
+
+    /// Notes up to where a range has been applied; empty forgets it.
+    pub(crate) fn note_position(&self, segment: u64, seqno: SeqNo, range: &[u8], position: &[u8]) {
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.insert(range.to_vec(), position.to_vec());
+        drop(positions);
+        self.note(segment, seqno);
+    }
+
+    /// Up to where ranges have been applied with what is in here.
+    pub(crate) fn positions(&self) -> Positions {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, segment: u64, seqno: SeqNo) {
@@ -185,6 +222,11 @@ impl LoggedMemtable {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.table.is_empty() && self.range_deletes.load().is_none()
+    }
+
+    /// Whether a flush would change nothing.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.newest_seqno() == 0
     }
 
     pub(crate) fn oldest_segment(&self) -> u64 {
@@ -279,6 +321,10 @@ pub(crate) struct Tree {
     /// Where walks met many deletions.
     pub(crate) crawls: Arc<Crawls>,
     pub(crate) gaps: Gaps,
+    /// Records that went to the log only.
+    pub(crate) appended: Appended,
+    /// Up to where ranges have been applied, as the manifest says.
+    pub(crate) positions: Mutex<Positions>,
 }
 
 impl Tree {
@@ -298,6 +344,8 @@ impl Tree {
             dropped: AtomicBool::new(false),
             crawls: Arc::default(),
             gaps: Gaps::default(),
+            appended: Appended::default(),
+            positions: Mutex::default(),
         }
     }
 

@@ -64,6 +64,7 @@ mod value;
 mod version;
 
 mod apart;
+mod appended;
 mod batch;
 mod commit;
 mod footprint;
@@ -83,6 +84,7 @@ mod health;
 mod histogram;
 mod ingest;
 mod outputs;
+mod positions;
 mod room;
 
 mod background;
@@ -100,7 +102,9 @@ mod recovery;
 mod repair;
 mod stats;
 mod store;
+mod updates;
 
+pub use appended::LogHeld;
 pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share, ShareUse};
 pub use check::{CheckReport, Finding, Severity, check};
@@ -122,12 +126,14 @@ pub use operator::{CompactionFilter, MergeOperator};
 pub use options::{CompactionStyle, Compression, Durability, KeyPrefix, KeyspaceOptions, Options};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
+pub use positions::{AppliedPosition, POSITION_BYTES_MAX};
 pub use recovery::{Cut, RecoveryReport};
 pub use repair::{Loss, RepairReport, repair};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use table::BlockLook;
 pub use transaction::{Expected, Transaction, TransactionIter};
+pub use updates::{Update, UpdateKind, UpdateOperation, Updates};
 pub use value::Value;
 pub use values::ValueReader;
 

@@ -21,6 +21,7 @@ mod reader;
 mod recovery;
 pub(crate) mod salvage;
 mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -43,6 +44,7 @@ pub(crate) use frame::{
 pub(crate) use pool::Pool;
 pub(crate) use recovery::{Proof, Record, Recovered, recover};
 pub(crate) use segment::{Head, Name};
+pub(crate) use tail::{Begun, Extent, LoggedRecord, Tail, oldest_whole};
 pub(crate) use writer::LogWriter;
 
 /// The longest payload of a record. A batch is at most 64 MiB; the rest is room for its encoding.

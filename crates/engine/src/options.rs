@@ -198,6 +198,9 @@ pub struct KeyspaceOptions {
     /// How keys are told apart that are walked together. Tables say then of almost every prefix that no
     /// key of theirs has it, and walks within one prefix pass them by. Default none.
     pub prefix: Option<KeyPrefix>,
+    /// Whether writes go to memory and, by a flush, to tables, but not to the log: for whoever keeps a log of
+    /// its own and applies it here (`Batch::applied`). A crash takes what was not flushed. Default false.
+    pub unlogged: bool,
 }
 
 impl KeyspaceOptions {
@@ -215,6 +218,7 @@ impl KeyspaceOptions {
             ("prefix", self.prefix.map(|prefix| prefix.encode().to_vec())),
             ("style", (self.style != CompactionStyle::Leveled).then(|| vec![self.style as u8])),
             ("ttl", self.ttl.map(|ttl| ttl.to_le_bytes().to_vec())),
+            ("unlogged", self.unlogged.then(|| vec![1])),
         ];
         named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -235,6 +239,7 @@ impl KeyspaceOptions {
                     options.style = CompactionStyle::decode(style)?;
                 }
                 "ttl" => options.ttl = Some(u64::from_le_bytes(value.as_slice().try_into().ok()?)),
+                "unlogged" if *value == [1] => options.unlogged = true,
                 _ => return None,
             }
         }

@@ -76,11 +76,13 @@ pub enum Bug {
     ReplacedHalf,
     /// A byte of a block changes between reading its entries and sealing it.
     CompactionByteFlipped,
+    /// Log segments are released that hold appended records which nobody has covered.
+    AppendedReleasedEarly,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 33] = [
+    pub const ALL: [Bug; 34] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -114,6 +116,7 @@ impl Bug {
         Bug::ValueUnverified,
         Bug::ReplacedHalf,
         Bug::CompactionByteFlipped,
+        Bug::AppendedReleasedEarly,
     ];
 }
 

@@ -227,7 +227,9 @@ impl Read<'_> {
                     let shown = split_expiry(value).filter(|(expiry, _)| self.shows(*expiry));
                     return Step::Done(shown.map(|(_, value)| Found::Value(Value::copied(value))));
                 }
-                Kind::RangeDelete => unreachable!("ranges are listed apart"),
+                Kind::RangeDelete | Kind::Append | Kind::Applied | Kind::Position => {
+                    unreachable!("memtables hold entries only")
+                }
             }
             bound = stamp.before();
         }
@@ -264,7 +266,11 @@ impl Read<'_> {
                     })?;
                     return Ok(Step::Done(Some(Found::Apart(pointer))));
                 }
-                Kind::Delete | Kind::RangeDelete => return Ok(Step::Done(None)),
+                Kind::Delete
+                | Kind::RangeDelete
+                | Kind::Append
+                | Kind::Applied
+                | Kind::Position => return Ok(Step::Done(None)),
                 Kind::Merge => search.operands.push(Value::shared(value)),
                 Kind::PutExpiring => return self.expiring(file, value).map(Step::Done),
             }

@@ -17,13 +17,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use olivine_vfs::{Entry, EntryKind, Guard, Lock, Vfs};
 
 use crate::{
     apart::live_values,
+    appended::{Appended, Holding},
     batch::Operations,
     budget::Share,
     commit::Committing,
@@ -388,6 +389,7 @@ impl Opening {
                 next_seqno: last_seqno + 1,
                 bounded_at,
                 watch: Watch::default(),
+                holding: Holding::default(),
             },
             log_pool,
             last_seqno,
@@ -452,7 +454,9 @@ impl Trees {
             let version = Arc::new(Version::default().with_values(&[], &values));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
             let rules = TreeRules::resolve(&record.options, options)?;
-            let tree = Tree::new(*id, record.name.clone(), rules, record.expiry_mark, state);
+            let mut tree = Tree::new(*id, record.name.clone(), rules, record.expiry_mark, state);
+            tree.appended = Appended::covered_to(record.applied);
+            tree.positions = Mutex::new(record.positions.clone());
             trees.by_id.insert(*id, Arc::new(tree));
         }
         Ok(trees)
@@ -481,7 +485,10 @@ impl Trees {
             let version = Arc::new(Version::new(tables).with_values(&[], &values));
             let state = State { active: trees.memtable(), frozen: Vec::new(), version };
             let rules = TreeRules::resolve(&record.options, &opening.options)?;
-            let tree = Tree::new(*keyspace, record.name.clone(), rules, record.expiry_mark, state);
+            let mut tree =
+                Tree::new(*keyspace, record.name.clone(), rules, record.expiry_mark, state);
+            tree.appended = Appended::covered_to(record.applied);
+            tree.positions = Mutex::new(record.positions.clone());
             trees.by_id.insert(*keyspace, Arc::new(tree));
         }
         Ok(trees)
@@ -489,11 +496,8 @@ impl Trees {
 
     /// The oldest segment with a record that is in no table; `u64::MAX` when there is none.
     fn oldest_segment(&self) -> u64 {
-        let oldest = |tree: &Arc<Tree>| {
-            let state = tree.state();
-            state.memtables().map(|memtable| memtable.oldest_segment()).min()
-        };
-        self.by_id.values().filter_map(oldest).min().unwrap_or(u64::MAX)
+        let oldest = |tree: &Arc<Tree>| tree.oldest_segment(None);
+        self.by_id.values().map(oldest).min().unwrap_or(u64::MAX)
     }
 
     fn memtable(&self) -> Arc<LoggedMemtable> {
@@ -524,26 +528,37 @@ impl Trees {
             let operation = operation.map_err(|()| corrupt("a batch does not decode"))?;
             let number = seqno;
             seqno += 1;
+            if operation.kind == Kind::Position {
+                return Err(corrupt("a batch holds a position, which is never logged"));
+            }
             let Some(known) = catalog.keyspaces.get(&operation.keyspace) else {
                 if operation.keyspace < catalog.next_keyspace {
                     continue; // dropped since
                 }
                 return Err(corrupt("a batch writes to a keyspace that was never made"));
             };
-            if known.flushed < number {
-                let tree = &self.by_id[&operation.keyspace];
+            let tree = &self.by_id[&operation.keyspace];
+            if tree.is_unlogged() {
+                return Err(corrupt("a batch writes to a keyspace whose log is off"));
+            }
+            if operation.kind == Kind::Append {
+                // Whatever tables hold, it is in none of them.
+                tree.apply(&tree.state().active, segment, &operation, number);
+            } else if known.flushed < number {
                 let active = Arc::clone(&tree.state().active);
                 if operation.kind == Kind::Pointer && !tree.state().hold_values_of(operation.value)
                 {
                     return Err(corrupt("a batch points into a value file that is not there"));
                 }
-                active.apply(segment, &operation, number);
+                tree.apply(&active, segment, &operation, number);
                 if self.memtable_bytes_max <= active.bytes() {
                     self.freeze(tree);
                 }
             }
         }
-        if seqno != record.first_seq + u64::from(record.count) {
+        // Without operations it says that its numbers were taken by what is not logged.
+        let counts = seqno == record.first_seq + u64::from(record.count);
+        if !counts && !record.payload.is_empty() {
             return Err(corrupt("a batch holds another number of operations than it says"));
         }
         Ok(())

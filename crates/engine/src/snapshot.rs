@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::RangeBounds,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Snapshots {
 pub(crate) struct Taken {
     pub(crate) at: Duration,
     /// Bytes that had been written by then.
-    pub(crate) appended_bytes: u64,
+    pub(crate) written_bytes: u64,
 }
 
 impl Snapshots {
@@ -96,10 +96,8 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn take(store: &Arc<OpenStore>) -> Snapshot {
         let pinned = store.pin_states();
-        let taken = Taken {
-            at: store.environment.now(),
-            appended_bytes: store.counters.appended_bytes.load(Relaxed),
-        };
+        let taken =
+            Taken { at: store.environment.now(), written_bytes: store.counters.written_bytes() };
         let seqno = store.snapshots.take(taken, || match &pinned {
             Some((seqno, _)) => *seqno,
             None => store.visible(),

@@ -40,6 +40,8 @@ pub(crate) struct Counters {
     /// Bytes of payload ever appended to the log, and how many of those are durable.
     pub(crate) appended_bytes: AtomicU64,
     pub(crate) durable_bytes: AtomicU64,
+    /// Bytes of payload that went to memory only.
+    pub(crate) unlogged_bytes: AtomicU64,
     /// Length of the log when it was last looked at: once a segment, and after every flush.
     pub(crate) log_bytes: AtomicU64,
     /// Delay that writers owe and have not paid, in nanoseconds.
@@ -47,6 +49,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Bytes of payload ever written.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.appended_bytes.load(Relaxed) + self.unlogged_bytes.load(Relaxed)
+    }
+
     /// Adds the delay of one write to what is owed. Returns what to pay now: nothing, or all of it.
     pub(crate) fn delay(&self, bytes: usize, pile: f64) -> Duration {
         if pile <= 0.0 {

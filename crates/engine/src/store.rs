@@ -87,6 +87,8 @@ pub(crate) struct Store {
     /// Why there is no more compaction.
     pub(crate) compaction_halted: OnceLock<Error>,
     pub(crate) room: Room,
+    /// Whether it is to be told who holds the log.
+    pub(crate) held_news: AtomicBool,
     pub(crate) trash: Arc<Trash>,
     pub(crate) guard: Mutex<Option<Box<dyn Guard>>>,
     /// How a store that is only read follows its writer.
@@ -153,6 +155,7 @@ impl Store {
             holds: AtomicU64::new(0),
             compaction_halted: OnceLock::new(),
             room: Room::default(),
+            held_news: AtomicBool::new(false),
             trash: parts.trash,
             guard: Mutex::new(parts.guard),
             follower: parts.follower,

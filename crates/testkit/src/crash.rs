@@ -14,12 +14,11 @@
 
 use crate::{
     caught::caught,
-    drive::{Acknowledged, Copies, Driver, Stop, read_all},
+    drive::{Acknowledged, Copies, Driver, Opened, Stop, read_applied},
     history::{Gen, KEYSPACES, Op, Shape},
-    oracle::{CommitLog, Contents, Loss},
+    oracle::{Applied, CommitLog, Contents, Loss},
     settings,
 };
-use olivine_engine::Db;
 use olivine_vfs::{Clock, CrashingVfs, ManualClock, Phase, Random, RealClock, Survival, Vfs};
 use std::{
     fmt,
@@ -106,6 +105,8 @@ struct Image {
     seed: u64,
     acknowledged: usize,
     copies: Copies,
+    /// Up to where the keyspace without a log must hold what was applied.
+    applied: u64,
     /// How often the machine died before: 0 for an image of the history itself.
     depth: u32,
     /// In words: event, phase, call and file.
@@ -167,12 +168,15 @@ fn look(
 
     let watch = RealClock::new();
     let began = watch.now();
-    let db = Db::open(&environment, STORE, options.clone());
+    let opened = Opened::open(&environment, STORE, options.clone());
     tally.slowest = tally.slowest.max(watch.now().saturating_sub(began));
     image.disk.clear_on_event();
-    let found = db.and_then(|db| Ok((read_all(&db)?, db)));
-    let (found, db) = found.map_err(|error| Trouble::from(error).within("opening it"))?;
+    let found =
+        opened.and_then(|opened| Ok((opened.contents()?, read_applied(&opened.db)?, opened)));
+    let (found, applied, opened) =
+        found.map_err(|error| Trouble::from(error).within("opening it"))?;
     log.check_recovered(&found, image.acknowledged)
+        .and_then(|_| log.applied.check(&applied, image.applied))
         .map_err(|verdict| Trouble { kind: Kind::Loss(verdict.loss), what: verdict.what })?;
 
     if random.chance(1, 4) {
@@ -182,8 +186,9 @@ fn look(
         checked.map_err(|stop| Trouble::from(stop).within("a copy of it"))?;
     }
     let exists = KEYSPACES.map(|name| found.contains_key(name));
-    let found = CommitLog::from_contents(found);
-    let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, db);
+    let mut found = CommitLog::from_contents(found);
+    found.applied = Applied::at(applied);
+    let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, opened);
     driver
         .map_err(Trouble::from)
         .map(|driver| driver.with_copies(image.copies.as_now()))
@@ -197,6 +202,7 @@ fn look(
         seed: random.next_u64(),
         acknowledged: image.acknowledged,
         copies: image.copies.as_now(),
+        applied: image.applied,
         depth: image.depth + 1,
         place: again.2,
     };
@@ -265,6 +271,7 @@ fn go_on(
             seed: random.next_u64(),
             acknowledged: must_have(survival, &driver.acknowledged()),
             copies: driver.copies().as_now(),
+            applied: driver.acknowledged().applied(),
             // Deep enough not to go on for ever.
             depth: image.depth + 1,
             place: String::new(),

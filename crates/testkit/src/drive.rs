@@ -9,7 +9,7 @@
 
 use crate::{
     history::{Change, KEYSPACES, Op, SLOTS, Value, What},
-    oracle::{Bytes, CommitLog, Contents, Event},
+    oracle::{Bytes, CommitLog, Event},
 };
 use olivine_engine::{
     Batch, CompactionStyle, Db, Durability, Environment, Error, KeyPrefix, Keyspace,
@@ -30,10 +30,17 @@ use std::{
     time::Duration,
 };
 
+mod appended;
+mod applied;
 mod copies;
 mod read;
 mod replace;
 
+use appended::Noted;
+pub(crate) use appended::is_record;
+pub use appended::{Opened, Records};
+pub(crate) use applied::UNLOGGED;
+pub use applied::{AppliedState, read_applied};
 pub use copies::Copies;
 use read::OpenCursor;
 pub use read::read_all;
@@ -113,6 +120,7 @@ fn add_to(batch: &mut Batch, keyspace: &Keyspace, change: &Change) -> Result<(),
             batch.put_with_expiry(keyspace, key, &value.spell(), expiry)
         }
         What::DeleteTo(end) => batch.delete_range(keyspace, key, end),
+        What::Record(_) | What::Seal(_) => unreachable!("the driver adds these itself"),
     }
 }
 
@@ -121,6 +129,8 @@ fn add_to(batch: &mut Batch, keyspace: &Keyspace, change: &Change) -> Result<(),
 pub struct Acknowledged {
     lasting: Arc<AtomicUsize>,
     handed: Arc<AtomicUsize>,
+    /// Up to where the keyspace without a log was called durable.
+    applied: Arc<AtomicU64>,
 }
 
 impl Acknowledged {
@@ -132,6 +142,15 @@ impl Acknowledged {
     /// Up to where the end of the process must leave everything.
     pub fn handed(&self) -> usize {
         self.handed.load(Acquire).max(self.lasting())
+    }
+
+    /// Up to where the keyspace without a log was called durable.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Acquire)
+    }
+
+    fn is_applied(&self, position: u64) {
+        self.applied.fetch_max(position, Release);
     }
 
     fn is_lasting(&self, position: usize) {
@@ -169,6 +188,8 @@ pub struct Driver {
     latched: bool,
     /// Entries whose operation failed and of which it is not known whether they show.
     undecided: Vec<usize>,
+    /// The appended records that the next opening must hand out.
+    records: Records,
     log: Arc<Mutex<CommitLog>>,
     acknowledged: Acknowledged,
     copies: Copies,
@@ -183,8 +204,8 @@ impl Driver {
         options: Options,
         log: CommitLog,
     ) -> Result<Driver, Stop> {
-        let db = Db::open(&environment, path, options.clone())?;
-        Driver::resume(environment, clock, path, options, log, db)
+        let opened = Opened::open(&environment, path, options.clone())?;
+        Driver::resume(environment, clock, path, options, log, opened)
     }
 
     /// Goes on in a store that is open already and holds what `log` says.
@@ -194,7 +215,7 @@ impl Driver {
         path: &Path,
         options: Options,
         log: CommitLog,
-        db: Db,
+        opened: Opened,
     ) -> Result<Driver, Stop> {
         let mut driver = Driver {
             environment,
@@ -210,11 +231,12 @@ impl Driver {
             seqnos: vec![0; log.position() + 1],
             latched: false,
             undecided: Vec::new(),
+            records: Records::default(),
             log: Arc::new(Mutex::new(log)),
             acknowledged: Acknowledged::default(),
             copies: Copies::default(),
         };
-        driver.take(db)?;
+        driver.take(opened)?;
         Ok(driver)
     }
 
@@ -247,9 +269,13 @@ impl Driver {
     }
 
     /// Takes over a store just opened: opens its keyspaces and notes where it stands.
-    fn take(&mut self, db: Db) -> Result<(), Stop> {
+    fn take(&mut self, opened: Opened) -> Result<(), Stop> {
+        self.take_applied(read_applied(&opened.db)?)?;
+        let Opened { db, records } = opened;
+        self.records = records;
         let (position, names) = self.with_log(|log| (log.position(), log.names(log.position())));
         let mut found = db.keyspaces();
+        found.retain(|name| name != UNLOGGED);
         found.sort();
         if found != names {
             return Err(Stop::Differs(format!("keyspaces: expected {names:?}, found {found:?}")));
@@ -317,6 +343,7 @@ impl Driver {
             Op::Replace { keyspace, from, to, entries } => {
                 self.replace(KEYSPACES[*keyspace], from, to, entries)?;
             }
+            Op::Apply(changes) => self.apply_next(changes)?,
             Op::Sync => {
                 let position = self.position();
                 self.db().sync()?;
@@ -376,7 +403,7 @@ impl Driver {
         for (_, position) in &answered {
             self.acknowledged.is_lasting(*position);
         }
-        Ok(())
+        self.note_applied()
     }
 
     /// The position of the log that the sequence number `durable` proves. Entries without a number of
@@ -392,20 +419,24 @@ impl Driver {
         durability: Option<Durability>,
         ticketed: bool,
     ) -> Result<(), Stop> {
-        let (mut batch, mut written) = (Batch::new(), Vec::new());
+        let (mut batch, mut written, mut noted) = (Batch::new(), Vec::new(), Noted::default());
         for change in changes {
-            let name = KEYSPACES[change.keyspace];
-            if let Some((handle, _)) = self.handles.get(name) {
-                add_to(&mut batch, handle, change)?;
-                self.effects(name, change, &mut written);
-            }
+            self.add(&mut batch, change, &mut written, &mut noted)?;
         }
+        let (visible, last) = (self.db().visible(), self.db().visible() + batch.len() as u64);
         let before = self.position();
         let position = if written.is_empty() { before } else { before + 1 };
         if position != before {
             self.with_log(|log| log.push(Event::Write(written)));
         }
-        match self.hand_over(batch, durability, ticketed, position) {
+        let handed_over = self.hand_over(batch, durability, ticketed, position);
+        if visible < self.db().visible() {
+            noted.apply(&mut self.records);
+        }
+        match handed_over {
+            Ok(seqno) if position != before && seqno != last => Err(Stop::Differs(format!(
+                "a batch ends with write {seqno}, and should with {last}"
+            ))),
             Ok(seqno) => {
                 if position != before {
                     self.seqnos.push(seqno);
@@ -423,7 +454,8 @@ impl Driver {
             Err(error) => {
                 self.failed(before, position, &error)?;
                 // A store that is behind may say so to those who do not wait.
-                let may_refuse = ticketed && matches!(error, Error::Busy { .. });
+                let may_refuse = ticketed && matches!(error, Error::Busy { .. })
+                    || matches!(error, Error::LogHeld { .. });
                 if may_refuse { Ok(()) } else { Err(error.into()) }
             }
         }
@@ -449,7 +481,7 @@ impl Driver {
             }
             Err(error) => {
                 self.failed(before, position, &error)?;
-                Err(error.into())
+                if matches!(error, Error::LogHeld { .. }) { Ok(()) } else { Err(error.into()) }
             }
         }
     }
@@ -467,7 +499,8 @@ impl Driver {
             }
             What::DeleteTo(end) => {
                 let position = self.position();
-                let holds = |known: &[u8]| key.as_slice() <= known && known < end.as_slice();
+                let within = |known: &[u8]| key.as_slice() <= known && known < end.as_slice();
+                let holds = |known: &[u8]| within(known) && !is_record(known);
                 let mut gone: BTreeSet<Vec<u8>> = self.with_log(|log| {
                     let keys = log.range(position, name).map(|(known, _)| known.to_vec());
                     keys.filter(|known| holds(known)).collect()
@@ -482,6 +515,7 @@ impl Driver {
                 written.extend(gone.into_iter().map(|key| (name.to_owned(), key, None)));
                 return;
             }
+            What::Record(_) | What::Seal(_) => unreachable!("the driver adds these itself"),
         };
         written.push((name.to_owned(), key.clone(), value));
     }
@@ -536,6 +570,7 @@ impl Driver {
         let position = self.with_log(|log| log.push(Event::Create(name.to_owned())));
         match self.db().keyspace_with(name, &keyspace_options(name, &self.options)) {
             Ok(keyspace) => {
+                self.records.forget(name);
                 self.handles.insert(name.to_owned(), (keyspace, position));
                 self.changed_keyspaces(position);
                 Ok(())
@@ -554,6 +589,7 @@ impl Driver {
         match self.db().drop_keyspace(&keyspace) {
             Ok(()) => {
                 self.handles.remove(name);
+                self.records.forget(name);
                 self.changed_keyspaces(position);
                 match keyspace.get(b"any") {
                     Err(Error::Dropped { .. }) => Ok(()),
@@ -585,6 +621,7 @@ impl Driver {
             Error::Busy { .. }
             | Error::Invalid { .. }
             | Error::Dropped { .. }
+            | Error::LogHeld { .. }
             | Error::Full { .. } => true,
             Error::Poisoned { .. } => self.latched,
             _ => false,
@@ -605,7 +642,7 @@ impl Driver {
 
     /// Reads the store to see which of the entries in doubt it shows.
     fn decide(&mut self) -> Result<(), Stop> {
-        let found = read_all(self.db())?;
+        let found = self.contents()?;
         let undecided = std::mem::take(&mut self.undecided);
         self.with_log(|log| log.decide(&undecided, &found))
             .map_err(|verdict| Stop::Differs(format!("after a failed write: {verdict}")))?;
@@ -614,8 +651,10 @@ impl Driver {
 
     /// Opens the keyspaces again that the store says it has, after a failure left that open.
     fn refresh(&mut self, position: usize) -> Result<(), Stop> {
-        let names = self.db().keyspaces();
+        let mut names = self.db().keyspaces();
+        names.retain(|name| name != UNLOGGED);
         self.handles.retain(|name, _| names.contains(name));
+        self.records.retain(&names);
         for name in names {
             if !self.handles.contains_key(&name) {
                 let keyspace = self.db().keyspace(&name)?;
@@ -646,22 +685,26 @@ impl Driver {
         if let Err(Stop::Differs(_)) = &closed {
             return closed;
         }
-        let db = Db::open(&self.environment, &self.path, self.options.clone())?;
+        let opened = Opened::open(&self.environment, &self.path, self.options.clone())?;
         if !sound || closed.is_err() {
-            self.rebase(&db)?;
+            self.rebase(&opened)?;
         }
-        self.take(db)?;
+        self.take(opened)?;
         closed?;
         self.check_all()
     }
 
     /// Begins a log of commits anew with what a store holds after a failure.
-    fn rebase(&mut self, db: &Db) -> Result<(), Stop> {
-        let found = read_all(db)?;
+    fn rebase(&mut self, opened: &Opened) -> Result<(), Stop> {
+        let found = opened.contents()?;
         let handed = self.acknowledged.handed();
         self.with_log(|log| log.check_recovered(&found, handed))
             .map_err(|verdict| Stop::Differs(format!("opened after a failure: {verdict}")))?;
-        self.with_log(|log| *log = CommitLog::from_contents(found));
+        let mut begun = CommitLog::from_contents(found);
+        self.with_log(|log| {
+            begun.applied = std::mem::take(&mut log.applied);
+            *log = begun;
+        });
         self.acknowledged.begin_anew();
         self.undecided.clear();
         self.seqnos = vec![0];
@@ -671,13 +714,8 @@ impl Driver {
     /// Everything the store holds is what the log says.
     pub fn check_all(&self) -> Result<(), Stop> {
         let found = self.contents()?;
-        self.with_log(|log| log.check_live(&found, log.position()))
-            .map_err(|verdict| Stop::Differs(verdict.to_string()))
-    }
-
-    /// Everything the store holds.
-    pub fn contents(&self) -> Result<Contents, Stop> {
-        Ok(read_all(self.db())?)
+        self.with_log(|log| log.check_live(&found, log.position()))?;
+        self.check_applied()
     }
 
     /// Does every operation; tells the first that stopped.

@@ -14,12 +14,11 @@
 
 use crate::{
     caught::caught,
-    drive::{Driver, Stop, full_text, read_all},
+    drive::{Driver, Opened, Stop, full_text, read_applied},
     history::{Gen, Op, Shape},
-    oracle::CommitLog,
+    oracle::{CommitLog, Verdict},
     settings,
 };
-use olivine_engine::Db;
 use olivine_vfs::{CrashingVfs, FailingVfs, Fault, Kind, ManualClock, Survival, Vfs};
 use std::{path::Path, sync::Arc};
 
@@ -256,9 +255,12 @@ fn recover(seed: u64, disk: &CrashingVfs, log: &CommitLog, floor: usize) -> Foun
     let unusable = |error: olivine_engine::Error| (Wrong::Unusable, full_text(&error));
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::new(disk.clone()), &clock, seed);
-    let db = Db::open(&environment.map_err(unusable)?, STORE, settings::options(seed));
-    let found = read_all(&db.map_err(unusable)?).map_err(unusable)?;
-    log.check_recovered(&found, floor).map_err(|verdict| (Wrong::Lost, verdict.to_string()))
+    let opened = Opened::open(&environment.map_err(unusable)?, STORE, settings::options(seed));
+    let found = opened.and_then(|opened| Ok((opened.contents()?, read_applied(&opened.db)?)));
+    let (found, applied) = found.map_err(unusable)?;
+    let lost = |verdict: Verdict| (Wrong::Lost, verdict.to_string());
+    log.applied.check(&applied, 0).map_err(lost)?;
+    log.check_recovered(&found, floor).map_err(lost)
 }
 
 /// Opens a store, compares it with `log`, writes to it, settles and closes it, and looks for files
@@ -272,8 +274,13 @@ fn reopen(seed: u64, disk: &CrashingVfs, log: &CommitLog, floor: usize) -> Found
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::new(disk.clone()), &clock, seed);
     let environment = environment.map_err(unusable("environment"))?;
-    let db = Db::open(&environment, STORE, settings::options(seed)).map_err(unusable("open"))?;
-    let found = read_all(&db).map_err(unusable("read"))?;
+    let opened = Opened::open(&environment, STORE, settings::options(seed));
+    let opened = opened.map_err(unusable("open"))?;
+    let found = opened.contents().map_err(unusable("read"))?;
+    let applied = read_applied(&opened.db).map_err(unusable("read"))?;
+    let applied = log.applied.check(&applied, 0);
+    applied.map_err(|verdict| (Wrong::Lost, verdict.to_string()))?;
+    let db = opened.db;
     log.check_recovered(&found, floor).map_err(|verdict| (Wrong::Lost, verdict.to_string()))?;
     let keyspace = db.keyspace("main").map_err(unusable("keyspace"))?;
     keyspace.put(b"after the fault", b"works").map_err(unusable("put"))?;

@@ -70,6 +70,10 @@ pub enum What {
     PutExpiring(Value, bool),
     /// It goes, with every key up to this one, which stays.
     DeleteTo(Vec<u8>),
+    /// Not to its key: this is appended to the log only.
+    Record(Value),
+    /// It gets a value, and all appended records of the keyspace but so many of the last are covered.
+    Seal(usize),
 }
 
 /// The ends of a scan, or the prefix of one.
@@ -149,6 +153,8 @@ pub enum Op {
         /// What it holds then, in order.
         entries: Vec<(Vec<u8>, Value)>,
     },
+    /// Applies the next batch to the keyspace without a log: keys and their values, or none to delete them.
+    Apply(Vec<(Vec<u8>, Option<Value>)>),
     /// Asks for everything visible to be durable.
     Sync,
     /// Flushes every memtable.

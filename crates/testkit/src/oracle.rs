@@ -17,8 +17,11 @@ use std::{
     sync::Arc,
 };
 
+mod applied;
 #[cfg(test)]
 mod tests;
+
+pub use applied::Applied;
 
 /// Bytes of a value, shared by all who speak of it.
 pub type Bytes = Arc<[u8]>;
@@ -89,6 +92,8 @@ pub struct CommitLog {
     doubtful: BTreeSet<usize>,
     /// Entries that the live store was seen not to have.
     hidden: BTreeSet<usize>,
+    /// The keyspace without a log, which is in no entry.
+    pub applied: Applied,
 }
 
 impl Default for CommitLog {
@@ -114,6 +119,7 @@ impl CommitLog {
             keyspaces,
             doubtful: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            applied: Applied::default(),
         }
     }
 

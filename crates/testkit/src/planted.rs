@@ -59,6 +59,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::ValueUnverified, Tier::Rot),
     (Bug::ReplacedHalf, Tier::Crash),
     (Bug::CompactionByteFlipped, Tier::Crash),
+    (Bug::AppendedReleasedEarly, Tier::Crash),
 ];
 
 /// What to run.

@@ -11,7 +11,7 @@
 
 use crate::{
     caught::caught,
-    drive::{Driver, Stop},
+    drive::{Driver, Opened, Stop, UNLOGGED, is_record, read_applied},
     history::{Change, Gen, Op, Shape, Value, What},
     oracle::{CommitLog, Contents},
     settings,
@@ -154,13 +154,22 @@ impl Specimen {
     }
 
     fn look(&self, disk: &MemoryVfs, floor: usize) -> Result<Outcome, Silent> {
-        let db = match open(self.seed, disk) {
-            Ok((environment, db)) => (environment, db),
-            Err(_) => return Ok(Outcome::Detected),
+        let Ok((_environment, opened)) = open(self.seed, disk) else {
+            return Ok(Outcome::Detected);
         };
-        let db = db.1;
+        let Opened { db, records } = opened;
         let mut reads = Reads::default();
-        let found = reads.everything(&db)?;
+        let mut found = reads.everything(&db)?;
+        records.show(&mut found);
+        match read_applied(&db) {
+            Ok(applied) => {
+                let checked = self.log.applied.check(&applied, 0);
+                let silent =
+                    |verdict| Silent::new(format!("the keyspace without a log: {verdict}"));
+                checked.map_err(silent)?;
+            }
+            Err(_) => reads.refused += 1,
+        }
         if reads.refused == 0 && found == self.contents {
             return Ok(Outcome::Harmless);
         }
@@ -200,7 +209,8 @@ impl Specimen {
             let Some(keyspace) = db.find_keyspace(name) else {
                 return Err(Silent::new(format!("keyspace {name} is gone")));
             };
-            for (key, value) in keys {
+            // An appended record is no key that could be read.
+            for (key, value) in keys.iter().filter(|(key, _)| !is_record(key)) {
                 match keyspace.get(key) {
                     Ok(Some(found)) if *found == **value => {}
                     Err(_) => {}
@@ -224,11 +234,11 @@ fn small_write(id: u32, durability: Durability) -> Op {
 }
 
 /// Opens the store on `disk`.
-fn open(seed: u64, disk: &MemoryVfs) -> Result<(Environment, Db), Error> {
+fn open(seed: u64, disk: &MemoryVfs) -> Result<(Environment, Opened), Error> {
     let clock = Arc::new(ManualClock::new());
     let environment = settings::environment(Arc::new(disk.clone()), &clock, seed)?;
-    let db = Db::open(&environment, STORE, settings::options(seed))?;
-    Ok((environment, db))
+    let opened = Opened::open(&environment, STORE, settings::options(seed))?;
+    Ok((environment, opened))
 }
 
 /// What comes of a change.
@@ -282,7 +292,7 @@ impl Reads {
     /// they refuse.
     fn everything(&mut self, db: &Db) -> Result<Contents, Silent> {
         let mut contents = Contents::new();
-        for name in db.keyspaces() {
+        for name in db.keyspaces().into_iter().filter(|name| name != UNLOGGED) {
             let before = self.refused;
             let Some(keyspace) = db.find_keyspace(&name) else {
                 return Err(Silent::new(format!("keyspace {name} is listed and not there")));

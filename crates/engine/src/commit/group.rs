@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     key::SeqNo,
     store::Store,
     sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering::Relaxed, yield_now},
@@ -174,7 +174,14 @@ impl Store {
             self.latch.check()?;
             self.group.due.store(0, Relaxed);
             let bytes = self.counters.appended_bytes.load(Relaxed);
-            (committing.log()?.begin_sync()?, committing.next_seqno - 1, bytes)
+            let next_seqno = committing.next_seqno;
+            let log = committing.log()?;
+            let reached = match log.pass(next_seqno) {
+                // What is logged gets durable anyhow; numbers beyond it wait.
+                Err(Error::Full { .. }) => log.next_seq() - 1,
+                passed => passed.map(|()| next_seqno - 1)?,
+            };
+            (log.begin_sync()?, reached, bytes)
         };
         let begun = self.environment.now();
         let position = job.run()?;

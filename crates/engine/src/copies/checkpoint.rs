@@ -66,6 +66,14 @@ impl Db {
     ) -> Result<Checkpoint> {
         self.check_own(keyspace)?;
         keyspace.tree().check_there()?;
+        if keyspace.tree().appended.has_unapplied() {
+            let what = format!(
+                "{:?} has appended records that no batch covers, and they belong to no range; cover them \
+                 with `Batch::applied_to`",
+                keyspace.name()
+            );
+            return Err(Error::Invalid { field: "keyspace", what });
+        }
         let part = Part { keyspace: keyspace.tree().id, bounds: Bounds::of(bounds) };
         self.store().checkpoint(path.as_ref(), Some(part))
     }

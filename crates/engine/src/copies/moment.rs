@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     allotment::{Allotment, Need},
+    appended::Carrying,
     compaction::{Fold, FoldSink},
     digest::Digest,
     error::{Error, Result},
@@ -34,6 +35,8 @@ pub(super) struct Moment {
     /// Let go of when the memtables are written.
     states: Vec<(Arc<Tree>, Arc<State>)>,
     versions: Vec<(Arc<Tree>, Arc<Version>)>,
+    /// Appended records that no batch covers.
+    carrying: Option<Carrying>,
 }
 
 impl Store {
@@ -41,7 +44,7 @@ impl Store {
     pub(super) fn moment(&self) -> Result<Moment> {
         // Neither a version nor a memtable changes under both.
         let manifest = self.lock_manifest();
-        let committing = self.lock_commit();
+        let mut committing = self.lock_commit();
         if committing.log.is_none() && self.follower.is_none() {
             return Err(Error::Closed);
         }
@@ -55,6 +58,14 @@ impl Store {
                 (tree, state)
             })
             .collect();
+        let trees: Vec<_> = states.iter().map(|(tree, _)| Arc::clone(tree)).collect();
+        let carrying = self.carrying(&mut committing, &trees)?;
+        for tree in trees {
+            if let Some(record) = catalog.keyspaces.get_mut(&tree.id) {
+                record.applied = tree.appended.applied();
+                record.positions = tree.shown_positions();
+            }
+        }
         drop((committing, manifest));
         (catalog.log_start, catalog.log_durable) = (0, None);
         catalog.next_seqno = seqno + 1;
@@ -65,7 +76,7 @@ impl Store {
             .iter()
             .map(|(tree, state)| (Arc::clone(tree), Arc::clone(&state.version)))
             .collect();
-        Ok(Moment { seqno, catalog, states, versions })
+        Ok(Moment { seqno, catalog, states, versions, carrying })
     }
 }
 
@@ -77,8 +88,8 @@ impl Moment {
         self.catalog.keyspaces.retain(|id, _| *id == keyspace);
     }
 
-    /// Writes what the memtables hold within `bounds` into `dir`, a table for each keyspace, and names
-    /// the tables in the catalog. Lets go of the memtables. `relocates`: see `write_part`.
+    /// Writes what the memtables hold within `bounds` into `dir`, a table for each keyspace, and the
+    /// appended records that no batch covers, and names the tables in the catalog. Lets go of the memtables. `relocates`: see `write_part`.
     pub(super) fn write_memtables(
         &mut self,
         store: &Store,
@@ -87,6 +98,9 @@ impl Moment {
         dir: &Path,
     ) -> Result<Vec<TableInfo>> {
         let mut written = Vec::new();
+        if let Some(carrying) = self.carrying.take() {
+            written.extend(carrying.write(store, &mut self.catalog, self.seqno, dir)?);
+        }
         for (tree, state) in std::mem::take(&mut self.states) {
             let memtables: Vec<_> =
                 state.memtables().filter(|memtable| !memtable.is_empty()).collect();

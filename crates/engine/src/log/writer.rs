@@ -311,9 +311,22 @@ impl LogWriter {
     }
 
     /// The sequence number of the next record.
-    #[cfg(test)]
     pub(crate) fn next_seq(&self) -> SeqNo {
         self.next_seq
+    }
+
+    /// Earlier segments that are still needed, oldest first.
+    pub(super) fn older_segments(&self) -> impl Iterator<Item = &Older> {
+        self.older.iter()
+    }
+
+    /// Writes down that the sequence numbers before `first_seq` were taken: the next record has that.
+    pub(crate) fn pass(&mut self, first_seq: SeqNo) -> Result<()> {
+        while self.next_seq < first_seq {
+            let count = u32::try_from(first_seq - self.next_seq).unwrap_or(u32::MAX);
+            self.append(self.next_seq, count, &[], payload_hash(&[]))?;
+        }
+        Ok(())
     }
 
     /// Bytes that recovery would read.

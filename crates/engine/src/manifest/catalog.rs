@@ -32,6 +32,10 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) options: KeyspaceOptions,
     /// What expires up to here may be gone.
     pub(crate) expiry_mark: u64,
+    /// Appended records up to here are contained in what has been written.
+    pub(crate) applied: SeqNo,
+    /// Up to where each range has been applied.
+    pub(crate) positions: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// What a store consists of.
@@ -124,6 +128,18 @@ impl Catalog {
                 let record = self.record(*keyspace)?;
                 record.expiry_mark = record.expiry_mark.max(*mark);
             }
+            Change::Position { keyspace, range, position } => {
+                let record = self.record(*keyspace)?;
+                if position.is_empty() {
+                    record.positions.remove(range);
+                } else {
+                    record.positions.insert(range.clone(), position.clone());
+                }
+            }
+            Change::Applied { keyspace, seqno } => {
+                let record = self.record(*keyspace)?;
+                record.applied = record.applied.max(*seqno);
+            }
         }
         Ok(())
     }
@@ -153,6 +169,14 @@ impl Catalog {
                 changes.push(Change::ExpiryMark { keyspace, mark: record.expiry_mark });
             }
             changes.push(Change::Flushed { keyspace, seqno: record.flushed });
+            if record.applied != 0 {
+                changes.push(Change::Applied { keyspace, seqno: record.applied });
+            }
+            changes.extend(record.positions.iter().map(|(range, position)| Change::Position {
+                keyspace,
+                range: range.clone(),
+                position: position.clone(),
+            }));
             for values in record.values.values() {
                 changes.push(Change::AddValues { keyspace, values: values.clone() });
             }

@@ -47,6 +47,10 @@ pub(crate) enum Change {
     SetOptions { keyspace: u32, options: KeyspaceOptions },
     /// What expires in the keyspace up to this time may go.
     ExpiryMark { keyspace: u32, mark: u64 },
+    /// Records appended to the keyspace up to this number are contained in what has been written.
+    Applied { keyspace: u32, seqno: SeqNo },
+    /// A range has been applied to the keyspace up to this position; an empty one forgets the range.
+    Position { keyspace: u32, range: Vec<u8>, position: Vec<u8> },
 }
 
 /// Changes that happen together.
@@ -73,6 +77,8 @@ const ADD_VALUES: u8 = 13;
 const REMOVE_VALUES: u8 = 14;
 const EXPIRY_MARK: u8 = 15;
 const CUT_TABLE: u8 = 16;
+const APPLIED: u8 = 17;
+const POSITION: u8 = 18;
 const CUT_TABLE_WITH_VALUES: u8 = 20;
 
 impl Change {
@@ -188,6 +194,12 @@ fn encode_change(bytes: &mut Vec<u8>, change: &Change) {
         Change::ExpiryMark { keyspace, mark } => {
             numbers(EXPIRY_MARK, &[u64::from(*keyspace), *mark]);
         }
+        Change::Applied { keyspace, seqno } => numbers(APPLIED, &[u64::from(*keyspace), *seqno]),
+        Change::Position { keyspace, range, position } => {
+            numbers(POSITION, &[u64::from(*keyspace)]);
+            put_bytes(bytes, range);
+            put_bytes(bytes, position);
+        }
     }
 }
 
@@ -248,6 +260,12 @@ fn decode_change(rest: &mut Reader<'_>) -> Option<Change> {
             Change::SetOptions { keyspace, options: KeyspaceOptions::decode(&named)? }
         }
         EXPIRY_MARK => Change::ExpiryMark { keyspace: rest.small()?, mark: rest.number()? },
+        POSITION => Change::Position {
+            keyspace: rest.small()?,
+            range: rest.bytes()?,
+            position: rest.bytes()?,
+        },
+        APPLIED => Change::Applied { keyspace: rest.small()?, seqno: rest.number()? },
         _ => return None,
     })
 }
@@ -429,9 +447,12 @@ mod tests {
                     ttl: Some(1 << 40),
                     style: CompactionStyle::TimeWindow,
                     prefix: Some(KeyPrefix::Delimiter(b'/', 2)),
+                    unlogged: true,
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },
+            Change::Applied { keyspace: 1, seqno: 128 },
+            Change::Position { keyspace: 1, range: b"range".to_vec(), position: vec![0; 200] },
         ];
         Edit { number: 42, changes }
     }

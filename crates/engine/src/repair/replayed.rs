@@ -10,6 +10,7 @@ use std::{
 
 use super::maker::Maker;
 use crate::{
+    appended::{applied_number, carried_in, encode_key},
     batch::Operations,
     error::Result,
     ingest::naming_edit,
@@ -83,6 +84,23 @@ impl Replayed {
                 catalog.next_keyspace = catalog.next_keyspace.max(keyspace.saturating_add(1));
                 catalog.keyspaces.insert(keyspace, fresh);
             }
+            match operation.kind {
+                Kind::Append => {
+                    self.carry(catalog, keyspace, seqno, operation.value);
+                    continue;
+                }
+                Kind::Applied => {
+                    if let Some(record) = catalog.keyspaces.get_mut(&keyspace) {
+                        record.applied = record.applied.max(applied_number(operation.value));
+                    }
+                    continue;
+                }
+                Kind::Position => {
+                    self.senseless += 1;
+                    continue;
+                }
+                _ => {}
+            }
             let record = &catalog.keyspaces[&keyspace];
             if seqno <= record.flushed || self.is_settled(keyspace, seqno, operation.key) {
                 continue;
@@ -113,6 +131,17 @@ impl Replayed {
     fn is_settled(&self, keyspace: u32, seqno: SeqNo, key: &[u8]) -> bool {
         let settled = self.settled.get(&keyspace);
         settled.is_some_and(|settled| seqno <= settled.covering(key, SeqNo::MAX))
+    }
+
+    /// Takes a record that went to the log only.
+    fn carry(&mut self, catalog: &mut Catalog, keyspace: u32, seqno: SeqNo, record: &[u8]) {
+        if seqno <= catalog.keyspaces[&keyspace].applied {
+            return;
+        }
+        let waiting = self.waiting.entry(carried_in(catalog)).or_default();
+        let key = encode_key(seqno, keyspace).to_vec();
+        self.bytes += key.len() + record.len() + 64;
+        waiting.entries.insert((key, Reverse(Stamp::new(seqno, Kind::Put))), record.to_vec());
     }
 
     /// Makes tables of what waits.

@@ -230,6 +230,11 @@ impl Sources {
                     record.expiry_mark = record.expiry_mark.max(*mark);
                 }
             }
+            Change::Applied { keyspace, seqno } => {
+                if let Some(record) = self.keyspaces.get_mut(keyspace) {
+                    record.applied = record.applied.max(*seqno);
+                }
+            }
             Change::NextTable { table } => self.next_table = self.next_table.max(*table),
             Change::NextKeyspace { keyspace } => {
                 self.next_keyspace = self.next_keyspace.max(*keyspace);
@@ -244,7 +249,9 @@ impl Sources {
             Change::CutTable { table, part, .. } => {
                 self.cuts.insert(*table, part.clone());
             }
-            Change::RemoveValues { .. }
+            // Which positions the tables that are left have reached is not known.
+            Change::Position { .. }
+            | Change::RemoveValues { .. }
             | Change::LogStart { .. }
             | Change::LogDurable { .. }
             | Change::NextSeqno { .. } => {}

@@ -4,13 +4,13 @@
 //! taken away, which leaves others alone, until none is left; in the reverse order each key's place is
 //! then free to be set so that the three come to the key's fingerprint. It takes about nine bits a key
 //! and lets one absent key in 256 through, where lines of bits take ten for one in a hundred; but the keys
-//! must all be known before, and making it costs some hundred nanoseconds for each.
+//! must all be known before, and making it costs several times as much.
 //! (Graf and Lemire, "Binary Fuse Filters: Fast and Smaller Than Xor Filters", 2022.)
 //!
 //! What is here is on disk, so neither places nor fingerprints may change within a format.
 //!
 //! 1. A key that was built in is never denied.
-//! 2. Building may fail for a seed, and goes on with the next one; it takes some 20 bytes a key meanwhile.
+//! 2. Building may fail for a seed, and goes on with the next one; it takes some 42 bytes a key meanwhile.
 //! 3. Any shape that `Shape::of` accepts, and any fingerprints, can be asked about any hash.
 
 use super::format::{LINE_BYTES, mix};
@@ -25,6 +25,9 @@ pub(super) const SEEDS: u8 = 64;
 /// Whole lines, so that blocks of the file hold them.
 const SEGMENT_LOG2_MIN: u32 = LINE_BYTES.trailing_zeros();
 const SEGMENT_LOG2_MAX: u32 = 18;
+
+/// Parts into which hashes are put in order before a filter is built of them, as a power of two.
+const PARTS_LOG2: u32 = 8;
 
 /// Segments over which the places of one key are spread.
 const PLACES: usize = 3;
@@ -78,12 +81,42 @@ impl Shape {
     /// The places of a key, and its fingerprint.
     #[inline]
     fn places(self, hash: u64) -> ([usize; PLACES], u8) {
-        let hash = mix(hash.wrapping_add(u64::from(self.seed)));
+        self.places_of_mixed(self.mixed(hash))
+    }
+
+    fn mixed(self, hash: u64) -> u64 {
+        mix(hash.wrapping_add(u64::from(self.seed)))
+    }
+
+    #[inline]
+    fn places_of_mixed(self, hash: u64) -> ([usize; PLACES], u8) {
         let segment = 1_u64 << self.segment_log2;
         let first = ((u128::from(hash) * u128::from(self.firsts)) >> 64) as u64;
         let second = (first + segment) ^ (hash >> 18 & (segment - 1));
         let third = (first + 2 * segment) ^ (hash & (segment - 1));
         ([first as usize, second as usize, third as usize], (hash ^ hash >> 32) as u8)
+    }
+
+    /// The mixed hashes, roughly in the order of their first places, so that what is built of them is
+    /// touched from one end to the other.
+    fn in_order(self, hashes: &[u64]) -> Vec<u64> {
+        let mut ends = [0; 1 << PARTS_LOG2];
+        let part = |hash: u64| (hash >> (64 - PARTS_LOG2)) as usize;
+        for hash in hashes {
+            ends[part(self.mixed(*hash))] += 1;
+        }
+        let mut sum = 0;
+        for end in &mut ends {
+            (*end, sum) = (sum, sum + *end);
+        }
+        let mut mixed = vec![0; hashes.len()];
+        for hash in hashes {
+            let hash = self.mixed(*hash);
+            let place = &mut ends[part(hash)];
+            mixed[*place] = hash;
+            *place += 1;
+        }
+        mixed
     }
 }
 
@@ -118,12 +151,11 @@ impl Fuse {
     }
 
     fn try_build(shape: Shape, hashes: &[u64]) -> Option<Fuse> {
-        let (slots, order) = peel(shape, hashes)?;
+        let order = peel(shape, &shape.in_order(hashes))?;
         let mut fuse = Fuse::empty(shape);
-        for at in order.into_iter().rev() {
-            let at = at as usize;
-            let (places, fingerprint) = shape.places(hashes[slots[at].keys as usize]);
-            fuse.fingerprints[at] = fingerprint ^ fuse.together(places);
+        for (hash, place) in order.into_iter().rev() {
+            let (places, fingerprint) = shape.places_of_mixed(hash);
+            fuse.fingerprints[places[usize::from(place)]] = fingerprint ^ fuse.together(places);
         }
         Some(fuse)
     }
@@ -170,21 +202,30 @@ impl Fuse {
     }
 }
 
-/// Who goes to a place: how many, and the exclusive or of their numbers; of one, its number.
+/// Who goes to a place: the exclusive or of their hashes; four times how many they are, and in the
+/// lowest two bits the exclusive or of which of their three places this is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
+    hashes: u64,
     count: u32,
-    keys: u32,
 }
 
-/// The places in the order in which keys were found alone in them, and who that was; `None` when some
-/// keys are alone nowhere.
-fn peel(shape: Shape, hashes: &[u64]) -> Option<(Vec<Slot>, Vec<u32>)> {
+impl Slot {
+    fn change(&mut self, hash: u64, nth: u32, count: u32) {
+        self.hashes ^= hash;
+        self.count = self.count.wrapping_add(count) ^ nth;
+    }
+}
+
+const ONE: u32 = 4;
+
+/// The mixed hashes in the order in which keys were found alone, and in which of their places that was;
+/// `None` when some keys are alone nowhere.
+fn peel(shape: Shape, hashes: &[u64]) -> Option<Vec<(u64, u8)>> {
     let mut slots = vec![Slot::default(); shape.bytes()];
-    for (nth, hash) in hashes.iter().enumerate() {
-        for place in shape.places(*hash).0 {
-            slots[place].count += 1;
-            slots[place].keys ^= nth as u32;
+    for hash in hashes {
+        for (nth, place) in (0..).zip(shape.places_of_mixed(*hash).0) {
+            slots[place].change(*hash, nth, ONE);
         }
     }
     let mut order = Vec::with_capacity(hashes.len());
@@ -193,23 +234,20 @@ fn peel(shape: Shape, hashes: &[u64]) -> Option<(Vec<Slot>, Vec<u32>)> {
         alone.push(start as u32);
         while let Some(at) = alone.pop() {
             let slot = slots[at as usize];
-            if slot.count != 1 {
+            if slot.count / ONE != 1 {
                 continue;
             }
-            order.push(at);
-            for place in shape.places(hashes[slot.keys as usize]).0 {
+            order.push((slot.hashes, (slot.count % ONE) as u8));
+            for (nth, place) in (0..).zip(shape.places_of_mixed(slot.hashes).0) {
                 let other = &mut slots[place];
-                other.count -= 1;
-                if place != at as usize {
-                    other.keys ^= slot.keys;
-                    if other.count == 1 {
-                        alone.push(place as u32);
-                    }
+                other.change(slot.hashes, nth, ONE.wrapping_neg());
+                if other.count / ONE == 1 {
+                    alone.push(place as u32);
                 }
             }
         }
     }
-    (order.len() == hashes.len()).then_some((slots, order))
+    (order.len() == hashes.len()).then_some(order)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writes a table, entry by entry in order, and syncs it.
 //!
 //! 1. Memory beside the block being filled and the write buffer: up to 16 bytes a key or prefix and the bits
-//!    of the filter, some 20 more for each while a fuse filter is built, and up to twice a separator and 16
+//!    of the filter, some 42 more for each while a fuse filter is built, and up to twice a separator and 16
 //!    bytes a block for the index. `is_out_of_room` says when that comes to what the caller has set aside.
 //! 2. `finish` returns after the file's contents are synced; its name in the directory is not.
 //! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
@@ -241,7 +241,7 @@ pub(crate) fn key_memory_bytes(options: TableOptions) -> u64 {
 }
 
 /// What building a fuse filter takes for each key meanwhile.
-const FUSE_KEY_BYTES: u64 = 20;
+const FUSE_KEY_BYTES: u64 = 42;
 
 /// A table being written.
 pub(crate) struct TableWriter {

@@ -1,6 +1,7 @@
 //! The engine as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs fails")]
 
+mod appended;
 mod backup;
 mod basics;
 mod check;
@@ -25,5 +26,7 @@ mod scene;
 mod streaming;
 mod tickets;
 mod transactions;
+mod unlogged;
+mod updates;
 mod values;
 mod waiting;

@@ -225,6 +225,7 @@ impl Taker {
             seed,
             acknowledged: acknowledged.map_or(0, |known| must_have(survival, known)),
             copies: self.copies.as_now(),
+            applied: acknowledged.map_or(0, Acknowledged::applied),
             depth: 0,
             place: told(event),
         });

@@ -4,7 +4,7 @@
 //!    written, flushed or compacted since.
 //! 2. Forward and backward, one by one and together, the same entries are read.
 
-use super::{Driver, Stop};
+use super::{Driver, Stop, UNLOGGED, is_record};
 use crate::{
     history::{Move, Range},
     oracle::{Bytes, Contents, described},
@@ -15,10 +15,10 @@ use std::{
     ops::Bound,
 };
 
-/// Everything in the store, by one scan of each keyspace.
+/// Everything in the store, by one scan of each keyspace but the one without a log.
 pub fn read_all(db: &Db) -> Result<Contents, Error> {
     let mut contents = Contents::new();
-    for name in db.keyspaces() {
+    for name in db.keyspaces().into_iter().filter(|name| name != UNLOGGED) {
         let mut keys = BTreeMap::new();
         let mut cursor = db.keyspace(&name)?.cursor()?;
         cursor.seek_first()?;
@@ -169,7 +169,8 @@ impl Driver {
     /// What a view of `range` must find.
     fn entries(&self, name: &str, position: usize, range: &Range) -> Vec<(Vec<u8>, Bytes)> {
         self.with_log(|log| {
-            let within = log.range(position, name).filter(|(key, _)| range.holds(key));
+            let within =
+                log.range(position, name).filter(|(key, _)| range.holds(key) && !is_record(key));
             within.map(|(key, value)| (key.to_vec(), value.clone())).collect()
         })
     }

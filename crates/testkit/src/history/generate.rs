@@ -81,7 +81,8 @@ impl Gen {
             return self.create();
         }
         match self.draw.below(1_000) {
-            0..470 => self.write(),
+            0..445 => self.write(),
+            445..470 => self.apply(),
             470..480 => self.replace(),
             480..488 => {
                 let (keyspace, key) = (self.keyspace(), self.key());
@@ -127,6 +128,15 @@ impl Gen {
         Op::Write { changes, durability, ticketed: self.draw.chance(1, 6) }
     }
 
+    /// A batch for the keyspace without a log.
+    fn apply(&mut self) -> Op {
+        let changes = (0..self.draw.between(0, 6)).map(|_| {
+            let key = self.key();
+            (key, if self.draw.chance(3, 4) { Some(self.value()) } else { None })
+        });
+        Op::Apply(changes.collect())
+    }
+
     /// A put, a delete or another change.
     pub fn change(&mut self) -> Change {
         let (keyspace, key) = (self.keyspace(), self.key());
@@ -139,6 +149,10 @@ impl Gen {
                 let (key, end) = if key <= end { (key, end) } else { (end, key) };
                 return Change { keyspace, key, what: What::DeleteTo(end) };
             }
+            43..49 => {
+                return Change { keyspace, key: Vec::new(), what: What::Record(self.value()) };
+            }
+            49..51 => What::Seal(self.draw.index(4)),
             _ => What::Put(self.value()),
         };
         Change { keyspace, key, what }
@@ -315,7 +329,7 @@ mod tests {
                 kinds.push(discriminant(&op));
             }
         }
-        assert_eq!(kinds.len(), 21);
+        assert_eq!(kinds.len(), 22);
     }
 
     #[test]

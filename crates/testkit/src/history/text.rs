@@ -66,6 +66,13 @@ impl Display for Op {
                     write!(f, " {} {id}/{bytes}", Key(key))
                 })
             }
+            Op::Apply(changes) => {
+                f.write_str("apply")?;
+                changes.iter().try_for_each(|(key, value)| match value {
+                    Some(Value { id, bytes }) => write!(f, " put {} {id}/{bytes}", Key(key)),
+                    None => write!(f, " del {}", Key(key)),
+                })
+            }
             Op::Sync => f.write_str("sync"),
             Op::Flush => f.write_str("flush"),
             Op::Settle => f.write_str("settle"),
@@ -118,6 +125,8 @@ impl Display for Change {
         match what {
             What::Delete => write!(f, "del {place}"),
             What::DeleteTo(end) => write!(f, "clear {place} {}", Key(end)),
+            What::Record(Value { id, bytes }) => write!(f, "record {place} {id}/{bytes}"),
+            What::Seal(keep) => write!(f, "seal {place} {keep}"),
             What::Put(Value { id, bytes }) => write!(f, "put {place} {id}/{bytes}"),
             What::Append(Value { id, bytes }) => write!(f, "append {place} {id}/{bytes}"),
             What::PutExpiring(Value { id, bytes }, false) => {
@@ -157,6 +166,20 @@ impl Op {
                     entries.push((key(next)?, value(place)?));
                 }
                 Op::Replace { keyspace, from, to, entries }
+            }
+            "apply" => {
+                let mut changes = Vec::new();
+                while let Some(kind) = words.next() {
+                    let mut word =
+                        || words.next().ok_or_else(|| format!("{line:?} ends too early"));
+                    let key = key(word()?)?;
+                    changes.push(match kind {
+                        "put" => (key, Some(value(word()?)?)),
+                        "del" => (key, None),
+                        _ => return Err(format!("{kind:?} is not applied")),
+                    });
+                }
+                Op::Apply(changes)
             }
             "sync" => Op::Sync,
             "flush" => Op::Flush,
@@ -295,6 +318,8 @@ fn change<'a>(kind: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<C
         "put-later" => What::PutExpiring(value(word()?)?, false),
         "put-expired" => What::PutExpiring(value(word()?)?, true),
         "clear" => What::DeleteTo(self::key(word()?)?),
+        "record" => What::Record(value(word()?)?),
+        "seal" => What::Seal(number(word()?)?),
         "del" => What::Delete,
         _ => return Err(format!("{kind:?} is no change")),
     };
