@@ -6,6 +6,9 @@
 //! 1. Whatever the bytes, `parse` answers and does not panic; that is what is tried.
 //! 2. `parse` takes what `sample` made.
 
+mod backup;
+mod values;
+
 use std::{
     fmt::Debug,
     path::{Path, PathBuf},
@@ -47,17 +50,26 @@ pub enum Target {
     Log,
     /// A table's file.
     Table,
+    /// A value file, and a pointer into it.
+    Values,
+    /// A pointer, and what a table says of the files that it points into.
+    Pointer,
+    /// A directory of backups: sets, catalogs, tables and value files.
+    Backup,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 6] = [
+    pub const ALL: [Target; 9] = [
         Target::Batch,
         Target::Edit,
         Target::Manifest,
         Target::Current,
         Target::Log,
         Target::Table,
+        Target::Values,
+        Target::Pointer,
+        Target::Backup,
     ];
 }
 
@@ -77,6 +89,9 @@ pub fn parse(target: Target, bytes: &[u8]) -> std::result::Result<u64, String> {
         Target::Current => parse_current(bytes),
         Target::Log => parse_log(bytes),
         Target::Table => parse_table(bytes),
+        Target::Values => values::parse(bytes),
+        Target::Pointer => return values::parse_pointer(bytes),
+        Target::Backup => backup::parse(bytes),
     };
     parsed.map_err(|error| match error {
         Error::Corrupt { what, .. } => what,
@@ -206,6 +221,7 @@ fn parse_table(bytes: &[u8]) -> Result<u64> {
 pub fn seams(target: Target, bytes: &[u8]) -> Vec<(usize, usize)> {
     match target {
         Target::Table => stored_blocks(bytes, STORE, TABLE),
+        Target::Values => values::seams(bytes),
         _ => Vec::new(),
     }
 }
@@ -213,7 +229,7 @@ pub fn seams(target: Target, bytes: &[u8]) -> Vec<(usize, usize)> {
 /// Makes the checksums right again of what was `bytes` with those seams, and was changed since.
 pub fn mend(target: Target, bytes: &mut Vec<u8>, seams: &[(usize, usize)]) {
     match target {
-        Target::Batch | Target::Edit => {}
+        Target::Batch | Target::Edit | Target::Pointer => {}
         Target::Manifest => {
             mend_frames(bytes, manifest::place(STORE, 1), 16);
         }
@@ -229,6 +245,8 @@ pub fn mend(target: Target, bytes: &mut Vec<u8>, seams: &[(usize, usize)]) {
             }
             mend_footer(bytes);
         }
+        Target::Values => values::mend(bytes, seams),
+        Target::Backup => backup::mend(bytes),
     }
 }
 
@@ -287,6 +305,9 @@ pub fn sample(target: Target, seed: u64) -> Result<Vec<u8>> {
         }
         Target::Log => sample_log(&mut random),
         Target::Table => Ok(sample_table(&mut random)?.0),
+        Target::Values => values::sample(&mut random),
+        Target::Pointer => Ok(values::sample_pointer(&mut random)),
+        Target::Backup => backup::sample(&mut random),
     }
 }
 
@@ -423,7 +444,7 @@ mod tests {
     /// Without mending, a changed byte of a value is damage; with it, another value.
     #[test]
     fn what_is_mended_gets_past_the_checksums() {
-        for target in [Target::Manifest, Target::Log, Target::Table] {
+        for target in [Target::Manifest, Target::Log, Target::Table, Target::Values] {
             let bytes = sample(target, 3).unwrap();
             let seams = seams(target, &bytes);
             let mut past = 0;

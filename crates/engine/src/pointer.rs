@@ -123,7 +123,13 @@ impl ValueUses {
             .map(|[file, count, bytes]| ValueUse { file: *file, count: *count, bytes: *bytes })
             .collect();
         let ordered = files.windows(2).all(|pair| pair[0].file < pair[1].file);
-        (rest.is_empty() && ordered).then_some(ValueUses { files, hidden_bytes: *hidden_bytes })
+        // Nothing that was counted has a sum beyond a word.
+        let sum = |of: fn(&ValueUse) -> u64| {
+            files.iter().try_fold(0u64, |sum, used| sum.checked_add(of(used)))
+        };
+        let countable = sum(|used| used.count).is_some() && sum(|used| used.bytes).is_some();
+        (rest.is_empty() && ordered && countable)
+            .then_some(ValueUses { files, hidden_bytes: *hidden_bytes })
     }
 }
 
@@ -205,5 +211,7 @@ mod tests {
         assert_eq!(ValueUses::from_words(&uses.words()), Some(uses.clone()));
         assert_eq!(ValueUses::from_words(&uses.words()[1..]), None);
         assert_eq!(ValueUses::from_words(&[]), None);
+        let beyond = [0, 1, 1, u64::MAX, 2, 1, 1];
+        assert_eq!(ValueUses::from_words(&beyond), None, "their bytes have no sum");
     }
 }

@@ -13,6 +13,7 @@
 mod examine;
 mod file;
 mod format;
+mod mend;
 mod reader;
 mod walk;
 mod writer;
@@ -20,6 +21,7 @@ mod writer;
 pub(crate) use examine::{ValuesExaminer, describe};
 pub(crate) use file::{LiveValues, OpenValues};
 pub(crate) use format::{FILE_BYTES_LEAST, ValuesInfo, values_name};
+pub(crate) use mend::{mend_record, mend_values_footer, stored_records};
 pub use reader::ValueReader;
 pub(crate) use walk::{RecordFacts, ValuesWalk};
 pub(crate) use writer::ValuesWriter;

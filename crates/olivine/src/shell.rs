@@ -117,10 +117,9 @@ fn converse(settings: &Settings, interrupts: &Interrupts) -> Result<End, Failure
     Ok(if interactive { End::Good } else { end })
 }
 
-/// Whether a line is one that the shell takes.
-#[cfg(test)]
-pub(crate) fn takes(line: &[u8]) -> bool {
-    command::Command::parse(line).is_ok()
+/// Reads a line as the shell does: whether it holds a command, or what is wrong with it.
+pub(crate) fn parse_line(line: &[u8]) -> Result<bool, String> {
+    command::Command::parse(line).map(|command| command.is_some())
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Tier G: parsers are fed what nobody wrote.
 //!
+//! The engine's parsers of what lies on disk, and the program's of what people and programs type.
 //! Inputs are drawn from a corpus, changed in one to four places as bits, bytes, numbers and pieces, and
 //! their checksums are mended most of the time, so that the parsers behind the checksums see them.
 //! An input whose answer was never given before (another error, another count of things) joins the
 //! corpus of its run: that leads deeper without measuring coverage.
 //!
-//! 1. Every input is an answer of the parser, never a panic, and within `PATIENCE`.
+//! 1. Every input is an answer of the parser, never a panic, and within `PATIENCE`; one that never
+//!    answers is told and left behind.
 //! 2. A run depends on its seed alone, but for the time it takes.
 //! 3. A failing input is made shorter and written to a file, and the line that repeats it is printed.
 //! 4. A corpus that the parsers no longer take is a failure: it would prove nothing.
@@ -14,29 +16,24 @@ use crate::{
     caught::caught,
     report::{count, duration},
 };
-use olivine_engine::fuzzing::{Target, mend, parse, sample, seams};
-use olivine_vfs::{Clock, Open, Random, RealClock, RealVfs, Vfs};
+use olivine_vfs::{Clock, Open, RealClock, RealVfs, Vfs};
 use std::{
     collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
 mod mutate;
+mod target;
+mod watch;
+mod work;
 
 pub use mutate::mutate;
+pub use target::Target;
 
 /// How long one input may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Samples of each target in the corpus on disk.
-const SAMPLES: u64 = 6;
-/// Inputs that join the corpus of a run at most.
-const JOINED_MAX: usize = 2_000;
-/// Longer inputs do not join it.
-const INPUT_BYTES_MAX: usize = 8 << 10;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -59,6 +56,8 @@ struct Tally {
     /// Different answers: errors without their numbers, and counts of things.
     answers: BTreeSet<String>,
     joined: usize,
+    panics: u64,
+    hangs: u64,
     failures: Vec<String>,
 }
 
@@ -81,34 +80,20 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { targets, corpus, tally, elapsed } = self;
-        let Tally { executions, parsed, answers, joined, failures } = tally;
+        let Tally { executions, parsed, answers, joined, panics, hangs, .. } = tally;
         let rate = *executions as f64 / elapsed.as_secs_f64().max(0.001);
         write!(f, "G fuzz     targets {targets} corpus {corpus} joined {joined} ")?;
         write!(f, "execs {} ({}/s) ", count(*executions), count(rate as u64))?;
         write!(f, "parsed {} answers {} | ", count(*parsed), answers.len())?;
-        write!(f, "crash-or-hang={} | {}", failures.len(), duration(*elapsed))
+        write!(f, "panics={panics} hangs={hangs} | {}", duration(*elapsed))
     }
-}
-
-/// Of a hundred executions, how many are the target's: quick parsers get more.
-fn share(target: Target) -> u64 {
-    match target {
-        Target::Batch | Target::Edit => 30,
-        Target::Current => 4,
-        Target::Manifest | Target::Log | Target::Table => 12,
-    }
-}
-
-fn name(target: Target) -> String {
-    format!("{target:?}").to_lowercase()
 }
 
 /// Writes a new corpus, of what the engine writes now.
 pub fn renew(corpus: &Path) -> Result<(), String> {
-    for target in Target::ALL {
-        for number in 0..SAMPLES {
-            let bytes = sample(target, number).map_err(|error| error.to_string())?;
-            write(&corpus.join(format!("{}-{number}", name(target))), &bytes)?;
+    for target in Target::all() {
+        for number in 0..target.samples() {
+            write(&corpus.join(format!("{}-{number}", target.name())), &target.sample(number)?)?;
         }
     }
     Ok(())
@@ -142,18 +127,18 @@ fn load(corpus: &Path, target: Target) -> Result<Vec<Input>, String> {
     let told = |error| format!("cannot list {}: {error}", corpus.display());
     let mut names: Vec<_> = RealVfs.list(corpus).map_err(told)?;
     names.sort_by(|a, b| a.name.cmp(&b.name));
-    let prefix = format!("{}-", name(target));
+    let prefix = format!("{}-", target.name());
     let mut inputs = Vec::new();
     for entry in names.iter().filter(|entry| entry.name.to_string_lossy().starts_with(&prefix)) {
         let bytes = read(&corpus.join(&entry.name))?;
-        let seams = seams(target, &bytes);
+        let seams = target.seams(&bytes);
         inputs.push(Input { bytes, seams });
     }
-    if !inputs.iter().any(|input| parse(target, &input.bytes).is_ok()) {
+    if !inputs.iter().any(|input| target.parse(&input.bytes).is_ok()) {
         return Err(format!(
             "no parser takes what lies in {} for {}: `cargo xtask rel fuzz --renew`, and commit it",
             corpus.display(),
-            name(target)
+            target.name()
         ));
     }
     Ok(inputs)
@@ -164,27 +149,16 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Result<Summary, String> 
     let watch = RealClock::new();
     let began = watch.now();
     let mut summary = Summary::default();
-    for target in Target::ALL {
+    for target in Target::all() {
         let inputs = load(&plan.corpus, target)?;
-        let executions = plan.executions * share(target) / 100 + 1;
-        let each = executions / plan.threads + 1;
-        let (all, begun) = (Mutex::new(Tally::default()), watch.now());
-        thread::scope(|scope| {
-            for thread in 0..plan.threads {
-                let (inputs, all) = (inputs.clone(), &all);
-                scope.spawn(move || {
-                    let seed = plan.seed ^ (thread << 32) ^ ((target as u64) << 48);
-                    let tally = fuzz(plan, target, inputs, seed, each);
-                    all.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
-                });
-            }
-        });
-        let tally = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let executions = plan.executions * target.share() / 100 + 1;
+        let begun = watch.now();
+        let tally = watch::fuzz(plan, target, &inputs, executions / plan.threads + 1);
         let took = watch.now().saturating_sub(begun);
         let rate = tally.executions as f64 / took.as_secs_f64().max(0.001);
         say(&format!(
             "  {:<9} execs {:>7} ({:>7}/s) parsed {:>7} answers {:>4} joined {:>4} failures {}",
-            name(target),
+            target.name(),
             count(tally.executions),
             count(rate as u64),
             count(tally.parsed),
@@ -195,7 +169,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Result<Summary, String> 
         tally.failures.iter().for_each(|failure| say(failure));
         summary.targets += 1;
         summary.corpus += inputs.len();
-        let answers = tally.answers.iter().map(|answer| format!("{}: {answer}", name(target)));
+        let answers = tally.answers.iter().map(|answer| format!("{}: {answer}", target.name()));
         let answers = answers.collect();
         summary.tally.add(Tally { answers, ..tally });
     }
@@ -209,80 +183,25 @@ impl Tally {
         self.parsed += other.parsed;
         self.answers.extend(other.answers);
         self.joined += other.joined;
+        self.panics += other.panics;
+        self.hangs += other.hangs;
         self.failures.extend(other.failures);
     }
 }
 
-fn digit(character: char) -> bool {
-    character.is_ascii_digit()
-}
-
-/// How often an input's time is looked at: looking costs more than most inputs.
-const TIMED_EVERY: u64 = 64;
-
-/// One thread's share of one target.
-fn fuzz(plan: &Plan, target: Target, mut pool: Vec<Input>, seed: u64, executions: u64) -> Tally {
-    let (watch, mut random, mut tally) = (RealClock::new(), Random::new(seed), Tally::default());
-    let mut since = watch.now();
-    for execution in 0..executions {
-        if !tally.failures.is_empty() {
-            break;
-        }
-        let base = &pool[random.index(pool.len())];
-        let other = &pool[random.index(pool.len())].bytes;
-        let (seams, mut bytes) = (base.seams.clone(), base.bytes.clone());
-        // Where everything has its place, most inputs keep it.
-        let moves = seams.is_empty() || random.chance(1, 4);
-        mutate(&mut random, &mut bytes, other, moves);
-        if !random.chance(1, 8) {
-            mend(target, &mut bytes, &seams);
-        }
-        tally.executions += 1;
-        let answer = match caught(|| parse(target, &bytes)) {
-            Ok(Ok(things)) => {
-                tally.parsed += 1;
-                format!("{things} parsed")
-            }
-            // What follows is particular to this input.
-            Ok(Err(what)) => {
-                what.split(['"', '`', '\'']).next().unwrap_or_default().replace(digit, "")
-            }
-            Err(what) => {
-                tally.failures.push(tell(plan, target, bytes, &what));
-                continue;
-            }
-        };
-        if execution % TIMED_EVERY == 0 {
-            let now = watch.now();
-            if PATIENCE < now.saturating_sub(since) / TIMED_EVERY as u32 {
-                tally.failures.push(tell(plan, target, bytes.clone(), "it takes too long"));
-            }
-            since = now;
-        }
-        let joins = pool.len() < JOINED_MAX && bytes.len() < INPUT_BYTES_MAX;
-        if tally.answers.insert(answer) && joins {
-            tally.joined += 1;
-            pool.push(Input { bytes, seams });
-        }
-    }
-    tally
-}
-
-/// Makes a failing input shorter, writes it, and says what to do.
-fn tell(plan: &Plan, target: Target, bytes: Vec<u8>, what: &str) -> String {
-    let fails = |bytes: &[u8]| caught(|| parse(target, bytes).is_ok()).is_err();
-    let bytes = if fails(&bytes) { shorter(bytes, fails) } else { bytes };
+/// Writes a failing input, and says what to do.
+fn tell(plan: &Plan, target: Target, bytes: &[u8], what: &str) -> String {
     let hash = bytes.iter().fold(0u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(5)
     });
-    let path = plan.corpus.join(format!("failed-{}-{hash:016x}", name(target)));
-    let written = match write(&path, &bytes) {
+    let path = plan.corpus.join(format!("failed-{}-{hash:016x}", target.name()));
+    let written = match write(&path, bytes) {
         Ok(()) => format!("{} bytes in {}", bytes.len(), path.display()),
         Err(error) => error,
     };
     format!(
         "FAILED {}: {what}\n  input: {written}\n  replay: cargo xtask rel fuzz --input {}",
-        name(target),
+        target.name(),
         path.display()
     )
 }
@@ -305,11 +224,11 @@ fn shorter(mut bytes: Vec<u8>, fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
 /// Parses one input that a failure named. Answers what came of it.
 pub fn replay(path: &Path) -> Result<String, String> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let of = |target: &Target| file.split('-').any(|part| part == name(*target));
-    let target = Target::ALL.into_iter().find(of);
+    let of = |target: &Target| file.split('-').any(|part| part == target.name());
+    let target = Target::all().find(of);
     let target = target.ok_or_else(|| format!("{file:?} names no target"))?;
     let bytes = read(path)?;
-    match caught(|| parse(target, &bytes)) {
+    match caught(|| target.parse(&bytes)) {
         Ok(Ok(things)) => Ok(format!("{things} things parsed")),
         Ok(Err(what)) => Ok(format!("refused: {what}")),
         Err(what) => Err(format!("panicked: {what}")),
@@ -331,8 +250,9 @@ mod tests {
     #[test]
     fn the_corpus_is_of_this_format() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-        for target in Target::ALL {
-            assert_eq!(load(&corpus, target).unwrap().len() as u64, SAMPLES, "{target:?}");
+        for target in Target::all() {
+            let inputs = load(&corpus, target).unwrap();
+            assert_eq!(inputs.len() as u64, target.samples(), "{target:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ tiers:
   kill     kill -9 of a writing process, with an oracle outside of it
   memory   ten times the budget of data: resident memory stays within budget + 64 MiB
   schedules  threads of real stores, pushed out of step at every call to disk and clock
-  fuzz     mutated inputs, checksums mended, for the parsers of log, table, manifest and batch
+  fuzz     mutated inputs, checksums mended, for the parsers of every file, backups and command lines
   planted  an engine built with bugs: each must be found by the tier that claims it
   all      one after the other, with the options they share: --seed S, --slice, --threads N
 

@@ -46,7 +46,7 @@ usage: reliability <tier> [options]
              --dir DIR      where the store lies
   schedules  threads of real stores, pushed out of step at every call to disk and clock
              --schedules N  how many (50000)
-  fuzz     the parsers of log, table, manifest and batch are fed what nobody wrote
+  fuzz     the parsers of every file on disk, of backups and of command lines, fed what nobody wrote
              --execs N      inputs (5000000)          --corpus DIR where they begin (crates/testkit/corpus)
              --input FILE   this one alone            --renew      writes the corpus anew
   planted  bugs made on purpose, each of which its tier must find (built with --features planted)

@@ -5,6 +5,7 @@
 //!    one, or what is known.
 //! 3. The exit code says how it ended (`ending.rs`), in the same way for all commands.
 //! 4. Answers go to the standard output, everything else to the standard error.
+//! 5. It is a library only so that its parsers can be fed from outside (`fuzzing.rs`).
 
 mod base64;
 mod bench;
@@ -14,8 +15,8 @@ mod copies;
 mod dump;
 mod ending;
 mod files;
-#[cfg(test)]
-mod fuzz;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 mod json;
 mod load;
@@ -61,7 +62,8 @@ const SERVE: Command = Command {
 /// More of them hold memory that nobody uses.
 const MALLOC_ARENAS_MAX: u16 = 2;
 
-fn main() -> ExitCode {
+/// The whole program, from the arguments of the process to its exit code.
+pub fn run_program() -> ExitCode {
     olivine_vfs::limit_malloc_arenas(MALLOC_ARENAS_MAX);
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     let (name, rest) = match arguments.split_first() {

@@ -1,0 +1,96 @@
+//! What is fed: the engine's parsers of bytes on disk, and the program's of what people type.
+//!
+//! 1. A target's name is its own among both, and begins the names of its files in the corpus.
+
+use olivine::fuzzing as program;
+use olivine_engine::fuzzing as engine;
+
+/// One parser, or a few that see the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One of the engine.
+    Engine(engine::Target),
+    /// One of the program.
+    Program(program::Target),
+}
+
+impl Target {
+    /// Every target.
+    pub fn all() -> impl Iterator<Item = Target> {
+        let engine = engine::Target::ALL.into_iter().map(Target::Engine);
+        engine.chain(program::Target::ALL.into_iter().map(Target::Program))
+    }
+
+    /// Its name.
+    pub fn name(self) -> String {
+        match self {
+            Target::Engine(target) => format!("{target:?}"),
+            Target::Program(target) => format!("{target:?}"),
+        }
+        .to_lowercase()
+    }
+
+    /// Its number, by which its seeds differ from those of the others.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Target::Engine(target) => target as u64,
+            Target::Program(target) => 64 + target as u64,
+        }
+    }
+
+    /// Of a hundred executions, how many are the target's: quick parsers get more.
+    pub(super) fn share(self) -> u64 {
+        use engine::Target as E;
+        use program::Target as P;
+        match self {
+            Target::Engine(E::Batch | E::Edit) => 18,
+            Target::Engine(E::Pointer) => 8,
+            Target::Engine(E::Manifest | E::Log | E::Table | E::Values) => 9,
+            Target::Engine(E::Current) => 3,
+            Target::Engine(E::Backup) => 2,
+            Target::Program(P::Arguments | P::Entries) => 6,
+            Target::Program(P::Line | P::Json) => 5,
+        }
+    }
+
+    /// How many samples of it the corpus on disk has: of every command a call or two.
+    pub(super) fn samples(self) -> u64 {
+        match self {
+            Target::Program(program::Target::Arguments) => 24,
+            _ => 6,
+        }
+    }
+
+    /// Parses `bytes`: how many things they hold, or what is wrong with them.
+    pub(super) fn parse(self, bytes: &[u8]) -> Result<u64, String> {
+        match self {
+            Target::Engine(target) => engine::parse(target, bytes),
+            Target::Program(target) => program::parse(target, bytes),
+        }
+    }
+
+    /// Where checksums stand in `bytes`.
+    pub(super) fn seams(self, bytes: &[u8]) -> Vec<(usize, usize)> {
+        match self {
+            Target::Engine(target) => engine::seams(target, bytes),
+            Target::Program(_) => Vec::new(),
+        }
+    }
+
+    /// Makes the checksums right of what was changed.
+    pub(super) fn mend(self, bytes: &mut Vec<u8>, seams: &[(usize, usize)]) {
+        if let Target::Engine(target) = self {
+            engine::mend(target, bytes, seams);
+        }
+    }
+
+    /// Bytes that it takes, drawn from `seed`.
+    pub(super) fn sample(self, seed: u64) -> Result<Vec<u8>, String> {
+        match self {
+            Target::Engine(target) => {
+                engine::sample(target, seed).map_err(|error| error.to_string())
+            }
+            Target::Program(target) => Ok(program::sample(target, seed)),
+        }
+    }
+}
