@@ -61,3 +61,12 @@ fn a_disk_that_does_not_forget_fails_the_run() {
     let lost = |kind| kind == Kind::Loss(Loss::Lost);
     assert!(!summary.failures.iter().any(|failure| lost(failure.trouble.kind)));
 }
+
+/// A run that looked at less than it promised must not look like one that kept its word.
+#[test]
+fn less_than_promised_is_said_and_fails() {
+    let few = Plan { seeds: 1, promised: Some((60, 1_000)), ..plan() };
+    let summary = crash::run(&few, &|_| {}, &crash::honest);
+    assert!(!summary.passed() && summary.failures.is_empty(), "{summary}");
+    assert!(summary.to_string().contains("SHORT of the promised images 60 and double 1000"));
+}

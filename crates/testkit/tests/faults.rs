@@ -42,3 +42,15 @@ fn failed_writes_that_are_hidden_from_the_store_are_found() {
     assert!(!run_hiding(Kind::Write, "eio").failures.is_empty());
     assert!(!run_hiding(Kind::Write, "short40").failures.is_empty());
 }
+
+/// A run that looked at less than it promised must not look like one that kept its word.
+#[test]
+fn less_than_promised_is_said_and_fails() {
+    let few = Plan { seeds: 1, every: 40, pairs: 3, promised: Some((1, 4)), ..plan() };
+    let summary = faults::run(&few, &|_| {}, &faults::honest);
+    assert!(!summary.passed() && summary.failures.is_empty(), "{summary}");
+    assert!(summary.to_string().contains("SHORT of the promised single 1 and pairs 4"));
+    assert_eq!(summary.pairs, 3, "a pair that is not met is drawn anew");
+    let kept = Plan { promised: Some((1, 3)), ..few };
+    assert!(faults::run(&kept, &|_| {}, &faults::honest).passed());
+}

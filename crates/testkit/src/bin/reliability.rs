@@ -24,12 +24,12 @@ Breaks the engine on purpose and checks what it must hold all the same.
 usage: reliability <tier> [options]
 
   crash    power cuts between any two calls to the disk and in the midst of writes
-             --seeds N      histories (520)           --images N   images of each (200)
+             --seeds N      histories (530)           --images N   images of each (200)
              --ops N        operations of each (2000)  --image K    only the K-th image
              --history FILE replays a printed history with every image of its last operation
   faults   every call to the disk fails once, in every way
              --seeds N      histories (40)            --every N    try one fault of so many (1)
-             --pairs N      pairs of faults of each (50)
+             --pairs N      pairs of faults of each (52)
              --only F       one fault, as failures print it: Write:17:eio
   full     the disk has no room from any call on that takes some, until it has again; and a real one
              --seeds N      histories (60)            --every N    try one call of so many (1)
@@ -126,6 +126,20 @@ impl Given {
         Ok(())
     }
 
+    /// Whether nothing was given that makes a run smaller or another one: then what a full run promises
+    /// is asked of it.
+    fn is_full(&self) -> bool {
+        let harmless = ["--seed", "--threads", "--failures"];
+        let mut words = self.0.iter();
+        while let Some(word) = words.next() {
+            if !harmless.contains(&&word[..]) {
+                return false;
+            }
+            words.next();
+        }
+        true
+    }
+
     /// Nothing may be left over.
     fn end(self) -> Result<(), String> {
         match self.0.first() {
@@ -141,7 +155,8 @@ fn say(line: &str) {
 
 fn crash_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
-    let mut plan = crash::Plan::default();
+    let promised = given.is_full().then_some(crash::Plan::PROMISED);
+    let mut plan = crash::Plan { promised, ..crash::Plan::default() };
     if given.flag("--slice") {
         (plan.seeds, plan.ops, plan.images) = (60, 800, 60);
     }
@@ -186,7 +201,8 @@ fn replay(seed: u64, path: &Path) -> Result<bool, String> {
 
 fn faults_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
-    let mut plan = faults::Plan::default();
+    let promised = given.is_full().then_some(faults::Plan::PROMISED);
+    let mut plan = faults::Plan { promised, ..faults::Plan::default() };
     if given.flag("--slice") {
         (plan.seeds, plan.every, plan.pairs) = (12, 4, 20);
     }

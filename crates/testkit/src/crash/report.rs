@@ -48,6 +48,8 @@ pub struct Summary {
     pub forgets: bool,
     /// How long it took.
     pub elapsed: Duration,
+    /// Images, and double ones among them, that there had to be.
+    pub promised: Option<(u64, u64)>,
 }
 
 impl Summary {
@@ -92,7 +94,15 @@ impl Summary {
 
     /// Whether nothing failed, and enough was looked at to say so.
     pub fn passed(&self) -> bool {
-        self.forgets && self.failures.is_empty() && 0 < self.tally.images.iter().sum::<u64>()
+        let images = self.tally.images.iter().sum::<u64>();
+        self.forgets && self.failures.is_empty() && 0 < images && self.short().is_none()
+    }
+
+    /// In words, what was promised and not looked at.
+    fn short(&self) -> Option<String> {
+        let (images, double) = self.promised?;
+        let kept = images <= self.tally.images.iter().sum::<u64>() && double <= self.tally.double;
+        (!kept).then(|| format!("SHORT of the promised images {images} and double {double}"))
     }
 }
 
@@ -123,6 +133,9 @@ impl fmt::Display for Summary {
             self.failed(|kind| kind == Kind::Panicked),
             self.failed(|kind| kind == Kind::Unsteady),
         )?;
+        if let Some(short) = self.short() {
+            write!(f, " | {short}")?;
+        }
         write!(f, " | slowest reopen {} ms | {}", slowest.as_millis(), duration(self.elapsed))
     }
 }

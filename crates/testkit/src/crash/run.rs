@@ -45,19 +45,28 @@ pub struct Plan {
     pub failures_max: usize,
     /// How long a failing history is made shorter before it is told.
     pub shrink: Duration,
+    /// Images, and among them those of a crash while a store recovered, that there must be at least; a
+    /// run of fewer has not passed.
+    pub promised: Option<(u64, u64)>,
+}
+
+impl Plan {
+    /// What a full run promises.
+    pub const PROMISED: (u64, u64) = (100_000, 10_000);
 }
 
 impl Default for Plan {
     fn default() -> Plan {
         Plan {
             seed: 0,
-            seeds: 520,
+            seeds: 530,
             ops: 2_000,
             images: 200,
             image: None,
             threads: 2,
             failures_max: 5,
             shrink: Duration::from_secs(20),
+            promised: None,
         }
     }
 }
@@ -102,6 +111,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync), wrap: &Wrap) -> Summary {
     });
     let mut summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     summary.elapsed = watch.now().saturating_sub(began);
+    summary.promised = plan.promised;
     summary
 }
 

@@ -89,6 +89,8 @@ pub struct Summary {
     pub failures: Vec<Failure>,
     /// How long it took.
     pub elapsed: Duration,
+    /// Single faults and pairs that there had to be.
+    pub promised: Option<(u64, u64)>,
 }
 
 impl Summary {
@@ -127,7 +129,14 @@ impl Summary {
 
     /// Whether nothing failed, and enough was tried to say so.
     pub fn passed(&self) -> bool {
-        self.failures.is_empty() && 0 < self.single
+        self.failures.is_empty() && 0 < self.single && self.short().is_none()
+    }
+
+    /// In words, what was promised and not looked at.
+    fn short(&self) -> Option<String> {
+        let (single, pairs) = self.promised?;
+        let kept = single <= self.single && pairs <= self.pairs;
+        (!kept).then(|| format!("SHORT of the promised single {single} and pairs {pairs}"))
     }
 }
 
@@ -152,6 +161,9 @@ impl fmt::Display for Summary {
             self.failed(Wrong::Leaked),
             self.failed(Wrong::Panicked),
         )?;
+        if let Some(short) = self.short() {
+            write!(f, " | {short}")?;
+        }
         write!(f, " | {}", duration(self.elapsed))
     }
 }

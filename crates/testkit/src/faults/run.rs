@@ -31,13 +31,32 @@ pub struct Plan {
     pub threads: usize,
     /// How many failures end the run.
     pub failures_max: usize,
+    /// Single faults and pairs that must be met at least; a run that meets fewer has not passed.
+    pub promised: Option<(u64, u64)>,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { seed: 0, seeds: 40, every: 1, pairs: 50, only: None, threads: 2, failures_max: 5 }
+        Plan {
+            seed: 0,
+            seeds: 40,
+            every: 1,
+            pairs: 52,
+            only: None,
+            threads: 2,
+            failures_max: 5,
+            promised: None,
+        }
     }
 }
+
+impl Plan {
+    /// What a full run promises.
+    pub const PROMISED: (u64, u64) = (20_000, 2_000);
+}
+
+/// A pair of which neither fault is met is drawn anew, so many times for each that is wanted.
+const DRAWS_MAX: u64 = 4;
 
 /// Runs `plan`; `say` is told of progress.
 pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync), wrap: &Wrap) -> Summary {
@@ -72,6 +91,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync), wrap: &Wrap) -> Summary {
     });
     let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.elapsed = watch.now().saturating_sub(began);
+    summary.promised = plan.promised;
     summary
 }
 
@@ -138,7 +158,11 @@ fn run_seed(plan: &Plan, seed: u64, wrap: &Wrap) -> Summary {
         let phase = calls.and_then(|(_, calls)| calls.iter().position(|end| injected.index < *end));
         try_faults(&mut summary, seed, &[*injected], phase, wrap);
     }
-    for _ in 0..if plan.only.is_some() { 0 } else { plan.pairs } {
+    let pairs = if plan.only.is_some() { 0 } else { plan.pairs };
+    for _ in 0..DRAWS_MAX * pairs {
+        if pairs <= summary.pairs || plan.failures_max <= summary.failures.len() {
+            break;
+        }
         let pair = [all[random.index(all.len())], all[random.index(all.len())]];
         try_faults(&mut summary, seed, &pair, None, wrap);
     }
