@@ -10,10 +10,11 @@
 //!    what was acknowledged as lasting, and when nothing the kernel had was lost, also what was
 //!    acknowledged as handed to it.
 //! 3. What a store showed once after opening is lasting.
+//! 4. A checkpoint or backup that was acknowledged before opens, and holds what the store showed then.
 
 use crate::{
     caught::caught,
-    drive::{Acknowledged, Driver, Stop, read_all},
+    drive::{Acknowledged, Copies, Driver, Stop, read_all},
     history::{Gen, KEYSPACES, Op, Shape},
     oracle::{CommitLog, Contents, Loss},
     settings,
@@ -104,6 +105,7 @@ struct Image {
     /// Draws what is done with it.
     seed: u64,
     acknowledged: usize,
+    copies: Copies,
     /// How often the machine died before: 0 for an image of the history itself.
     depth: u32,
     /// In words: event, phase, call and file.
@@ -121,6 +123,8 @@ pub struct Tally {
     pub triple: u64,
     /// Of them, those of a crash after a recovered store had been used.
     pub later: u64,
+    /// Copies that were opened, acknowledged before the machine died.
+    pub copies: u64,
     /// The longest time that opening one took.
     pub slowest: Duration,
 }
@@ -131,6 +135,7 @@ impl Tally {
         self.double += other.double;
         self.triple += other.triple;
         self.later += other.later;
+        self.copies += other.copies;
         self.slowest = self.slowest.max(other.slowest);
     }
 }
@@ -170,11 +175,18 @@ fn look(
     log.check_recovered(&found, image.acknowledged)
         .map_err(|verdict| Trouble { kind: Kind::Loss(verdict.loss), what: verdict.what })?;
 
+    if random.chance(1, 4) {
+        tally.copies += image.copies.count() as u64;
+        let disk = Arc::new(image.disk.clone());
+        let checked = image.copies.check(disk, &options, random.next_u64());
+        checked.map_err(|stop| Trouble::from(stop).within("a copy of it"))?;
+    }
     let exists = KEYSPACES.map(|name| found.contains_key(name));
     let found = CommitLog::from_contents(found);
     let driver = Driver::resume(environment, clock, Path::new(STORE), options, found, db);
     driver
         .map_err(Trouble::from)
+        .map(|driver| driver.with_copies(image.copies.as_now()))
         .and_then(|driver| go_on(driver, image, exists, options_seed, &mut random, tally))
         .map_err(|trouble| trouble.within("used after it was recovered"))?;
 
@@ -184,6 +196,7 @@ fn look(
         survival: again.1,
         seed: random.next_u64(),
         acknowledged: image.acknowledged,
+        copies: image.copies.as_now(),
         depth: image.depth + 1,
         place: again.2,
     };
@@ -251,6 +264,7 @@ fn go_on(
             survival,
             seed: random.next_u64(),
             acknowledged: must_have(survival, &driver.acknowledged()),
+            copies: driver.copies().as_now(),
             // Deep enough not to go on for ever.
             depth: image.depth + 1,
             place: String::new(),

@@ -30,9 +30,11 @@ use std::{
     time::Duration,
 };
 
+mod copies;
 mod read;
 mod replace;
 
+pub use copies::Copies;
 use read::OpenCursor;
 pub use read::read_all;
 
@@ -169,6 +171,7 @@ pub struct Driver {
     undecided: Vec<usize>,
     log: Arc<Mutex<CommitLog>>,
     acknowledged: Acknowledged,
+    copies: Copies,
 }
 
 impl Driver {
@@ -209,6 +212,7 @@ impl Driver {
             undecided: Vec::new(),
             log: Arc::new(Mutex::new(log)),
             acknowledged: Acknowledged::default(),
+            copies: Copies::default(),
         };
         driver.take(db)?;
         Ok(driver)
@@ -347,6 +351,10 @@ impl Driver {
                 }
             }
             Op::Reopen => self.reopen()?,
+            Op::Checkpoint => self.checkpoint()?,
+            Op::Backup => self.backup()?,
+            Op::Ingest { keyspace, entries } => self.ingest(*keyspace, entries)?,
+            Op::Follow => self.follow()?,
         }
         Ok(())
     }

@@ -9,7 +9,8 @@
 //! 2. Reads that answer, answer rightly, before and after the fault.
 //! 3. Once a write or a sync was refused, nothing is acknowledged until the store is opened anew.
 //! 4. Nothing acknowledged is lost, neither by the end of the process nor by a power cut.
-//! 5. Opening the store on a healthy disk leaves no file behind that belongs to nothing.
+//! 5. A copy that was acknowledged opens, and holds what the store showed then.
+//! 6. Opening the store on a healthy disk leaves no file behind that belongs to nothing.
 
 use crate::{
     caught::caught,
@@ -84,10 +85,14 @@ fn history(seed: u64) -> Vec<(Phase, Op)> {
         history.push((Phase::Compact, Op::Step(3)));
     }
     history.push((Phase::Compact, Op::Settle));
+    history.push((Phase::Compact, draw.ingest()));
+    history.push((Phase::Compact, Op::Checkpoint));
+    history.push((Phase::Compact, Op::Backup));
     history.extend(draw.history(6).into_iter().map(|op| (Phase::Compact, op)));
     history.push((Phase::Reopen, Op::Reopen));
     history.extend(draw.history(6).into_iter().map(|op| (Phase::Reopen, op)));
     write(&mut draw, &mut history, Phase::Reopen, 2);
+    history.push((Phase::Reopen, Op::Follow));
     history
 }
 
@@ -226,6 +231,11 @@ pub(crate) fn finish(seed: u64, mut driver: Driver, disk: &CrashingVfs) -> Found
             (wrong, format!("after a power cut ({survival:?}): {what}"))
         })?;
     }
+    let image = Arc::new(disk.crash(Survival::Nothing, seed));
+    driver
+        .copies()
+        .check(image, &settings::options(seed), seed)
+        .map_err(|stop| (Wrong::Lost, format!("a copy, after a power cut: {stop}")))?;
     if driver.is_open() {
         // What closing was refused for is found or not found below.
         driver.close().or_else(refusal)?;

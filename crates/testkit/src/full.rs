@@ -162,7 +162,13 @@ fn run_seed(plan: &Plan, seed: u64) -> Summary {
 
 /// Writes, with flushes, compactions and keyspaces that come and go.
 fn history(seed: u64) -> Vec<Op> {
-    let shape = Shape { value_bytes_rare: 20_000, keys: 40, reopens: false, ..Shape::default() };
+    let shape = Shape {
+        value_bytes_rare: 20_000,
+        keys: 40,
+        reopens: false,
+        copies: false,
+        ..Shape::default()
+    };
     let mut draw = Gen::shaped(seed, shape);
     let mut history = vec![Op::Create(0), Op::Create(1)];
     for _ in 0..5 {

@@ -202,4 +202,17 @@ pub enum Op {
     Move(usize, Vec<Move>),
     /// Closes the store and opens it again.
     Reopen,
+    /// Makes a checkpoint.
+    Checkpoint,
+    /// Takes a backup.
+    Backup,
+    /// Brings entries in past log and memtables, in whichever order they are named.
+    Ingest {
+        /// Which of [`KEYSPACES`].
+        keyspace: usize,
+        /// Keys and values.
+        entries: Vec<(Vec<u8>, Value)>,
+    },
+    /// Reads the store from beside, as another process would.
+    Follow,
 }

@@ -120,8 +120,8 @@ impl fmt::Display for Summary {
             };
             write!(f, "{}{name} {images}", if *survival == Survival::Nothing { "" } else { " " })?;
         }
-        let Tally { double, triple, later, slowest, .. } = self.tally;
-        write!(f, ") double {double} triple {triple} later {later}")?;
+        let Tally { double, triple, later, copies, slowest, .. } = self.tally;
+        write!(f, ") double {double} triple {triple} later {later} copies {}", count(copies))?;
         let loss = |loss| self.failed(|kind| kind == Kind::Loss(loss));
         write!(
             f,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     caught::caught,
-    drive::{Acknowledged, Driver},
+    drive::{Acknowledged, Copies, Driver},
     history::{Gen, Op},
     lying::check_forgets,
     settings,
@@ -181,6 +181,7 @@ struct Taker {
     places: u64,
     step: usize,
     acknowledged: Option<Acknowledged>,
+    copies: Copies,
     taken: Vec<Image>,
 }
 
@@ -223,6 +224,7 @@ impl Taker {
             survival,
             seed,
             acknowledged: acknowledged.map_or(0, |known| must_have(survival, known)),
+            copies: self.copies.as_now(),
             depth: 0,
             place: told(event),
         });
@@ -249,6 +251,7 @@ pub(super) fn drive(
         places: 0,
         step: 0,
         acknowledged: None,
+        copies: Copies::default(),
         taken: Vec::new(),
     }));
     let hook = Arc::clone(&taker);
@@ -263,6 +266,7 @@ pub(super) fn drive(
     });
     let mut driver = opened.map_err(panicked(0))?.map_err(|stop| (0, stop.into()))?;
     lock(&taker).acknowledged = Some(driver.acknowledged());
+    lock(&taker).copies = driver.copies();
     for image in std::mem::take(&mut lock(&taker).taken) {
         look(image, &driver).map_err(|trouble| (0, trouble))?;
     }

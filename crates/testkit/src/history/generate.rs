@@ -18,11 +18,19 @@ pub struct Shape {
     pub keys: usize,
     /// Whether the store is closed and opened along the way.
     pub reopens: bool,
+    /// Whether copies are made of it.
+    pub copies: bool,
 }
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { value_bytes_max: 300, value_bytes_rare: 40_000, keys: 120, reopens: true }
+        Shape {
+            value_bytes_max: 300,
+            value_bytes_rare: 40_000,
+            keys: 120,
+            reopens: true,
+            copies: true,
+        }
     }
 }
 
@@ -91,6 +99,10 @@ impl Gen {
             700..830 => self.get(),
             830..890 => self.scan(),
             890..920 => self.cursor(),
+            980..982 if self.shape.copies => Op::Checkpoint,
+            982..984 if self.shape.copies => Op::Backup,
+            984..988 if self.shape.copies => self.ingest(),
+            988..992 if self.shape.copies => Op::Follow,
             920..992 => self.moves(),
             _ if self.shape.reopens => Op::Reopen,
             _ => Op::Sync,
@@ -149,6 +161,13 @@ impl Gen {
         keys.dedup();
         let entries = keys.into_iter().map(|key| (key, self.value())).collect();
         Op::Replace { keyspace, from, to, entries }
+    }
+
+    /// Some entries past log and memtables.
+    pub fn ingest(&mut self) -> Op {
+        let keyspace = self.keyspace();
+        let entries = (0..self.draw.between(1, 30)).map(|_| (self.key(), self.value()));
+        Op::Ingest { keyspace, entries: entries.collect() }
     }
 
     fn value(&mut self) -> Value {
@@ -296,7 +315,7 @@ mod tests {
                 kinds.push(discriminant(&op));
             }
         }
-        assert_eq!(kinds.len(), 17);
+        assert_eq!(kinds.len(), 21);
     }
 
     #[test]

@@ -98,6 +98,15 @@ impl Display for Op {
                 })
             }
             Op::Reopen => f.write_str("reopen"),
+            Op::Checkpoint => f.write_str("checkpoint"),
+            Op::Backup => f.write_str("backup"),
+            Op::Ingest { keyspace, entries } => {
+                write!(f, "ingest {}", KEYSPACES[*keyspace])?;
+                entries
+                    .iter()
+                    .try_for_each(|(key, it)| write!(f, " {} {}/{}", Key(key), it.id, it.bytes))
+            }
+            Op::Follow => f.write_str("follow"),
         }
     }
 }
@@ -153,6 +162,18 @@ impl Op {
             "flush" => Op::Flush,
             "settle" => Op::Settle,
             "reopen" => Op::Reopen,
+            "checkpoint" => Op::Checkpoint,
+            "backup" => Op::Backup,
+            "ingest" => {
+                let keyspace = keyspace(word()?)?;
+                let mut entries = Vec::new();
+                while let Some(name) = words.next() {
+                    let it = words.next().ok_or_else(|| format!("{line:?} ends too early"))?;
+                    entries.push((key(name)?, value(it)?));
+                }
+                Op::Ingest { keyspace, entries }
+            }
+            "follow" => Op::Follow,
             "step" => Op::Step(number(word()?)?),
             "wait" => Op::Wait(number(word()?)?),
             "create" => Op::Create(keyspace(word()?)?),
