@@ -96,20 +96,21 @@ impl Tail {
         let Some(oldest) = counting.first().copied() else {
             return Err(Error::corrupt(&home.path, 0, "the log has no segment"));
         };
-        // A record may go on from one segment to the next, which then begins with its number.
+        // A record may go on from one segment to the next, which then begins with its number: what is
+        // wanted may be in the midst of one that began further back.
         let mut start = oldest;
         for number in counting.into_iter().rev() {
             *at = number;
-            if first_seq(&home, number)? <= since {
+            let first = oldest_whole(&home, number)?;
+            if first <= since + 1 {
                 start = number;
                 break;
             }
+            if number == oldest {
+                return Ok(Begun::Gone(first));
+            }
         }
         *at = start;
-        let first = oldest_whole(&home, start)?;
-        if start == oldest && since + 1 < first {
-            return Ok(Begun::Gone(first));
-        }
         let next_seq = since + 1;
         let (segment, offset) = (start, HEADER_BYTES);
         let (reader, pieces) = (None, None);

@@ -286,3 +286,22 @@ fn a_copy_carries_what_no_batch_covers() {
         copy.close().unwrap();
     }
 }
+
+/// As long as reading began at the last segment that names a write, it began behind the record here.
+#[test]
+fn a_record_comes_again_from_a_batch_that_is_longer_than_a_segment() {
+    let environment = stepped(&Arc::new(MemoryVfs::new()));
+    let (db, _) = replayed(&environment);
+    let head = db.keyspace("head").unwrap();
+    let mut batch = Batch::new();
+    batch.put(&head, b"before", b"it").unwrap();
+    batch.append(&head, b"in its midst").unwrap();
+    batch.put(&head, b"long", &vec![7; 50_000]).unwrap();
+    let last = db.write(batch).unwrap();
+    head.append(b"behind it").unwrap();
+    db.close().unwrap();
+    let (db, records) = replayed(&environment);
+    assert_eq!(numbers(&records), [last - 1, last + 1]);
+    let since = db.updates_since(last - 2).unwrap().next().unwrap().unwrap();
+    assert_eq!((since.first, since.last), (last - 2, last));
+}
