@@ -270,8 +270,12 @@ impl Store {
             if planted(Bug::ReplacedHalf) {
                 name_each(&mut manifest, &mut changes)?;
             }
-            // Without room for the edit the number was taken for nothing, and nothing else has happened.
-            outputs.settle(manifest.commit(changes)).map_err(|error| self.fail(error))?;
+            if let Err(error) = outputs.settle(manifest.commit(changes)) {
+                // Without room for the edit the number was taken for nothing, and nothing else has happened.
+                self.set_visible(seqno);
+                self.raise_durable(seqno);
+                return Err(self.fail(error));
+            }
             committing.log()?.set_manifest_edit(manifest.last_edit());
             tree.change_state(|state| State {
                 version: Arc::new(state.version.edited(&[], &added)),
