@@ -159,7 +159,9 @@ impl Store {
     }
 
     fn situation(&self, tree: &Tree, urge: Urge, oldest: SeqNo) -> Situation<'_> {
-        Situation { options: &self.options, style: tree.rules.options.style, urge, oldest }
+        let style = tree.rules.options.style;
+        let joined_bytes = tree.joined_bytes.load(Relaxed);
+        Situation { options: &self.options, style, urge, oldest, joined_bytes }
     }
 
     /// The oldest write that some reader, one of today or of later, may ask for.
@@ -219,7 +221,7 @@ impl Store {
     /// Merges the inputs of `job` into new tables of its target level, as far as it is not left off.
     fn merge(&self, task: Task) -> Result<(), Stop> {
         let Task { tree, urge, job, around, values, collected } = task;
-        let in_pieces = !job.rewrites_between();
+        let (in_pieces, joins) = (!job.rewrites_between(), job.joins_small());
         let (target, is_deep) = (job.target, job.is_deep);
         let names = job.inputs.iter().map(|(_, file)| file.info.id).collect();
         let allotment = self.allot_merge(&job, &around);
@@ -240,6 +242,9 @@ impl Store {
             if writing.may_end() && fold.is_new(merge.key()) {
                 fold.end(&mut writing).map_err(Stop::of_writing)?;
                 while let Some(end) = writing.end_before(merge.key()) {
+                    if joins && let Some(bytes) = writing.short_bytes() {
+                        tree.joined_bytes.fetch_min(bytes / 2, Relaxed);
+                    }
                     writing.end(Some(&end)).map_err(Stop::of_writing)?;
                     if in_pieces {
                         self.prove(&mut proven, read, &fold, &writing)?;

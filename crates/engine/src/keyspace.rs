@@ -320,6 +320,8 @@ pub(crate) struct Tree {
     dropped: AtomicBool,
     /// Where walks met many deletions.
     pub(crate) crawls: Arc<Crawls>,
+    /// Tables of so many bytes are not put together any more: there was no memory to make larger ones.
+    pub(crate) joined_bytes: AtomicU64,
     pub(crate) gaps: Gaps,
     /// Records that went to the log only.
     pub(crate) appended: Appended,
@@ -343,6 +345,7 @@ impl Tree {
             state: Swap::new(state),
             dropped: AtomicBool::new(false),
             crawls: Arc::default(),
+            joined_bytes: AtomicU64::new(u64::MAX),
             gaps: Gaps::default(),
             appended: Appended::default(),
             positions: Mutex::default(),

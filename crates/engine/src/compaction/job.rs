@@ -109,6 +109,11 @@ impl Job {
         let stays = |(level, _): &(usize, Arc<LiveTable>)| *level == self.target;
         self.target != LAST && self.inputs.iter().all(stays)
     }
+
+    /// Whether tables of the last level are put together.
+    pub(super) fn joins_small(&self) -> bool {
+        1 < self.inputs.len() && self.inputs.iter().all(|(level, _)| *level == LAST)
+    }
 }
 
 impl Inputs {

@@ -162,13 +162,13 @@ impl Windows<'_> {
         let (mut together, mut bytes): (Vec<&Arc<LiveTable>>, u64) = (Vec::new(), 0);
         for file in self.tables(LAST) {
             let more = file.info.visible_bytes();
-            if full / 2 <= more || full < bytes + more {
+            if self.small_bytes() <= more || full < bytes + more {
                 if self.is_worth_joining(together.len(), bytes) {
                     break;
                 }
                 (together, bytes) = (Vec::new(), 0);
             }
-            if more < full / 2 {
+            if more < self.small_bytes() {
                 together.push(file);
                 bytes += more;
             }
@@ -177,6 +177,12 @@ impl Windows<'_> {
             return None;
         }
         Some(Job { inputs: chosen(LAST, together), target: LAST, how: How::Merge, is_deep: true })
+    }
+
+    /// Bytes from which on a table is not small: half of a full one, or what putting some together came to
+    /// when there was no memory for more.
+    fn small_bytes(&self) -> u64 {
+        (self.situation.options.table_bytes_max / 2).min(self.situation.joined_bytes)
     }
 
     fn is_worth_joining(&self, count: usize, bytes: u64) -> bool {

@@ -150,6 +150,12 @@ impl<'a, 'b> Writing<'a, 'b> {
         (well_filled && self.passes_below(key)).then(|| key.to_vec())
     }
 
+    /// What the table being written would have, were it ended here because there is no memory for more.
+    pub(super) fn short_bytes(&self) -> Option<u64> {
+        let writer = self.writer.as_ref()?;
+        writer.is_out_of_room().then(|| writer.estimated_bytes())
+    }
+
     /// Whether a table of the level below ends between here and where this was asked before.
     fn passes_below(&mut self, key: &[u8]) -> bool {
         let Some(below) = self.around.below.first() else { return false };

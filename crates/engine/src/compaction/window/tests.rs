@@ -20,21 +20,27 @@ const TABLE_BYTES: u64 = 16 << 10;
 struct Scene {
     clock: Arc<ManualClock>,
     environment: Environment,
+    table_bytes: u64,
     db: Option<Db>,
     oracle: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Scene {
     fn new() -> (Scene, Keyspace) {
+        Scene::with(4 << 20, TABLE_BYTES)
+    }
+
+    fn with(memory_bytes: u64, table_bytes: u64) -> (Scene, Keyspace) {
         let clock = Arc::new(ManualClock::new());
         let parts = Parts {
             vfs: Arc::new(MemoryVfs::new()) as Arc<dyn Vfs>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             work: Work::Stepped { seed: 5 },
         };
-        let options = EnvironmentOptions { memory_bytes: 4 << 20 };
+        let options = EnvironmentOptions { memory_bytes };
         let environment = Environment::with(parts, options).unwrap();
-        let mut scene = Scene { clock, environment, db: None, oracle: BTreeMap::new() };
+        let mut scene =
+            Scene { clock, environment, table_bytes, db: None, oracle: BTreeMap::new() };
         let keyspace = scene.open();
         (scene, keyspace)
     }
@@ -43,7 +49,7 @@ impl Scene {
         let options = Options {
             memtable_bytes_max: 16 << 10,
             segment_bytes: 16 << 10,
-            table_bytes_max: TABLE_BYTES,
+            table_bytes_max: self.table_bytes,
             level_bytes_base: 16 << 10,
             block_bytes: 512,
             ..Options::default()
@@ -249,4 +255,18 @@ fn what_an_expired_table_hides_does_not_come_back() {
     scene.db().settle().unwrap();
     assert_eq!(keyspace.iter().unwrap().count(), 80);
     assert_eq!(scene.db().stats().table_entries, 80);
+}
+
+/// As long as tables were small whatever there was memory for, putting them together had no end here.
+#[test]
+fn putting_together_ends_where_memory_makes_no_larger_tables() {
+    let (scene, keyspace) = Scene::with(1 << 20, 4 << 20);
+    for time in 0..20_000_u64 {
+        keyspace.put(&time.to_be_bytes(), &[7; 8]).unwrap();
+    }
+    scene.db().flush().unwrap();
+    let steps = (0..2000).take_while(|_| scene.environment.step()).count();
+    assert!(steps < 2000, "there is always something to do");
+    scene.db().settle().unwrap();
+    assert_eq!(keyspace.iter().unwrap().count(), 20_000);
 }
