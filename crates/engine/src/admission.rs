@@ -34,9 +34,9 @@ const DELAY_LEAST: Duration = Duration::from_millis(1);
 const PENDING_BYTES_MAX: u64 = 64 << 20;
 
 /// Level 0 tables at which writers begin to be slowed, as a multiple of what makes compaction due.
-const SLOW_FACTOR: usize = 3;
+const SLOW_FACTOR: usize = 2;
 /// And at which they stop.
-const STOP_FACTOR: usize = 9;
+const STOP_FACTOR: usize = 6;
 /// What the runs above the last level may hold, where 1 makes their merge due, before writers begin to
 /// be slowed; and where they would be slowed the most.
 const DEBT_SLOW: f64 = 4.0;

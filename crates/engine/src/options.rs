@@ -57,7 +57,7 @@ pub struct Options {
     /// Bytes of a keyspace's tables up to which they are kept as one sorted run where that is not too much
     /// work; larger ones have several while much is written. Default 256 MiB, at least 4 KiB.
     pub level_bytes_base: u64,
-    /// Tables at level 0 that make a compaction due. Default 4, 1 to 64.
+    /// Tables at level 0 that make a compaction due. Default 6, 1 to 64.
     pub level0_tables_max: usize,
     /// Filter bits per key: 10 gives one false positive in a hundred, 0 turns filters off. At most 32.
     pub filter_bits_per_key: u8,
@@ -86,7 +86,7 @@ impl Default for Options {
             block_bytes: 4 << 10,
             table_bytes_max: 32 << 20,
             level_bytes_base: 256 << 20,
-            level0_tables_max: 4,
+            level0_tables_max: 6,
             filter_bits_per_key: 10,
             compression: Compression::Lz4,
             value_apart_bytes_min: 4 << 10,

@@ -406,10 +406,11 @@ impl Opening {
         }))
     }
 
-    /// Bytes at which a memtable is frozen: four of them fit into the share.
+    /// Bytes at which a memtable is frozen: two of them fit into the share, one that is written to and one
+    /// that is being flushed. The fewer there are, the less is merged later.
     fn memtable_bytes_max(&self) -> u64 {
         let share = self.environment.budget().share_bytes_max(Share::Memtables);
-        self.options.memtable_bytes_max.min(share / 4).max(4 << 10)
+        self.options.memtable_bytes_max.min(share / 2).max(4 << 10)
     }
 }
 

@@ -10,7 +10,7 @@
 //!  ...
 //!  4   ▪▪▪▪           up to four runs, the newest on top
 //!  5   ▪▪▪▪▪▪▪▪
-//!  6   ▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪   merged into when the runs above hold half as much
+//!  6   ▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪▪   merged into when the runs above hold three quarters as much
 //! ```
 //!
 //! 1. The same version and situation give the same job.
@@ -36,7 +36,7 @@ pub(super) const LAST: usize = LEVELS - 1;
 /// Runs between level 0 and the last level that are left beside each other.
 const RUNS_MAX: usize = 4;
 /// What the runs above may hold for each byte of the last level before they are merged into it.
-const ABOVE_SHARE: f64 = 0.5;
+const ABOVE_SHARE: f64 = 0.75;
 /// A run is merged with newer ones that hold this part of it or more.
 const LIKE_SHARE: f64 = 0.5;
 /// A table of the last level is rewritten when this part of its entries are deletions.
@@ -81,6 +81,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) urge: Urge,
     /// No reader can ask for anything older than the newest version at or below this number.
     pub(crate) oldest: SeqNo,
+    /// Tables of so many bytes are not put together: there was no memory to make larger ones.
+    pub(crate) joined_bytes: u64,
 }
 
 /// The most urgent job, and how urgent.
@@ -89,7 +91,8 @@ pub(crate) fn pick(version: &Version, situation: Situation<'_>) -> Option<(f64, 
         return window::pick(version, situation);
     }
     let runs = Runs::of(version);
-    if level0_is_due(version, situation.options) {
+    // A merge of level 0 that was left off goes on, though there are fewer tables now.
+    if level0_is_due(version, situation.options) || runs.is_cut(0) {
         let height = version.levels[0].tables().len() as f64;
         return Some((LEVEL0_SCORE + height, runs.merge_level0(situation.options)));
     }
@@ -355,13 +358,13 @@ impl<'a> Runs<'a> {
     }
 
     /// Whether tables can go to `target` as they are: none overlaps another, and there is nothing to
-    /// drop.
+    /// drop, neither entries nor, of one that is cut, what no longer shows.
     fn can_move(&self, chosen: &[(usize, Arc<LiveTable>)], target: usize) -> bool {
         let is_bottom = (target + 1..LEVELS).all(|level| self.tables(level).is_empty());
         let mut files: Vec<_> = chosen.iter().map(|(_, file)| file).collect();
         files.sort_by(|a, b| a.info.first_key.cmp(&b.info.first_key));
         let apart = |pair: &[&Arc<LiveTable>]| pair[0].info.ends_before(&pair[1].info.first_key);
-        chosen.iter().all(|(level, _)| *level != target)
+        chosen.iter().all(|(level, file)| *level != target && !file.info.is_cut())
             && !(is_bottom && files.iter().any(|file| file.info.tombstones != 0))
             && files.windows(2).all(apart)
     }
