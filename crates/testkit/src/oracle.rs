@@ -327,6 +327,23 @@ impl CommitLog {
         (log, places)
     }
 
+    /// This log of those keys alone, with the same positions.
+    pub(crate) fn of_keys(&self, wanted: impl Fn(&[u8]) -> bool) -> CommitLog {
+        let mut base = self.base.clone();
+        for keys in base.values_mut() {
+            keys.retain(|key, _| wanted(key));
+        }
+        let mut log = CommitLog::from_contents(base);
+        for event in &self.events {
+            let mut event = event.clone();
+            if let Event::Write(changes) = &mut event {
+                changes.retain(|(_, key, _)| wanted(key));
+            }
+            log.push(event);
+        }
+        log
+    }
+
     /// Why `found` is no state of this log at `acknowledged` or beyond.
     fn explain(&self, found: &Contents, acknowledged: usize) -> Verdict {
         // Each key alone narrows down the positions that the store can be at.

@@ -4,7 +4,7 @@
 //!    cut and whatever was done to the store since.
 //! 2. Whoever follows the store reads some first part of the log, with everything handed over in it.
 
-use super::{Driver, Stop, read_all};
+use super::{Driver, Opened, Stop, is_record, read_all};
 use crate::{
     history::{KEYSPACES, Value},
     oracle::{Bytes, Contents, Event, difference},
@@ -92,9 +92,9 @@ fn open(
             target
         }
     };
-    let db = Db::open(environment, path, options.clone())?;
-    let found = read_all(&db)?;
-    db.close()?;
+    let opened = Opened::open(environment, path, options.clone())?;
+    let found = opened.contents()?;
+    opened.db.close()?;
     Ok(found)
 }
 
@@ -189,7 +189,8 @@ impl Driver {
         let found = read_all(&db)?;
         db.close()?;
         let handed = self.acknowledged.handed();
-        self.with_log(|log| log.check_recovered(&found, handed))
+        // Who only reads is not handed the appended records.
+        self.with_log(|log| log.of_keys(|key| !is_record(key)).check_recovered(&found, handed))
             .map_err(|verdict| Stop::Differs(format!("followed: {verdict}")))?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! 1. To the log of commits it is one entry: every key of the range that stands goes, and what comes
 //!    stands, all at one position.
 
-use super::{Driver, Effects, Stop};
+use super::{Driver, Effects, Stop, is_record};
 use crate::{
     history::Value,
     oracle::{Bytes, Event},
@@ -29,7 +29,8 @@ impl Driver {
         let spelled: Vec<(Vec<u8>, Bytes)> =
             entries.iter().map(|(key, value)| (key.clone(), value.spell().into())).collect();
         let position = self.with_log(|log| {
-            let gone = log.range(before, name).filter(|(key, _)| from <= *key && *key < to);
+            let within = |key: &[u8]| from <= key && key < to && !is_record(key);
+            let gone = log.range(before, name).filter(|(key, _)| within(key));
             // Also where there was nothing and comes nothing, it is an entry of the log.
             let gone = gone.map(|(key, _)| key.to_vec()).chain([from.to_vec()]);
             let mut written: Effects = gone.map(|key| (name.to_owned(), key, None)).collect();
