@@ -14,7 +14,9 @@ use std::{
     sync::Arc,
 };
 
-use olivine_engine::{Backups, Db, Environment, Error, Expected, Keyspace, Result, check};
+use olivine_engine::{
+    AppliedPosition, Backups, Db, Environment, Error, Expected, Keyspace, Result, check,
+};
 use olivine_vfs::{MemoryVfs, Open, RealVfs, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -49,6 +51,8 @@ const KINDS: &[&str] = &[
     "next seqno:",
     "set options:",
     "expiry mark:",
+    "applied:",
+    "position:",
     "operation:",
     "entry:",
     "record:",
@@ -59,6 +63,8 @@ const KINDS: &[&str] = &[
     r#"Text("rangedelete")"#,
     r#"Text("putexpiring")"#,
     r#"Text("pointer")"#,
+    r#"Text("append")"#,
+    r#"Text("applied")"#,
     r#"("compressed", Number(0))"#,
     r#"("compressed", Number(1))"#,
 ];
@@ -134,6 +140,10 @@ fn listed(db: &Db, name: &str) -> Result<String> {
         }
         writeln!(listing, ", expiry mark {}", keyspace.expiry_mark()).unwrap();
         list_keyspace(&keyspace, &mut listing)?;
+        for AppliedPosition { range, position, .. } in keyspace.applied_positions()? {
+            let (range, position) = (range.escape_ascii(), position.escape_ascii());
+            writeln!(listing, "  {range} applied up to {position}").unwrap();
+        }
         if options.ttl.is_some() {
             writeln!(listing, "  at 1500").unwrap();
             list_keyspace(&keyspace.at(1500), &mut listing)?;
@@ -147,9 +157,14 @@ fn contents(files: &Files) -> Result<String> {
     let mut text = String::new();
     for store in STORES {
         let environment = stepped(&disk_with(files, store, STORE));
-        let db = Db::open(&environment, STORE, options())?;
+        let mut records = String::new();
+        let db = Db::open_with(&environment, STORE, options(), |_, owner, seqno, record| {
+            writeln!(records, "record {seqno} of {}: {}", owner.name(), shown(record)).unwrap();
+            Ok(())
+        })?;
         assert_eq!(db.recovery().cut.is_some(), store == "crashed", "{:?}", db.recovery());
         text.push_str(&listed(&db, &format!("store {store}"))?);
+        text.push_str(&records);
     }
     let environment = stepped(&disk_with(files, "backups", BACKUPS));
     let backups = Backups::new(&environment, BACKUPS);
@@ -281,7 +296,7 @@ fn the_newest_set_holds_everything_that_files_can_hold() {
 }
 
 /// The feature bits of tables that are in use.
-const FEATURES: u64 = 1 | 8 | 32;
+const FEATURES: u64 = 1 | 2 | 8 | 32;
 
 /// A kind of file: the store of the set it is in, how its name begins, and how it becomes one of format 2.
 struct Newer {

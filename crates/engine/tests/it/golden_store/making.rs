@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use olivine_engine::{
-    Backups, Batch, CompactionFilter, Db, Depth, Durability, Environment, Keyspace,
-    KeyspaceOptions, MergeOperator, Options, inspect,
+    Backups, Batch, CompactionFilter, CompactionStyle, Db, Depth, Durability, Environment,
+    KeyPrefix, Keyspace, KeyspaceOptions, MergeOperator, Options, inspect,
 };
 use olivine_vfs::{EntryKind, MemoryVfs, Open, Random, Vfs};
 
@@ -39,6 +39,11 @@ const FEATURES: &[Feature] = &[
     ("blocks that compress, and blocks that do not", compressed),
     ("a batch over several keyspaces, and a transaction", together),
     ("a keyspace dropped", dropped),
+    ("ranges replaced by some rows, and by none", replaced),
+    ("filters that know prefixes, by both rules", prefixed),
+    ("rows in the order of time", windows),
+    ("records appended, some of them covered", appended),
+    ("a keyspace without a log, and up to where it holds", unlogged),
 ];
 
 /// How the golden store is opened, to be made and to be read.
@@ -278,6 +283,67 @@ fn dropped(db: &Db) {
     keyspace.put(b"a", b"gone with its keyspace").unwrap();
     db.flush().unwrap();
     db.drop_keyspace(&keyspace).unwrap();
+}
+
+fn replaced(db: &Db) {
+    let keyspace = db.keyspace("replaced").unwrap();
+    for nth in 0..40 {
+        keyspace.put(&key(nth), b"before").unwrap();
+    }
+    let mut rows = keyspace.replace_range(&key(5), &key(20)).unwrap();
+    for nth in 7..12 {
+        rows.add(&key(nth), b"instead").unwrap();
+    }
+    rows.finish().unwrap();
+    keyspace.replace_range(&key(30), &key(35)).unwrap().finish().unwrap();
+}
+
+fn prefixed(db: &Db) {
+    for (name, rule) in
+        [("by length", KeyPrefix::Length(4)), ("by delimiter", KeyPrefix::Delimiter(b'/', 1))]
+    {
+        let with = KeyspaceOptions { prefix: Some(rule), ..Default::default() };
+        let keyspace = made_with(db, name, with);
+        for nth in 0..30 {
+            keyspace.put(format!("{}/{nth}", nth % 7).as_bytes(), &noise(nth, 9)).unwrap();
+        }
+    }
+}
+
+fn windows(db: &Db) {
+    let with = KeyspaceOptions {
+        style: CompactionStyle::TimeWindow,
+        ttl: Some(100),
+        ..Default::default()
+    };
+    let rows = made_with(db, "rows", with);
+    for time in 0..60_u64 {
+        rows.at(time + 1).put(&time.to_be_bytes(), &noise(time, 30)).unwrap();
+        if time % 20 == 19 {
+            db.flush().unwrap();
+        }
+    }
+}
+
+fn appended(db: &Db) {
+    let owner = db.keyspace("owner").unwrap();
+    let first = owner.append(b"the first record").unwrap();
+    owner.append(&noise(3, 200)).unwrap();
+    let mut batch = Batch::new();
+    batch.put(&owner, b"sealed", b"what the first record says").unwrap();
+    batch.applied_to(&owner, first).unwrap();
+    db.write(batch).unwrap();
+}
+
+fn unlogged(db: &Db) {
+    let with = KeyspaceOptions { unlogged: true, ..Default::default() };
+    let replica = made_with(db, "replica", with);
+    for nth in 0..3 {
+        let mut batch = Batch::new();
+        batch.put(&replica, &key(nth), b"applied").unwrap();
+        batch.applied(&replica, b"range 1", format!("entry {nth}").as_bytes()).unwrap();
+        db.write(batch).unwrap();
+    }
 }
 
 /// Merges until a table is cut: part of it stands in a merge's output already.
