@@ -108,13 +108,11 @@ fn join_bytes(mut sum: u64, bytes: &[u8]) -> u64 {
 fn join_few(sum: u64, bytes: &[u8]) -> u64 {
     let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);
     let length = bytes.len() as u64;
-    match (bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(first), Some(last)) => join(sum ^ length, word(first), word(last)),
-        _ => {
-            let few = bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
-            join(sum ^ length, few, STAMP_STEP)
-        }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return join(sum ^ length, word(first), word(last));
     }
+    let few = bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+    join(sum ^ length, few, STAMP_STEP)
 }
 
 #[cfg(test)]

@@ -223,7 +223,6 @@ mod tests {
     /// `cargo test --release -p olivine-engine kinds_compared -- --ignored --nocapture`.
     #[test]
     #[ignore = "measures"]
-    #[expect(clippy::print_stdout, reason = "it is run to be read")]
     fn kinds_compared() {
         const KEYS: u64 = 300_000;
         let clock = RealClock::new();

@@ -40,7 +40,7 @@ fn work(memory_bytes: u64) {
     for number in 0..40_000 {
         keyspace.put(&key(number), &[number as u8; 100]).unwrap();
         if number % 500 == 0 {
-            keyspace.put(&key(number), &[number as u8; 20_000]).unwrap();
+            keyspace.put(&key(number), &vec![number as u8; 20_000]).unwrap();
         }
         if number % 64 == 0 {
             within(&environment);

@@ -53,9 +53,9 @@ fn a_walk_over_an_absent_prefix_touches_no_block() {
             fill(keyspace);
         }
         if settled {
-            db.settle().unwrap()
+            db.settle().unwrap();
         } else {
-            db.flush().unwrap()
+            db.flush().unwrap();
         }
         // One mistake in a hundred and more is what a filter may make.
         let touched = touched_by_absent(&db, &with);
