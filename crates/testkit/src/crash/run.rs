@@ -268,17 +268,26 @@ pub(super) fn drive(
     let mut driver = opened.map_err(panicked(0))?.map_err(|stop| (0, stop.into()))?;
     lock(&taker).acknowledged = Some(driver.acknowledged());
     lock(&taker).copies = driver.copies();
-    for image in std::mem::take(&mut lock(&taker).taken) {
-        look(image, &driver).map_err(|trouble| (0, trouble))?;
-    }
-    for (step, op) in history.iter().enumerate() {
-        lock(&taker).step = step;
-        caught(|| driver.apply(op)).map_err(panicked(step))?.map_err(|stop| (step, stop.into()))?;
+    let ran = (|| {
         for image in std::mem::take(&mut lock(&taker).taken) {
-            look(image, &driver).map_err(|trouble| (step, trouble))?;
+            look(image, &driver).map_err(|trouble| (0, trouble))?;
         }
-    }
+        for (step, op) in history.iter().enumerate() {
+            lock(&taker).step = step;
+            caught(|| driver.apply(op))
+                .map_err(panicked(step))?
+                .map_err(|stop| (step, stop.into()))?;
+            for image in std::mem::take(&mut lock(&taker).taken) {
+                look(image, &driver).map_err(|trouble| (step, trouble))?;
+            }
+        }
+        Ok(())
+    })();
     disk.clear_on_event();
+    // Closing flushes and merges, too.
+    let closed = caught(|| drop(driver));
+    ran?;
+    closed.map_err(panicked(history.len().saturating_sub(1)))?;
     let places = lock(&taker).places;
     Ok(places)
 }
