@@ -21,8 +21,10 @@ mod filter;
 mod format;
 mod fuse;
 mod index;
+mod info;
 mod mend;
 mod reader;
+mod sink;
 mod source;
 mod squeeze;
 mod writer;
@@ -39,8 +41,8 @@ pub(crate) use examine::{Entries, Examiner, FooterFacts, Layout, Piece, identity
 pub use explain::BlockLook;
 pub(crate) use filter::prefix_hash;
 pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
+pub(crate) use info::{OPTION, Part, TableInfo, TableOrigin};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use writer::{
-    BUFFER_BYTES, OPTION, Part, TableInfo, TableOptions, TableOrigin, TableWriter, key_memory_bytes,
-};
+pub(crate) use sink::BUFFER_BYTES;
+pub(crate) use writer::{TableOptions, TableWriter, key_memory_bytes};

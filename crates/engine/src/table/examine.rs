@@ -20,9 +20,9 @@ use super::{
         LINE_BYTES, LINES_PER_BLOCK, PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES, mix, u32_at,
         u64_at,
     },
+    info::TableInfo,
     reader::{footer_error, open_block, read_filter},
     source::{Source, Window},
-    writer::TableInfo,
 };
 use crate::{
     error::{Error, Result},
