@@ -103,6 +103,10 @@ impl Store for OpenStore {
         Ok(self.db.settle()?)
     }
 
+    fn catch_up(&self) -> Result<()> {
+        Ok(self.db.catch_up()?)
+    }
+
     fn facts(&self) -> Facts {
         let stats = self.db.stats();
         Facts {

@@ -82,6 +82,12 @@ pub trait Store: Send + Sync {
     /// Flushes, and waits until no background work is left.
     fn settle(&self) -> Result<()>;
 
+    /// Flushes, and waits until nothing is due; what the engine does beyond that only where it may is not
+    /// waited for.
+    fn catch_up(&self) -> Result<()> {
+        self.settle()
+    }
+
     /// What the store counts.
     fn facts(&self) -> Facts;
 

@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use crate::{
@@ -63,7 +63,8 @@ impl<'a> ValueOutputs<'a> {
 
     /// The file being written; a new one when there is none, or when it is full.
     fn writer(&mut self) -> Result<&mut ValuesWriter> {
-        let full = self.store.options.table_bytes_max.max(self.store.memtable_bytes_max);
+        let full =
+            self.store.options.table_bytes_max.max(self.store.memtable_bytes_max.load(Relaxed));
         if self.writer.as_ref().is_some_and(|writer| full <= writer.position()) {
             self.end()?;
         }

@@ -3,7 +3,8 @@
 //! Whoever holds memory that grows with the data or with what callers do charges it here, to one of the
 //! shares. A share has a part that nobody else may take, and beyond it takes what is free of a part
 //! common to all, up to a bound; so what is measured decides the split. The cache has what the others
-//! leave, and gives it back at once when they need it.
+//! leave, and gives it back at once when they need it. Memtables take of the common part only while far
+//! more is written than is looked up in the cache, as a memtable twice as large saves merges (`lend`).
 //!
 //! What is charged, and how exactly: memtables to the arena's chunk, the cache and metadata to the
 //! byte, blocks that were evicted while somebody holds them to the byte until the next look, a
@@ -80,8 +81,8 @@ const SHARES: usize = 8;
 /// cache are lent to the cache while they are free; the others are there at once when needed.
 const LEAST: [u64; SHARES] = [30, 10, 8, 4, 1, 2, 1, 4];
 /// And with what a share takes of the common part, at most.
-const MOST: [u64; SHARES] = [30, 80, 38, 24, 11, 12, 11, 24];
-/// What is common to all but memtables: whoever needs it has it, and the cache meanwhile.
+const MOST: [u64; SHARES] = [50, 80, 38, 24, 11, 12, 11, 24];
+/// What is common to all: whoever needs it has it, and the cache meanwhile.
 const COMMON: u64 = 40;
 
 /// The smallest budget: below it a single block, index and memtable would not fit together.
@@ -97,6 +98,8 @@ pub struct Budget {
 struct Inner {
     bytes_max: u64,
     used: [AtomicU64; SHARES],
+    /// Parts in a hundred that memtables may have at the moment.
+    memtables_most: AtomicU64,
     /// Who has what the others leave.
     rest: OnceLock<Weak<dyn GiveBack>>,
 }
@@ -130,7 +133,14 @@ pub struct Reservation {
 impl Budget {
     pub(crate) fn new(bytes_max: u64) -> Budget {
         let used = [const { AtomicU64::new(0) }; SHARES];
-        Budget { inner: Arc::new(Inner { bytes_max, used, rest: OnceLock::new() }) }
+        Budget {
+            inner: Arc::new(Inner {
+                bytes_max,
+                used,
+                memtables_most: AtomicU64::new(LEAST[Share::Memtables as usize]),
+                rest: OnceLock::new(),
+            }),
+        }
     }
 
     /// Names who has what the others leave; the first one named is it.
@@ -147,13 +157,12 @@ impl Budget {
     /// comes to what is its own.
     pub fn share_bytes_max(&self, share: Share) -> u64 {
         match share {
-            Share::Memtables => self.part(LEAST[share as usize]),
             Share::Cache => self.rest_bytes(),
             _ => {
                 let others = Share::ALL.into_iter().filter(|other| *other != share);
                 let free = self.part(COMMON).saturating_sub(others.map(|s| self.beyond(s)).sum());
-                let [least, most] = [LEAST, MOST].map(|parts| self.part(parts[share as usize]));
-                most.min(least + free)
+                let least = self.part(LEAST[share as usize]);
+                self.part(self.most(share)).min(least + free)
             }
         }
     }
@@ -173,6 +182,27 @@ impl Budget {
         Share::ALL.into_iter().map(share_use).collect()
     }
 
+    /// Lets memtables take of the common part from now on, or no longer; that ends once they hold no more
+    /// than what is their own. Returns what they are to aim at together.
+    pub(crate) fn lend_memtables(&self, more: bool) -> u64 {
+        let (share, place) = (Share::Memtables, Share::Memtables as usize);
+        let own = self.part(LEAST[place]);
+        if more {
+            self.inner.memtables_most.store(MOST[place], Relaxed);
+        } else if self.used_bytes(share) <= own {
+            self.inner.memtables_most.store(LEAST[place], Relaxed);
+        }
+        if more { self.share_bytes_max(share) } else { own }
+    }
+
+    /// Parts in a hundred that a share may have.
+    fn most(&self, share: Share) -> u64 {
+        match share {
+            Share::Memtables => self.inner.memtables_most.load(Relaxed),
+            _ => MOST[share as usize],
+        }
+    }
+
     fn part(&self, percent: u64) -> u64 {
         self.inner.bytes_max / 100 * percent
     }
@@ -180,7 +210,7 @@ impl Budget {
     /// What a share holds of the common part.
     fn beyond(&self, share: Share) -> u64 {
         match share {
-            Share::Memtables | Share::Cache => 0,
+            Share::Cache => 0,
             _ => self.used_bytes(share).saturating_sub(self.part(LEAST[share as usize])),
         }
     }
@@ -356,12 +386,32 @@ mod tests {
         assert_eq!(held.len(), greedy.len());
         let own = budget.part(LEAST[Share::Writing as usize]);
         let flush = budget.allow(Share::Writing, own, own).expect("a share's own part is there");
+        budget.lend_memtables(true);
         budget.take(Share::Memtables, budget.share_bytes_max(Share::Memtables));
         let all: u64 = Share::ALL.into_iter().map(|share| budget.used_bytes(share)).sum();
         let cache = budget.share_bytes_max(Share::Cache);
         assert!(budget.part(LEAST[Share::Cache as usize]) <= cache, "{cache} bytes");
         assert!(all + cache <= budget.bytes_max());
         drop((held, flush));
+    }
+
+    /// Memtables give back what was lent to them when they have it no longer, and nobody stops for it.
+    #[test]
+    fn what_is_lent_to_memtables_goes_back_when_they_are_flushed() {
+        let budget = Budget::new(100 << 20);
+        let own = budget.share_bytes_max(Share::Memtables);
+        assert_eq!(budget.lend_memtables(false), own);
+        let lent = budget.lend_memtables(true);
+        assert_eq!(lent, budget.part(MOST[Share::Memtables as usize]));
+        let mut held = budget.charge(Share::Memtables, lent);
+        assert_eq!(budget.lend_memtables(false), own, "they aim lower at once");
+        assert_eq!(budget.share_bytes_max(Share::Memtables), lent, "but keep what they hold");
+        held.set(own);
+        budget.lend_memtables(false);
+        assert_eq!(budget.share_bytes_max(Share::Memtables), own);
+        // Where others hold the common part, there is less to lend.
+        let _metadata = budget.charge(Share::Metadata, budget.part(LEAST[2] + COMMON));
+        assert_eq!(budget.lend_memtables(true), own);
     }
 
     /// Who must go on gets its minimum, whatever the others hold.

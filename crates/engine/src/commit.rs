@@ -283,7 +283,8 @@ impl Store {
         let state = tree.state();
         let active = &state.active;
         let entries_max = self.options.memtable_entries_max.unwrap_or(u64::MAX);
-        let full = self.memtable_bytes_max <= active.bytes() || entries_max <= active.table.len();
+        let full = self.memtable_bytes_max.load(Relaxed) <= active.bytes()
+            || entries_max <= active.table.len();
         if full || active.has_many_ranges() {
             self.freeze(tree);
         }
@@ -294,6 +295,7 @@ impl Store {
         if tree.state().active.holds_nothing() {
             return;
         }
+        self.split_memory(tree.state().active.table.len());
         let fresh = Arc::new(self.fresh_memtable());
         tree.change_state(|state| {
             let mut frozen = Vec::with_capacity(state.frozen.len() + 1);
@@ -305,7 +307,14 @@ impl Store {
     }
 
     pub(crate) fn fresh_memtable(&self) -> LoggedMemtable {
-        LoggedMemtable::new(&self.environment, self.memtable_bytes_max)
+        LoggedMemtable::new(&self.environment, self.memtable_bytes_max.load(Relaxed))
+    }
+
+    /// Has the next memtables as large as memory allows. Two of them fit into their share, one that is
+    /// written to and one that is being flushed.
+    fn split_memory(&self, entries: u64) {
+        let share = self.environment.split_memory(entries);
+        self.memtable_bytes_max.store(self.options.memtable_bytes_within(share), Relaxed);
     }
 
     /// Appends without waiting: for writers that are told later.

@@ -196,11 +196,19 @@ impl Db {
         self.store.flush_all()
     }
 
+    /// Flushes, and returns when no compaction is due: what pays only while nobody writes is left for then,
+    /// or for `settle`.
+    pub fn catch_up(&self) -> Result<()> {
+        self.store.flush_all()?;
+        while self.store.compact_one_or_fail(Urge::Due)? {}
+        self.store.halted().map_or(Ok(()), Err)
+    }
+
     /// Flushes, and returns when no compaction would pay any more: all tables of a keyspace are one sorted
     /// run, or beside a large one there is a small one. Room that was kept ready for the log is given back.
     pub fn settle(&self) -> Result<()> {
         self.store.flush_all()?;
-        while self.store.compact_one_or_fail()? {}
+        while self.store.compact_one_or_fail(Urge::Settle)? {}
         self.store.empty_trash()?;
         self.store.trim_log()?;
         self.store.halted().map_or(Ok(()), Err)
@@ -369,9 +377,9 @@ impl Store {
         }
     }
 
-    fn compact_one_or_fail(&self) -> Result<bool> {
+    fn compact_one_or_fail(&self, urge: Urge) -> Result<bool> {
         self.latch.check()?;
-        self.compact_one(Urge::Settle).map_err(|error| self.fail(error))
+        self.compact_one(urge).map_err(|error| self.fail(error))
     }
 
     /// Ends the store cleanly if it may still write, and gives up the lock.

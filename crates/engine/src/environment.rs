@@ -31,6 +31,9 @@ use crate::{
     values::OpenValues,
 };
 
+/// Memtables are lent memory of the cache's while lookups there are so many times fewer than writes.
+const LOOKUPS_FEWER: u64 = 8;
+
 /// How much an environment may use.
 #[derive(Clone, Debug)]
 pub struct EnvironmentOptions {
@@ -85,6 +88,8 @@ pub(crate) struct Inner {
     pub(crate) metadata: Arc<MetadataKeeper>,
     pub(crate) open_values: Arc<OpenValues>,
     stores: Mutex<Vec<Weak<Store>>>,
+    /// Lookups in the cache up to when memory was last split.
+    lookups: AtomicU64,
     steps: Option<Mutex<Random>>,
     stores_made: AtomicU64,
 }
@@ -112,6 +117,7 @@ impl Environment {
             clock: parts.clock,
             budget,
             stores: Mutex::default(),
+            lookups: AtomicU64::new(0),
             steps: match parts.work {
                 Work::Threads => None,
                 Work::Stepped { seed } => Some(Mutex::new(Random::new(seed))),
@@ -132,6 +138,15 @@ impl Environment {
         let mut duties = Duty::ALL;
         steps.lock().unwrap_or_else(PoisonError::into_inner).shuffle(&mut duties);
         duties.into_iter().any(|duty| self.inner.work(duty))
+    }
+
+    /// Splits memory between memtables and the cache as one of them is full, by what was asked of both since
+    /// the last one was. Returns the bytes at which the next is full.
+    pub(crate) fn split_memory(&self, entries: u64) -> u64 {
+        let stats = self.inner.cache.stats();
+        let lookups = stats.hits + stats.misses;
+        let since = lookups.saturating_sub(self.inner.lookups.swap(lookups, Relaxed));
+        self.budget().lend_memtables(since.saturating_mul(LOOKUPS_FEWER) < entries) / 2
     }
 
     /// Whether background work waits for `step`.

@@ -97,14 +97,15 @@ impl Keyspace {
         let store: &Store = self.store();
         store.latch.check()?;
         self.tree().check_there()?;
-        let options = store.table_options_of(0);
+        let options = store.table_options();
         let keys = store.options.table_bytes_max / ENTRY_BYTES_USUAL;
         let keys_bytes = keys * key_memory_bytes(options);
         let need = Need { buffers: 1, keys_bytes, may_cut: true, ..Need::default() };
         let allotment = Allotment::of_caller(store.environment.budget(), need)?;
         Ok(Ingest {
             keyspace: self,
-            outputs: Outputs::new(store, Warmth::Cold, self.tree().origin(0, 0), allotment),
+            outputs: Outputs::new(store, Warmth::Cold, self.tree().origin(0, 0), allotment)
+                .loaded(),
             writer: None,
             // The number it gets is this one, if nothing is written meanwhile.
             stamp: Stamp::new((store.visible() + 1).min(SEQNO_MAX), Kind::Put),

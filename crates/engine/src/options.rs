@@ -268,6 +268,11 @@ impl Options {
         within("filter_bits_per_key", self.filter_bits_per_key.into(), 0, 32)
     }
 
+    /// Bytes at which a memtable is full, where memory leaves it `bytes`.
+    pub(crate) fn memtable_bytes_within(&self, bytes: u64) -> u64 {
+        self.memtable_bytes_max.min(bytes).max(4 << 10)
+    }
+
     /// The log's bound, derived when it was left to us.
     pub(crate) fn log_bytes_bound(&self) -> u64 {
         match self.log_bytes_max {

@@ -5,8 +5,10 @@
 //! 2. They may be handed over in several portions, each when none is being written.
 //! 3. What it takes of memory was set aside before the first of them began.
 //! 4. Once an edit that names them may be on the disk, nobody removes them but opening, which knows.
+//! 5. Their contents are durable when `sync_names` returns: each is synced at its end, or, where they are named
+//!    all at once, by then.
 
-use std::{ops::RangeInclusive, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use crate::{
     allotment::Allotment,
@@ -19,6 +21,7 @@ use crate::{
     store::Store,
     table::{
         Codec, MetaCharge, Table, TableFile, TableInfo, TableOptions, TableOrigin, TableWriter,
+        WrittenFile,
     },
     version::{LEVELS, LiveTable, Trash},
 };
@@ -27,10 +30,17 @@ use crate::{
 /// would take more than was asked for, and above, make more mistakes.
 const FUSE_BITS: RangeInclusive<u8> = 9..=14;
 
+/// Tables that may wait for their sync. The disk has begun to write each out long before.
+const UNSYNCED_MAX: usize = 8;
+
 /// The tables that a flush or a compaction writes.
 pub(crate) struct Outputs<'a> {
     store: &'a Store,
     warmth: Warmth,
+    table_options: TableOptions,
+    /// Whether tables are synced together, behind the last one.
+    syncs_late: bool,
+    unsynced: VecDeque<WrittenFile>,
     origin: TableOrigin,
     allotment: Allotment,
     /// Every file that was created.
@@ -65,8 +75,29 @@ impl<'a> Outputs<'a> {
         origin: TableOrigin,
         allotment: Allotment,
     ) -> Outputs<'a> {
-        let (paths, tables) = (Vec::new(), Vec::new());
-        Outputs { store, warmth, origin, allotment, paths, cache_id: 0, tables }
+        let mut table_options = store.table_options_of(usize::from(origin.level));
+        table_options.prefix = origin.options.prefix;
+        Outputs {
+            store,
+            warmth,
+            table_options,
+            syncs_late: false,
+            unsynced: VecDeque::new(),
+            origin,
+            allotment,
+            paths: Vec::new(),
+            cache_id: 0,
+            tables: Vec::new(),
+        }
+    }
+
+    /// They come sorted from outside, in numbers: their filters are the plain ones, which cost least to
+    /// build, and nobody waits for a sync between two of them.
+    pub(crate) fn loaded(mut self) -> Outputs<'a> {
+        let prefix = self.table_options.prefix;
+        self.table_options = TableOptions { prefix, ..self.store.table_options() };
+        self.syncs_late = true;
+        self
     }
 
     /// Whether the table that begins now is put into the cache.
@@ -85,9 +116,7 @@ impl<'a> Outputs<'a> {
         let store = self.store;
         let id = store.draw_table_id();
         let path = store.table_path(id);
-        let mut options = store.table_options_of(usize::from(self.origin.level));
-        options.prefix = self.origin.options.prefix;
-        let vfs = store.environment.vfs();
+        let (vfs, options) = (store.environment.vfs(), self.table_options);
         let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
         let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
         writer.belongs_to(self.origin.clone());
@@ -104,19 +133,37 @@ impl<'a> Outputs<'a> {
         Ok(writer)
     }
 
-    /// Ends a table: its contents are durable.
+    /// Ends a table.
     pub(crate) fn end(&mut self, writer: TableWriter) -> Result<()> {
-        let info = writer.finish().map_err(|error| {
-            // The file is given up whole, so even a sync without room is no riddle.
-            let dir = &self.store.dir;
-            if error.is_disk_full() { Error::Full { path: dir.clone() } } else { error }
-        })?;
+        self.end_in_file(writer).map_err(|error| self.given_up(error))
+    }
+
+    fn end_in_file(&mut self, writer: TableWriter) -> Result<()> {
+        let (info, written) = writer.finish_unsynced()?;
+        self.unsynced.push_back(written);
+        let wait = if self.syncs_late { UNSYNCED_MAX } else { 0 };
+        self.sync_but(wait)?;
         self.tables.push(Output { info, cache_id: self.cache_id });
         Ok(())
     }
 
-    /// Makes the names of the tables durable.
-    pub(crate) fn sync_names(&self) -> Result<()> {
+    /// Syncs all tables that wait for it but for the last few.
+    fn sync_but(&mut self, wait: usize) -> Result<()> {
+        while wait < self.unsynced.len() {
+            self.unsynced.pop_front().into_iter().try_for_each(WrittenFile::sync)?;
+        }
+        Ok(())
+    }
+
+    /// The files are given up whole, so even a sync without room is no riddle.
+    fn given_up(&self, error: Error) -> Error {
+        let dir = &self.store.dir;
+        if error.is_disk_full() { Error::Full { path: dir.clone() } } else { error }
+    }
+
+    /// Makes the names of the tables durable, and what is not yet of their contents.
+    pub(crate) fn sync_names(&mut self) -> Result<()> {
+        self.sync_but(0).map_err(|error| self.given_up(error))?;
         if self.paths.is_empty() || planted(Bug::TableNameUnsynced) {
             return Ok(());
         }

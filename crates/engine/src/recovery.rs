@@ -410,7 +410,7 @@ impl Opening {
     /// that is being flushed. The fewer there are, the less is merged later.
     fn memtable_bytes_max(&self) -> u64 {
         let share = self.environment.budget().share_bytes_max(Share::Memtables);
-        self.options.memtable_bytes_max.min(share / 2).max(4 << 10)
+        self.options.memtable_bytes_within(share / 2)
     }
 }
 

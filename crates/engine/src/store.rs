@@ -58,8 +58,8 @@ pub(crate) struct Store {
     pub(crate) environment: Environment,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
-    /// Memtable bytes at which one is frozen: the option, or what the budget leaves.
-    pub(crate) memtable_bytes_max: u64,
+    /// Memtable bytes at which one is frozen: the option, or what the budget leaves; split anew with each.
+    pub(crate) memtable_bytes_max: AtomicU64,
     /// Drawn when the store was made; every checksum is bound to it.
     pub(crate) id: u64,
     pub(crate) latch: Latch,
@@ -133,7 +133,7 @@ impl Store {
             environment: parts.environment,
             dir: parts.dir,
             options: parts.options,
-            memtable_bytes_max: parts.memtable_bytes_max,
+            memtable_bytes_max: AtomicU64::new(parts.memtable_bytes_max),
             id: parts.id,
             latch: Latch::default(),
             commit: Mutex::new(parts.committing),

@@ -44,5 +44,5 @@ pub(crate) use format::{Codec, FEATURE_NUMBERED_LATER, FileSeed, mix, u64_at};
 pub(crate) use info::{OPTION, Part, TableInfo, TableOrigin};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
-pub(crate) use sink::BUFFER_BYTES;
+pub(crate) use sink::{BUFFER_BYTES, WrittenFile};
 pub(crate) use writer::{TableOptions, TableWriter, key_memory_bytes};

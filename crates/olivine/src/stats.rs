@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use olivine_engine::{
-    CompactionStyle, KeyspaceDescription, LevelDescription, StoreDescription, describe,
+    CompactionStyle, KeyPrefix, KeyspaceDescription, KeyspaceOptions, LevelDescription,
+    StoreDescription, describe,
 };
 
 use crate::{
@@ -44,14 +45,14 @@ fn print(out: &mut impl Write, store: &StoreDescription) -> io::Result<()> {
     writeln!(out, "files {}", bytes(store.bytes))?;
     writeln!(out, "log   {} in {} segments", bytes(store.log_bytes), store.log_segments)?;
     for keyspace in &store.keyspaces {
-        writeln!(out, "\nkeyspace {:?}, flushed up to write {}", keyspace.name, keyspace.flushed)?;
-        let options = &keyspace.options;
-        let merge = options.merge.as_deref().map(|name| ("merge", name.to_owned()));
-        let filter = options.filter.as_deref().map(|name| ("filter", name.to_owned()));
-        let ttl = options.ttl.map(|ttl| ("ttl", ttl.to_string()));
-        let windows = options.style != CompactionStyle::Leveled;
-        let style = windows.then(|| ("style", style_name(options.style).to_owned()));
-        for (name, value) in [merge, filter, ttl, style].into_iter().flatten() {
+        if keyspace.name.is_empty() {
+            writeln!(out, "\nthe store's own, flushed up to write {}", keyspace.flushed)?;
+            writeln!(out, "  appended records that are replayed when it is opened")?;
+        } else {
+            let KeyspaceDescription { name, flushed, .. } = keyspace;
+            writeln!(out, "\nkeyspace {name:?}, flushed up to write {flushed}")?;
+        }
+        for (name, value) in set(&keyspace.options) {
             writeln!(out, "  {name} {value}")?;
         }
         writeln!(out, "  level  tables       bytes     entries   deletions  ranges")?;
@@ -66,6 +67,27 @@ fn print(out: &mut impl Write, store: &StoreDescription) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The options that are not as they are by themselves.
+fn set(options: &KeyspaceOptions) -> impl Iterator<Item = (&'static str, String)> {
+    let merge = options.merge.clone().map(|name| ("merge", name));
+    let filter = options.filter.clone().map(|name| ("filter", name));
+    let ttl = options.ttl.map(|ttl| ("ttl", ttl.to_string()));
+    let windows = options.style != CompactionStyle::Leveled;
+    let style = windows.then(|| ("style", style_name(options.style).to_owned()));
+    let prefix = options.prefix.map(|prefix| ("prefix", prefix_shown(prefix)));
+    let log = options.unlogged.then(|| ("log", "off".to_owned()));
+    [merge, filter, ttl, style, prefix, log].into_iter().flatten()
+}
+
+fn prefix_shown(prefix: KeyPrefix) -> String {
+    match prefix {
+        KeyPrefix::Length(1) => "the first byte".to_owned(),
+        KeyPrefix::Length(length) => format!("the first {length} bytes"),
+        KeyPrefix::Delimiter(byte, 1) => format!("up to {:?}", char::from(byte)),
+        KeyPrefix::Delimiter(byte, nth) => format!("up to {:?} number {nth}", char::from(byte)),
+    }
 }
 
 fn row(out: &mut impl Write, name: &str, level: &LevelDescription) -> io::Result<()> {
@@ -112,6 +134,8 @@ fn json(store: &StoreDescription) -> Json {
             ("filter", keyspace.options.filter.clone().into()),
             ("ttl", keyspace.options.ttl.into()),
             ("style", style_name(keyspace.options.style).into()),
+            ("prefix", keyspace.options.prefix.map(prefix_shown).into()),
+            ("unlogged", keyspace.options.unlogged.into()),
             ("flushed", keyspace.flushed.into()),
             ("levels", Json::list(keyspace.levels.iter().enumerate().map(level))),
             ("value_files", keyspace.value_files.into()),

@@ -28,25 +28,34 @@ impl Stage<'_> {
         let pace = Pace::quick(1, Until::Count(count));
         let mut tally = drive(pace, |_| Put::new(&*store, &records, 0, 0, 1))?;
         let unsettled = tally.per_second;
+        let caught_up = Instant::now();
+        store.catch_up()?;
+        let caught_up = caught_up.elapsed();
+        let due = usage.since_writing(&self.task.dir);
         let (settled, spent) = self.settle(&*store, &usage)?;
+        let settled = caught_up + settled;
         let total = tally.busy + settled;
         tally.per_second = tally.operations as f64 / total.as_secs_f64();
         look_for_some(&*store, &records, count)?;
 
         let told = store.facts().told;
         let note = format!(
-            "{count} puts at {:.0} k/s, then {:.1} s to settle; {told}",
+            "{count} puts at {:.0} k/s, then {:.1} s until nothing was due, {:.1} s to settle; {told}",
             unsettled / 1e3,
+            caught_up.as_secs_f64(),
             settled.as_secs_f64()
         );
         let mut row = Row::rate("put_sustained", &tally).spent(&spent).note(note);
         let put_bytes = (count * RECORD_BYTES) as f64;
         let amplified = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / put_bytes);
-        if let Some(write_amplification) = amplified(spent.written_bytes) {
-            row.set("write_amp", write_amplification);
-        }
-        if let Some(handed) = amplified(spent.handed_bytes) {
-            row.set("handed_amp", handed);
+        for (name, bytes) in [
+            ("write_amp", due.written_bytes),
+            ("handed_amp", due.handed_bytes),
+            ("settled_amp", spent.written_bytes),
+        ] {
+            if let Some(figure) = amplified(bytes) {
+                row.set(name, figure);
+            }
         }
         self.emit(row)?;
         store.close()

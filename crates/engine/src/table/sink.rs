@@ -104,8 +104,22 @@ impl Sink {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self) -> Result<()> {
+    /// Hands over the rest.
+    pub(super) fn end(mut self) -> Result<WrittenFile> {
         self.write()?;
+        Ok(WrittenFile { file: self.file, path: self.path })
+    }
+}
+
+/// A table that is written whole and not synced.
+pub(crate) struct WrittenFile {
+    file: Arc<dyn File>,
+    path: PathBuf,
+}
+
+impl WrittenFile {
+    /// Makes the contents durable.
+    pub(crate) fn sync(self) -> Result<()> {
         if planted(Bug::TableUnsynced) {
             return Ok(());
         }

@@ -3,7 +3,8 @@
 //! 1. Memory beside the block being filled and the write buffer: up to 16 bytes a key or prefix and the bits
 //!    of the filter, some 42 more for each while a fuse filter is built, and up to twice a separator and 16
 //!    bytes a block for the index. `is_out_of_room` says when that comes to what the caller has set aside.
-//! 2. `finish` returns after the file's contents are synced; its name in the directory is not.
+//! 2. `finish` returns after the file's contents are synced, `finish_unsynced` before; its name in the
+//!    directory is not.
 //! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
 //!    for the caller to remove.
 //! 4. No block is sealed whose entries are not those that were added: see `digest.rs`.
@@ -27,7 +28,7 @@ use super::{
     },
     index::separator,
     info::{OPTION, TableInfo, TableOrigin},
-    sink::{BUFFER_BYTES, Sink},
+    sink::{BUFFER_BYTES, Sink, WrittenFile},
 };
 use crate::{
     cache::BlockCache,
@@ -356,7 +357,14 @@ impl TableWriter {
     }
 
     /// Writes what remains, syncs the file, and says what it holds. There must be an entry.
-    pub(crate) fn finish(mut self) -> Result<TableInfo> {
+    pub(crate) fn finish(self) -> Result<TableInfo> {
+        let (info, written) = self.finish_unsynced()?;
+        written.sync()?;
+        Ok(info)
+    }
+
+    /// As `finish`, but the file has yet to be synced.
+    pub(crate) fn finish_unsynced(mut self) -> Result<(TableInfo, WrittenFile)> {
         assert!(!self.is_empty(), "a table has at least one entry");
         self.cut(false)?;
         let stored = self.pending.take().expect("a block was just cut");
@@ -370,8 +378,8 @@ impl TableWriter {
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
         self.sink.buffer.extend_from_slice(&footer);
-        self.sink.sync()?;
-        Ok(TableInfo {
+        let written = self.sink.end()?;
+        let info = TableInfo {
             id: self.footer.table,
             bytes: self.footer.file_bytes,
             entries: self.footer.entries,
@@ -385,7 +393,8 @@ impl TableWriter {
             whole: None,
             range_deletes: self.range_deletes.count(),
             last_is_excluded,
-        })
+        };
+        Ok((info, written))
     }
 
     /// Lets the footer know of the list.

@@ -329,6 +329,26 @@ fn what_a_store_consists_of_is_told_even_while_it_is_open() {
 }
 
 #[test]
+fn what_a_keyspace_was_made_with_is_told() {
+    let dir = Dir::new("options");
+    let db = olivine_engine::Db::open(
+        &olivine_engine::Environment::new(Default::default()).unwrap(),
+        dir.path(),
+        Default::default(),
+    );
+    let db = db.unwrap();
+    let prefix = Some(olivine_engine::KeyPrefix::Delimiter(b':', 1));
+    let options =
+        olivine_engine::KeyspaceOptions { prefix, unlogged: true, ..Default::default() };
+    db.keyspace_with("quick", &options).unwrap();
+    db.close().unwrap();
+    let told = said(&["stats", dir.path()], "", 0);
+    assert!(told.contains("\n  prefix up to ':'\n  log off\n"), "{told}");
+    let told = said(&["stats", "--json", dir.path()], "", 0);
+    assert!(told.contains("\"prefix\":\"up to ':'\",\"unlogged\":true,"), "{told}");
+}
+
+#[test]
 fn a_quick_measurement_leaves_nothing_behind() {
     let dir = Dir::new("measured");
     fs::create_dir(&dir.0).unwrap();
