@@ -169,6 +169,56 @@ fn a_merge_needs_little_room() {
     assert!(most <= start + 4 * (8 << 10), "{most} bytes after {start}");
 }
 
+/// What would only pay while nobody writes is left for then.
+#[test]
+fn catching_up_does_what_is_due_and_no_more() {
+    let mut scene = Scene::new();
+    let mut random = Random::new(14);
+    let (db, keyspace) = scene.open();
+    scene.write(&keyspace, &mut random, 9000);
+    db.catch_up().unwrap();
+    let level0 = version(&keyspace).levels[0].tables().len();
+    assert!(level0 < Options::default().level0_tables_max, "{level0} tables");
+    assert!(0 < db.stats().compacted_bytes_written, "much was due");
+    db.settle().unwrap();
+    scene.write(&keyspace, &mut random, 200);
+    let settled = db.stats().compacted_bytes_written;
+    db.catch_up().unwrap();
+    assert_eq!(db.stats().memtable_entries, 0, "what is in memory is flushed");
+    assert_eq!(db.stats().compacted_bytes_written, settled, "one table more is nothing due");
+    db.settle().unwrap();
+    assert!(settled < db.stats().compacted_bytes_written);
+}
+
+/// While writes alone ask for memory, memtables are larger; when reads ask for the cache, they are not.
+#[test]
+fn who_asks_for_memory_has_it() {
+    let scene = Scene::new();
+    let options = Options::default();
+    let db = Db::open(&scene.environment, STORE, options).unwrap();
+    let keyspace = db.keyspace("things").unwrap();
+    let full =
+        || db.store_for_tests().memtable_bytes_max.load(std::sync::atomic::Ordering::Relaxed);
+    let fill = || {
+        let flushes = db.stats().flushes;
+        for number in 0..u32::MAX {
+            keyspace.put(&number.to_be_bytes(), &[7; 400]).unwrap();
+            scene.environment.step();
+            if flushes != db.stats().flushes {
+                return number;
+            }
+        }
+        unreachable!("a memtable is full some time");
+    };
+    let own = full();
+    fill();
+    assert!(own * 3 / 2 < full(), "{own} bytes, then {}", full());
+    let entries = fill();
+    (0..entries).for_each(|number| drop(keyspace.get(&number.to_be_bytes()).unwrap()));
+    fill();
+    assert_eq!(full(), own);
+}
+
 /// A snapshot that was taken in the midst of a merge shows the same behind it, and an iterator opened
 /// there goes on over tables that the merge has given up.
 #[test]

@@ -338,8 +338,7 @@ fn what_a_keyspace_was_made_with_is_told() {
     );
     let db = db.unwrap();
     let prefix = Some(olivine_engine::KeyPrefix::Delimiter(b':', 1));
-    let options =
-        olivine_engine::KeyspaceOptions { prefix, unlogged: true, ..Default::default() };
+    let options = olivine_engine::KeyspaceOptions { prefix, unlogged: true, ..Default::default() };
     db.keyspace_with("quick", &options).unwrap();
     db.close().unwrap();
     let told = said(&["stats", dir.path()], "", 0);
