@@ -11,7 +11,8 @@
 //! 5. The number of entries read of a table is what it is said to hold, and each is written or counted
 //!    as dropped: before an edit names outputs, that adds up, and their blocks hold what was read
 //!    (`tally.rs`, `digest.rs`). A sum that does not leaves everything in place and stops compaction.
-//! 6. A job that was left off between two outputs has lost nothing; what is left of it is found again
+//! 6. A block of puts that nothing else in the job touches may be carried as it is stored (`untouched.rs`).
+//! 7. A job that was left off between two outputs has lost nothing; what is left of it is found again
 //!    from the version.
 
 mod covered;
@@ -22,6 +23,7 @@ mod job;
 mod pace;
 mod pick;
 mod tally;
+mod untouched;
 mod window;
 mod writing;
 
@@ -45,6 +47,7 @@ use self::{
     job::{How, Inputs},
     pace::Pace,
     pick::{CONVERGE_SCORE, NoSweep, Situation, level0_is_due, pick, sweep},
+    untouched::Untouched,
     writing::{Surroundings, Writing},
 };
 use crate::{
@@ -237,7 +240,9 @@ impl Store {
         let mut fold = Fold::new(tree.folding_rules(boundaries, ranges));
         let ranges = fold.rules().kept_ranges(|piece| around.nothing_below(piece));
         let mut writing = Writing::new(around, &mut outputs, &mut values, ranges);
-        let (mut read, mut proven) = (0, Proven::default());
+        let carried = &self.counters.compacted_blocks_carried;
+        let mut untouched = Untouched::new(self.options.value_apart_bytes_min, carried);
+        let (mut read, mut looked_at, mut proven) = (0, 0, Proven::default());
         while merge.valid() {
             if writing.may_end() && fold.is_new(merge.key()) {
                 fold.end(&mut writing).map_err(Stop::of_writing)?;
@@ -256,22 +261,22 @@ impl Store {
                     }
                 }
             }
-            read += 1;
-            if read.is_multiple_of(ENTRIES_BETWEEN_LOOKS) {
+            if looked_at + ENTRIES_BETWEEN_LOOKS <= read {
+                looked_at = read;
                 if self.is_closing() {
                     return Ok(());
                 }
                 pace.rest(self);
             }
-            let stamp = merge.stamp();
-            let Some(kind) = stamp.kind() else {
-                return Err(Stop::Unread(merge.unknown_kind()));
+            let carried = if merge.begins_block() {
+                untouched.carry(&mut merge, &mut fold, &mut writing)?
+            } else {
+                0
             };
-            writing.set_warm(merge.was_cached());
-            let (key, value) = (merge.key(), merge.value());
-            fold.push(key, stamp, kind, value, Digest::of(key, value), &mut writing)
-                .map_err(Stop::of_writing)?;
-            merge.step().map_err(Stop::Unread)?;
+            if carried == 0 {
+                merge_one(&mut merge, &mut fold, &mut writing)?;
+            }
+            read += carried.max(1);
         }
         fold.end(&mut writing).map_err(Stop::of_writing)?;
         writing.end_all().map_err(Stop::of_writing)?;
@@ -329,6 +334,24 @@ impl Store {
         let due = |tree: &Arc<Tree>| level0_is_due(&tree.state().version, &self.options);
         self.trees().iter().any(due)
     }
+}
+
+/// Hands the entry that `merge` stands on to the fold, and steps on.
+#[inline]
+fn merge_one(
+    merge: &mut Inputs,
+    fold: &mut Fold<'_>,
+    writing: &mut Writing<'_, '_>,
+) -> Result<(), Stop> {
+    let stamp = merge.stamp();
+    let Some(kind) = stamp.kind() else {
+        return Err(Stop::Unread(merge.unknown_kind()));
+    };
+    writing.set_warm(merge.was_cached());
+    let (key, value) = (merge.key(), merge.value());
+    fold.push(key, stamp, kind, value, Digest::of(key, value), writing)
+        .map_err(Stop::of_writing)?;
+    merge.step().map_err(Stop::Unread)
 }
 
 /// A job of a keyspace.

@@ -12,6 +12,9 @@
 //!                       └─────────── digest ─ compared ─┘
 //! ```
 //!
+//! A block that a compaction carries as it is stored has no digest: the checksum it was sealed with is compared
+//! where its bytes lie by then, behind the sealing for their new place (`table/copied.rs`).
+//!
 //! Not noticed is a byte that changes in a block of the cache before a merge reads it there, in a value
 //! between its memtable and its value file, within an operator that folds, or in a list of deleted
 //! ranges.

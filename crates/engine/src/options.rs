@@ -61,7 +61,8 @@ pub struct Options {
     pub level0_tables_max: usize,
     /// Filter bits per key: 10 gives one false positive in a hundred, 0 turns filters off. At most 32.
     pub filter_bits_per_key: u8,
-    /// How blocks are compressed. Default LZ4.
+    /// How blocks are compressed. Default LZ4. What stands in tables is compressed anew when a compaction
+    /// rewrites it, but for blocks it carries along that were not compressed.
     pub compression: Compression,
     /// Values at least this long are kept apart from the tables, in files that compaction does not
     /// rewrite: less means less rewriting and more reads of their own. Default 4 KiB, at least 16 B; 0

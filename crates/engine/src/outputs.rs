@@ -111,6 +111,11 @@ impl<'a> Outputs<'a> {
         }
     }
 
+    /// Bytes of a block as it is laid out.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.store.options.block_bytes as usize
+    }
+
     /// Begins a table.
     pub(crate) fn begin(&mut self) -> Result<TableWriter> {
         let store = self.store;

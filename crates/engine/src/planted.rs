@@ -78,11 +78,15 @@ pub enum Bug {
     CompactionByteFlipped,
     /// Log segments are released that hold appended records which nobody has covered.
     AppendedReleasedEarly,
+    /// A compaction carries blocks as they are that hold keys of a deleted range.
+    DeletedRangeCarried,
+    /// A compaction carries one block more than no other input has keys in.
+    TouchedBlockCarried,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 34] = [
+    pub const ALL: [Bug; 36] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -117,6 +121,8 @@ impl Bug {
         Bug::ReplacedHalf,
         Bug::CompactionByteFlipped,
         Bug::AppendedReleasedEarly,
+        Bug::DeletedRangeCarried,
+        Bug::TouchedBlockCarried,
     ];
 }
 

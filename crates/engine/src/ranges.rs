@@ -64,6 +64,12 @@ impl RangeDeletes {
         self.piece_of(key).map_or(&[], |piece| &piece.seqnos)
     }
 
+    /// The first key at or behind `key` that is deleted.
+    pub(crate) fn next_from<'a>(&'a self, key: &'a [u8]) -> Option<&'a [u8]> {
+        let at = self.pieces.partition_point(|piece| piece.end.as_slice() <= key);
+        self.pieces.get(at).map(|piece| key.max(&piece.start))
+    }
+
     fn piece_of(&self, key: &[u8]) -> Option<&Piece> {
         let at = self.pieces.partition_point(|piece| piece.start.as_slice() <= key);
         self.pieces[..at].last().filter(|piece| key < piece.end.as_slice())

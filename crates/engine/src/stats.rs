@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     pub(crate) compacted_bytes_read: AtomicU64,
     pub(crate) compacted_bytes_written: AtomicU64,
     pub(crate) compacted: Mutex<Proven>,
+    pub(crate) compacted_blocks_carried: AtomicU64,
     pub(crate) tables_moved: AtomicU64,
     pub(crate) tables_dropped: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
@@ -119,6 +120,9 @@ pub struct Stats {
     pub compacted_entries_written: u64,
     /// Entries dropped by compactions, by reason.
     pub compacted_entries_dropped: Dropped,
+    /// Blocks that compactions carried from table to table as they were stored: no key of another table lay
+    /// between theirs.
+    pub compacted_blocks_carried: u64,
     /// Tables that went a level down without being rewritten.
     pub tables_moved: u64,
     /// Tables given up unread, because deleted ranges hid them whole.
@@ -171,6 +175,7 @@ impl Store {
             compacted_entries_read: compacted.read,
             compacted_entries_written: compacted.written,
             compacted_entries_dropped: compacted.dropped,
+            compacted_blocks_carried: counters.compacted_blocks_carried.load(Relaxed),
             tables_moved: counters.tables_moved.load(Relaxed),
             tables_dropped: counters.tables_dropped.load(Relaxed),
             stalled: Duration::from_nanos(counters.stalled_nanos.load(Relaxed)),

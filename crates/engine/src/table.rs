@@ -13,6 +13,7 @@
 mod block;
 mod block_builder;
 mod bloom;
+mod copied;
 mod cursor;
 mod examine;
 mod expiry;
@@ -36,6 +37,7 @@ pub(crate) use crate::digest::key_hash;
 #[cfg(test)]
 pub(crate) use block::test_block;
 pub(crate) use block::{Block, Slice};
+pub(crate) use copied::{BlockFacts, Carried};
 pub(crate) use cursor::{SCAN_WINDOW_BYTES, TableCursor, WINDOW_BYTES_LEAST};
 pub(crate) use examine::{Entries, Examiner, FooterFacts, Layout, Piece, identity, mixed};
 pub use explain::BlockLook;

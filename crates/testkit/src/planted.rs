@@ -60,6 +60,8 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::ReplacedHalf, Tier::Crash),
     (Bug::CompactionByteFlipped, Tier::Crash),
     (Bug::AppendedReleasedEarly, Tier::Crash),
+    (Bug::DeletedRangeCarried, Tier::Crash),
+    (Bug::TouchedBlockCarried, Tier::Crash),
 ];
 
 /// What to run.

@@ -16,8 +16,9 @@ use std::{
 };
 
 const HELP: &str = "\
-Counts the instructions of put, hot get, missing get and next with valgrind's callgrind, and compares
-them with docs/counts.txt: more than 3 % above is an error.
+Counts the instructions of put, hot get, missing get, next and of the merge of overwritten keys, all over a
+table or beside each other, with valgrind's callgrind, and compares them with docs/counts.txt: more than
+3 % above is an error.
 
 usage: cargo xtask counts [--accept]
 
@@ -30,7 +31,7 @@ examples:
 ";
 
 const FILE: &str = "docs/counts.txt";
-const OPERATIONS: [&str; 4] = ["put", "get_hot", "get_missing", "next"];
+const OPERATIONS: [&str; 6] = ["put", "get_hot", "get_missing", "next", "merge", "merge_beside"];
 /// By how much a figure may grow, in per mille.
 const GROWTH_MAX: u64 = 30;
 

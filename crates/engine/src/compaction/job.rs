@@ -14,7 +14,7 @@ use crate::{
     key::{Kind, Stamp},
     pointer::{Pointer, UseCount, ValueUses},
     ranges::RangeDeletes,
-    table::{Part, ReadHow},
+    table::{BlockFacts, Carried, Part, ReadHow},
     version::LiveTable,
 };
 
@@ -188,6 +188,44 @@ impl Inputs {
             return Err(input.wrong("a pointer does not decode".to_owned()));
         }
         self.merge.step()
+    }
+
+    /// Whether the merge stands on the first entry of a block.
+    pub(super) fn begins_block(&self) -> bool {
+        self.merge.run().is_some_and(RunCursor::begins_block)
+    }
+
+    /// What the head of the block it stands in tells.
+    pub(super) fn block_facts(&self) -> Option<BlockFacts> {
+        self.merge.run().map(RunCursor::block_facts)
+    }
+
+    /// Bytes of the longest value in that block.
+    pub(super) fn value_bytes_most(&self) -> usize {
+        self.merge.run().map_or(0, RunCursor::value_bytes_most)
+    }
+
+    /// The first key that another input has to come.
+    pub(super) fn rival_key(&self) -> Option<&[u8]> {
+        self.merge.rival_key()
+    }
+
+    /// How many blocks of its table, from the one it stands in on, have only keys below `bound`; 0 for
+    /// fewer than `least`.
+    pub(super) fn blocks_below(&self, bound: Option<&[u8]>, least: usize) -> Result<usize> {
+        self.merge.run().map_or(Ok(0), |run| run.blocks_below(bound, least))
+    }
+
+    /// The block it stands at the beginning of, to be carried into another table.
+    pub(super) fn carried(&mut self) -> Result<Option<Carried<'_>>> {
+        self.merge.run_mut().map_or(Ok(None), RunCursor::carried)
+    }
+
+    /// Steps past the block it stands at the beginning of, of so many entries, all of them puts.
+    pub(super) fn skip_block(&mut self, entries: u64) -> Result<()> {
+        let (source, table) = self.merge.place();
+        self.tables[self.starts[source] + table].read += entries;
+        self.merge.skip_block()
     }
 
     /// A stamp that names no kind.

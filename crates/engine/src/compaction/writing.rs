@@ -21,7 +21,7 @@ use crate::{
     outputs::Outputs,
     planted::{Bug, planted},
     ranges::{Piece, RangeDeletes},
-    table::TableWriter,
+    table::{Carried, TableWriter},
     version::{Level, Version},
 };
 
@@ -148,6 +148,37 @@ impl<'a, 'b> Writing<'a, 'b> {
         }
         let well_filled = !follows && full / 2 <= bytes;
         (well_filled && self.passes_below(key)).then(|| key.to_vec())
+    }
+
+    /// The first key from `key` on, where the merge stands, at which an output may have to end, whatever
+    /// it holds by then.
+    pub(super) fn next_boundary(&self, key: &[u8]) -> Option<&[u8]> {
+        let untouched = self.around.untouched.get(self.untouched_next).map(Vec::as_slice);
+        let below =
+            self.around.below.first().and_then(|level| {
+                Some(level.tables().get(level.seek(key))?.info.last_key.as_slice())
+            });
+        untouched.into_iter().chain(below).min()
+    }
+
+    /// Whether so many blocks in a row may be carried into the table being written.
+    pub(super) fn may_carry(&self, blocks: usize) -> bool {
+        self.writer.as_ref().is_none_or(|writer| writer.may_carry(blocks))
+    }
+
+    /// Whether a block of so many bytes and entries is as long as those that are written here.
+    pub(super) fn is_full_block(&self, bytes: usize, entries: usize) -> bool {
+        let full = self.outputs.block_bytes();
+        full / 2 <= bytes && (bytes <= full || entries == 1)
+    }
+
+    /// Takes over a block; false, and nothing is done, when it cannot be.
+    pub(super) fn carry(&mut self, block: &Carried<'_>) -> Result<bool> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.outputs.begin()?),
+        };
+        writer.carry(block)
     }
 
     /// What the table being written would have, were it ended here because there is no memory for more.

@@ -14,7 +14,7 @@
 
 use std::cmp::Ordering;
 
-use super::source::Source;
+use super::source::{RunCursor, Source};
 use crate::{
     error::Result,
     key::{Stamp, prefix_word},
@@ -71,6 +71,42 @@ impl Merge {
     /// Whether the block that a run stands in was in the cache.
     pub(crate) fn was_cached(&self) -> bool {
         matches!(&self.sources[self.winner], Source::Run(run) if run.was_cached())
+    }
+
+    /// The run that the merge stands in, if it is in one.
+    pub(crate) fn run(&self) -> Option<&RunCursor> {
+        match &self.sources[self.winner] {
+            Source::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn run_mut(&mut self) -> Option<&mut RunCursor> {
+        match &mut self.sources[self.winner] {
+            Source::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// The first key that another source has to come: it lost to the one the merge stands in.
+    pub(crate) fn rival_key(&self) -> Option<&[u8]> {
+        let mut best: Option<usize> = None;
+        let mut node = usize::midpoint(self.winner, self.sources.len());
+        while node != 0 {
+            let loser = self.losers[node];
+            if self.alive[loser] && best.is_none_or(|best| self.beats(loser, best)) {
+                best = Some(loser);
+            }
+            node /= 2;
+        }
+        best.map(|best| self.sources[best].key())
+    }
+
+    /// Steps past the block that a run stands at the beginning of.
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        self.sources[self.winner].skip_block()?;
+        self.replay();
+        Ok(())
     }
 
     pub(crate) fn word(&self) -> u64 {

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     key::Stamp,
     memtable,
-    table::{ReadHow, TableCursor},
+    table::{BlockFacts, Carried, ReadHow, TableCursor},
     version::{Level, LiveTable},
 };
 
@@ -94,6 +94,14 @@ impl Source {
                 true
             }
             Source::Table(_) | Source::Level(_) | Source::Run(_) => false,
+        }
+    }
+
+    /// To the first entry of the next block. Of runs only.
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        match self {
+            Source::Run(run) => run.skip_block(),
+            _ => forward_only(),
         }
     }
 
@@ -331,6 +339,16 @@ impl FileCursor {
         Ok(())
     }
 
+    /// As `TableCursor::blocks_below`, of what is visible.
+    fn blocks_below(&self, bound: Option<&[u8]>, least: usize) -> Result<usize> {
+        let last = self.is_cut.then_some(self.file.info.last_key.as_slice());
+        let bound = match (bound, last) {
+            (Some(bound), Some(last)) => Some(bound.min(last)),
+            (bound, last) => bound.or(last),
+        };
+        self.cursor.blocks_below(bound, least)
+    }
+
     /// Steps back over the versions of a last key that is excluded.
     fn look_back(&mut self) -> Result<()> {
         let excluded = |key: &[u8]| self.file.info.ends_before(key);
@@ -363,6 +381,40 @@ impl RunCursor {
     /// Whether the block it stands in was in the cache.
     pub(crate) fn was_cached(&self) -> bool {
         self.current().cursor.was_cached()
+    }
+
+    /// Whether it stands on the first entry of a block.
+    pub(crate) fn begins_block(&self) -> bool {
+        self.current().cursor.begins_block()
+    }
+
+    pub(crate) fn block_facts(&self) -> BlockFacts {
+        self.current().cursor.block_facts()
+    }
+
+    pub(crate) fn value_bytes_most(&self) -> usize {
+        self.current().cursor.value_bytes_most()
+    }
+
+    /// How many blocks of its table, from the one it stands in on, have only keys below `bound`; 0 for
+    /// fewer than `least`.
+    pub(crate) fn blocks_below(&self, bound: Option<&[u8]>, least: usize) -> Result<usize> {
+        self.current().blocks_below(bound, least)
+    }
+
+    /// The block it stands in, to be carried into another table.
+    pub(crate) fn carried(&mut self) -> Result<Option<Carried<'_>>> {
+        self.cursor.as_mut().map_or(Ok(None), |file| file.cursor.carried())
+    }
+
+    fn skip_block(&mut self) -> Result<()> {
+        if let Some(file) = &mut self.cursor {
+            file.cursor.skip_block()?;
+            if file.is_cut {
+                file.look();
+            }
+        }
+        self.go_on()
     }
 
     /// Which of its tables it stands in.

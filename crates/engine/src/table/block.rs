@@ -255,6 +255,36 @@ impl<'a> View<'a> {
         self.shape.count
     }
 
+    /// Whether all entries are puts, each of another key, and the next block begins with yet another.
+    pub(super) fn is_plain(self) -> bool {
+        let asked = ALL_PUTS | SINGLE_VERSION | CONTINUES | TAGGED;
+        self.shape.flags & asked == ALL_PUTS | SINGLE_VERSION | TAGGED
+    }
+
+    /// The stamp that the others are told from, and whether all are that one.
+    pub(super) fn stamps(self) -> (Stamp, bool) {
+        let is_one = self.shape.flags & (STAMPS_32 | STAMPS_64) == 0;
+        (Stamp(self.shape.stamp_base), is_one)
+    }
+
+    /// Bytes of the longest value.
+    pub(super) fn value_bytes_most(self) -> usize {
+        if self.shape.flags & EQUAL_VALUES != 0 {
+            return self.shape.values.bytes;
+        }
+        (0..self.count()).map(|at| self.value_range(at).len()).max().unwrap_or(0)
+    }
+
+    /// Bytes of the payload.
+    pub(super) fn bytes(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The tag of entry `at`, where entries have tags.
+    pub(super) fn tag(self, at: usize) -> Option<u8> {
+        self.is_tagged().then(|| self.bytes[BLOCK_HEADER_BYTES + at])
+    }
+
     /// Whether the next block begins with the last key of this one.
     pub(super) fn continues(self) -> bool {
         self.shape.flags & CONTINUES != 0

@@ -6,10 +6,11 @@
 //! 4. What it reads ahead it has set aside before, and with less it reads less ahead, or nothing. A
 //!    block that is not in the cache is charged while a cursor stands in it, or in a later one.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::{
     block::{Block, Shape, View},
+    copied::{BlockFacts, Carried},
     format::HEADER_BYTES,
     reader::{Meta, Numbered, ReadHow, Table, open_block},
     source::Window,
@@ -107,6 +108,91 @@ impl TableCursor {
     /// Whether the block it stands in was in the cache.
     pub(crate) fn was_cached(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.was_cached)
+    }
+
+    /// Whether it stands on the first entry of a block.
+    pub(crate) fn begins_block(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.at == 0)
+    }
+
+    /// What the head of the block it stands in tells.
+    pub(crate) fn block_facts(&self) -> BlockFacts {
+        let place = self.place.as_ref().expect("the cursor stands on no entry");
+        let view = place.view();
+        let (stamp_least, has_one_stamp) = view.stamps();
+        BlockFacts {
+            is_plain: view.is_plain() && place.numbered == Numbered::Here,
+            bytes: view.bytes(),
+            entries: view.count(),
+            stamp_least,
+            has_one_stamp,
+        }
+    }
+
+    /// Bytes of the longest value in the block it stands in.
+    pub(crate) fn value_bytes_most(&self) -> usize {
+        self.entry().0.value_bytes_most()
+    }
+
+    /// How many blocks, from the one it stands in on, have only keys below `bound`; 0 for fewer than
+    /// `least`, which costs one comparison.
+    pub(crate) fn blocks_below(&self, bound: Option<&[u8]>, least: usize) -> Result<usize> {
+        let Some(place) = &self.place else { return Ok(0) };
+        let meta = self.table.meta(self.how)?;
+        let (index, number) = (&meta.index, place.number);
+        let last = number + least - 1;
+        if index.len() <= last || bound.is_some_and(|bound| !index.ends_before(last, bound)) {
+            return Ok(0);
+        }
+        Ok(bound.map_or(index.len(), |bound| index.find(bound)) - number)
+    }
+
+    /// The block it stands in, to be carried into another table. `None` when what was in the cache is not
+    /// on the disk any more as it was.
+    pub(crate) fn carried(&mut self) -> Result<Option<Carried<'_>>> {
+        let place = self.place.as_ref().expect("the cursor stands on no entry");
+        let (number, block, was_cached) = (place.number, place.block.clone(), place.was_cached);
+        let meta = self.table.meta(self.how)?;
+        let (offset, _) = meta.index.place(number);
+        let stored = match self.stored(&meta, number) {
+            Ok(stored) => stored,
+            Err(_) if was_cached => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let block = if was_cached {
+            // What is told of the entries is that of the disk, whatever became of the block in memory.
+            open_block(&meta.source, offset, meta.source.unseal(&stored, offset)?)?
+        } else {
+            block
+        };
+        let carried = Carried::of(stored, meta.source.seed_at(offset), block, was_cached);
+        carried.map(Some).map_err(|what| meta.source.corrupt(offset, what))
+    }
+
+    /// Block `number` as it is stored, verified.
+    fn stored(&mut self, meta: &Meta, number: usize) -> Result<Cow<'_, [u8]>> {
+        let (offset, bytes) = meta.index.place(number);
+        let ahead_bytes = self.ahead_bytes();
+        if let Some(around) = ahead(meta, number, Direction::Forward, ahead_bytes) {
+            self.window.reach(&meta.source, offset, bytes, around);
+        }
+        if let Some(stored) = self.window.stored(offset, bytes)
+            && meta.source.verifies(stored, offset)
+        {
+            return Ok(Cow::Borrowed(stored));
+        }
+        let mut stored = vec![0; bytes];
+        meta.source.read(&mut stored, offset)?;
+        if !meta.source.verifies(&stored, offset) {
+            return Err(meta.source.corrupt(offset, "the checksum of a block does not match"));
+        }
+        Ok(Cow::Owned(stored))
+    }
+
+    /// Goes to the first entry of the next block.
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        let place = self.place.take().expect("the cursor stands on no entry");
+        self.enter(place.number + 1, Direction::Forward)
     }
 
     fn entry(&self) -> (View<'_>, usize) {

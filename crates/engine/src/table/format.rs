@@ -199,6 +199,26 @@ pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str
     }
 }
 
+/// Whether a stored block is what was sealed with `seed`.
+pub(super) fn is_sealed(stored: &[u8], seed: u64) -> bool {
+    stored.split_last_chunk::<8>().is_some_and(|(covered, checksum)| {
+        xxh3_64_with_seed(covered, seed) == u64::from_le_bytes(*checksum)
+    })
+}
+
+/// Appends a stored block, sealed for another place, and returns its checksum; `None` when what was copied
+/// is not what was sealed with `seed_before`.
+pub(super) fn reseal(stored: &[u8], seed_before: u64, seed: u64, out: &mut Vec<u8>) -> Option<u64> {
+    let (covered, before) = stored.split_last_chunk::<8>()?;
+    let start = out.len();
+    out.extend_from_slice(covered);
+    let checksum = xxh3_64_with_seed(&out[start..], seed);
+    // In this order: what changed before the new checksum was taken is told here, what changes later by it.
+    let is_same = xxh3_64_with_seed(&out[start..], seed_before) == u64::from_le_bytes(*before);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    is_same.then_some(checksum)
+}
+
 /// The fixed end of a table: where everything is, and what the table holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Footer {

@@ -144,6 +144,14 @@ impl Index {
         low
     }
 
+    /// Whether separator `at`, and with it all keys of that block, are less than `key`.
+    pub(super) fn ends_before(&self, at: usize, key: &[u8]) -> bool {
+        match key.strip_prefix(&*self.prefix) {
+            Some(rest) => self.separator(at) < rest,
+            None => *self.prefix < *key,
+        }
+    }
+
     /// Separator `at` without the prefix.
     fn separator(&self, at: usize) -> &[u8] {
         let start = if at == 0 { 0 } else { self.key_ends[at - 1] as usize };

@@ -427,6 +427,10 @@ impl Table {
         Ok(self.open()?.1)
     }
 
+    pub(crate) fn data_blocks(&self) -> Result<u64> {
+        Ok(self.footer()?.data_blocks)
+    }
+
     /// What `TableWriter::finish` said of this table, as the file tells it.
     pub(super) fn describe(&self) -> Result<super::TableInfo> {
         let (source, footer) = self.open()?;

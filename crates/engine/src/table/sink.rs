@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use olivine_vfs::File;
 
-use super::format::{Codec, FileSeed, Sealer, TRAILER_BYTES, mix};
+use super::format::{Codec, FileSeed, Sealer, TRAILER_BYTES, mix, reseal};
 use crate::{
     error::{Error, Result},
     planted::{Bug, planted},
@@ -68,12 +68,31 @@ impl Sink {
 
     /// Appends a block whose values begin at `values_at`, and returns the bytes it takes.
     pub(super) fn block_of(&mut self, payload: &[u8], values_at: usize) -> Result<u32> {
+        let (start, seed) = self.begin();
+        let checksum = self.sealer.seal(payload, values_at, seed, &mut self.buffer);
+        self.end(start, checksum)
+    }
+
+    /// Appends a block as another table stored it, with the seed of its place there.
+    pub(super) fn stored_block(&mut self, stored: &[u8], seed_before: u64) -> Result<u32> {
+        let (start, seed) = self.begin();
+        let Some(checksum) = reseal(stored, seed_before, seed, &mut self.buffer) else {
+            let what = format!("the block for offset {} was copied wrong", self.position());
+            return Err(Error::Altered { path: self.path.clone(), what });
+        };
+        self.end(start, checksum)
+    }
+
+    /// Where in the buffer the next block begins, and the seed of its place.
+    fn begin(&mut self) -> (usize, u64) {
         if self.buffer.capacity() < self.buffer_bytes {
             let room = self.buffer_bytes + self.buffer_bytes / 8;
             self.buffer.reserve_exact(room - self.buffer.len());
         }
-        let (start, seed) = (self.buffer.len(), self.seed.at(self.position()));
-        let checksum = self.sealer.seal(payload, values_at, seed, &mut self.buffer);
+        (self.buffer.len(), self.seed.at(self.position()))
+    }
+
+    fn end(&mut self, start: usize, checksum: u64) -> Result<u32> {
         self.checksum = mix(self.checksum ^ checksum);
         let stored = self.buffer.len() - start;
         assert!(TRAILER_BYTES < stored, "a block is more than its trailer");

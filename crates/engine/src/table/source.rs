@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 
 use olivine_vfs::File;
 
-use super::format::{FileSeed, unseal};
+use super::format::{FileSeed, is_sealed, unseal};
 use crate::error::{Error, Result};
 
 /// An open table file.
@@ -53,6 +53,16 @@ impl Source {
         self.unseal(&stored, offset)
     }
 
+    /// The seed of what begins at `offset`.
+    pub(super) fn seed_at(&self, offset: u64) -> u64 {
+        self.seed.at(offset)
+    }
+
+    /// Whether this is the block that was stored at `offset`.
+    pub(super) fn verifies(&self, stored: &[u8], offset: u64) -> bool {
+        is_sealed(stored, self.seed.at(offset))
+    }
+
     /// The payload of a block that was read from `offset`.
     pub(super) fn unseal(&self, stored: &[u8], offset: u64) -> Result<Arc<[u8]>> {
         unseal(stored, self.seed.at(offset)).map_err(|what| self.corrupt(offset, what))
@@ -75,16 +85,29 @@ impl Window {
         stored_bytes: usize,
         around: std::ops::Range<u64>,
     ) -> Result<Arc<[u8]>> {
-        if self.stored(offset, stored_bytes).is_none() {
-            self.at = around.start;
-            self.bytes.resize((around.end - around.start) as usize, 0);
-            if source.read(&mut self.bytes, around.start).is_err() {
-                self.bytes.clear();
-            }
-        }
+        self.reach(source, offset, stored_bytes, around);
         match self.stored(offset, stored_bytes).map(|stored| source.unseal(stored, offset)) {
             Some(Ok(payload)) => Ok(payload),
             _ => source.payload(offset, stored_bytes),
+        }
+    }
+
+    /// Reads `around` into the window, if that does not have the block. If it cannot be read, the window
+    /// has nothing.
+    pub(super) fn reach(
+        &mut self,
+        source: &Source,
+        offset: u64,
+        stored_bytes: usize,
+        around: std::ops::Range<u64>,
+    ) {
+        if self.stored(offset, stored_bytes).is_some() {
+            return;
+        }
+        self.at = around.start;
+        self.bytes.resize((around.end - around.start) as usize, 0);
+        if source.read(&mut self.bytes, around.start).is_err() {
+            self.bytes.clear();
         }
     }
 

@@ -431,3 +431,48 @@ fn a_block_with_another_byte_is_not_sealed() {
         }
     }
 }
+
+/// A table of the blocks of `table`, of which `change` may change what is carried.
+fn carry(
+    table: &Arc<Table>,
+    vfs: &MemoryVfs,
+    options: TableOptions,
+    change: impl Fn(&mut Carried<'_>),
+) -> Result<TableInfo, Error> {
+    let mut writer = TableWriter::create(vfs, path(8), STORE, 8, options)?;
+    let mut cursor = TableCursor::new(Arc::clone(table), ReadHow::SCAN);
+    cursor.seek_first()?;
+    while cursor.valid() {
+        let mut carried = cursor.carried()?.unwrap();
+        change(&mut carried);
+        assert!(writer.carry(&carried)?);
+        cursor.skip_block()?;
+    }
+    writer.finish()
+}
+
+/// A table of blocks that were carried is the table that they came from; a block that changes on the way is
+/// not sealed.
+#[test]
+fn a_block_that_is_carried_is_the_one_that_was_read() {
+    let key = |number: u64| format!("key{number:04}").into_bytes();
+    let entries: Entries = (0..200).map(|n| entry(&key(n), n % 3, &[7; 20])).collect();
+    for codec in [Codec::Raw, Codec::Lz4] {
+        let (vfs, options) = (MemoryVfs::new(), small_blocks(codec));
+        let written = write(&vfs, 7, options, &entries);
+        let table = open(&vfs, &written, 1 << 20);
+        let copied = MemoryVfs::new();
+        let info = carry(&table, &copied, options, |_| {}).unwrap();
+        assert_eq!(TableInfo { id: 7, checksum: written.checksum, ..info.clone() }, written);
+        let copy = open(&copied, &info, 1 << 20);
+        for number in 0..210 {
+            let newest = Stamp(u64::MAX);
+            assert_eq!(get(&copy, &key(number), newest), expected(&entries, &key(number), newest));
+        }
+        for at in 0..40 {
+            let flip = |carried: &mut Carried<'_>| carried.stored.to_mut()[at] ^= 1;
+            let refused = carry(&table, &MemoryVfs::new(), options, flip).unwrap_err();
+            assert!(matches!(refused, Error::Altered { .. }), "byte {at}: {refused}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ use olivine_vfs::{Open, Vfs};
 use super::{
     block::{Block, digest_sum, tag},
     block_builder::BlockBuilder,
+    copied::Carried,
     expiry::{EXPIRES_BY, Expiry},
     filter::{Filter, prefix_hash},
     format::{
@@ -70,6 +71,8 @@ impl Default for TableOptions {
 
 /// Versions of one key share a block up to so many times the bytes of a block.
 const VERSIONS_BLOCKS_MAX: usize = 4;
+/// So many blocks in a row may be carried even where a block must end for them that is not half full.
+const LONG_RUN: usize = 16;
 /// Bytes of an index partition before compression.
 const PARTITION_BYTES: usize = 16 << 10;
 /// Blocks that it has at least, so that the block over the partitions stays small with long keys.
@@ -301,6 +304,53 @@ impl TableWriter {
         }
     }
 
+    /// Whether the block being filled may end here for so many blocks that are carried: ended short too
+    /// often, blocks would become small.
+    pub(crate) fn may_carry(&self, blocks: usize) -> bool {
+        let half = self.options.block_bytes as usize / 2;
+        self.block.is_empty() || half <= self.block.bytes() || LONG_RUN <= blocks
+    }
+
+    /// Takes over a block whose keys come after all that was added; false, and nothing is done, when it is
+    /// compressed as this table's blocks are not.
+    pub(crate) fn carry(&mut self, carried: &Carried<'_>) -> Result<bool> {
+        if !carried.suits(self.options.codec) {
+            return Ok(false);
+        }
+        assert!(self.is_empty() || self.last_key < carried.first_key, "keys must come in order");
+        if !self.block.is_empty() {
+            self.cut(false)?;
+        }
+        self.place_separator(&carried.first_key);
+        if self.is_empty() {
+            self.first_key.extend_from_slice(&carried.first_key);
+        }
+        self.hashes.extend_from_slice(&carried.hashes);
+        if self.options.prefix.is_some() {
+            carried.each_key(|key| self.add_prefix(key));
+        }
+        let stored = self.sink.stored_block(&carried.stored, carried.seed)?;
+        self.heat = if carried.was_cached { 1 } else { -1 };
+        self.end_block(stored, || carried.block.clone());
+        self.note_carried(carried);
+        Ok(true)
+    }
+
+    fn note_carried(&mut self, carried: &Carried<'_>) {
+        self.last_hash = carried.hashes.last().copied().unwrap_or_default();
+        self.last_key.clear();
+        self.last_key.extend_from_slice(&carried.last_key);
+        // Nothing more comes of the last key.
+        (self.last_stamp, self.is_hidden) = (carried.stamp_min, true);
+        self.expiry = Expiry::Never;
+        let footer = &mut self.footer;
+        footer.entries += carried.entries();
+        footer.seqno_min = footer.seqno_min.min(carried.stamp_min.seqno());
+        footer.seqno_max = footer.seqno_max.max(carried.stamp_max.seqno());
+        self.key_bytes += carried.key_bytes;
+        self.value_bytes += carried.value_bytes;
+    }
+
     fn note(&mut self, key: &[u8], stamp: Stamp, value: &[u8], same: bool) {
         if !same {
             self.last_key.clear();
@@ -335,18 +385,24 @@ impl TableWriter {
             return Err(Error::Altered { path: self.sink.path.clone(), what });
         }
         let stored = self.sink.block_of(&self.payload, values_at)?;
+        let payload = std::mem::take(&mut self.payload);
+        self.end_block(stored, || Block::made(&payload));
+        self.payload = payload;
+        self.payload.clear();
+        self.payload.shrink_to(self.sink.buffer_bytes);
+        Ok(())
+    }
+
+    /// A block was handed over, and takes so many bytes there.
+    fn end_block(&mut self, stored: u32, block: impl FnOnce() -> Block) {
         let wanted = !self.follows_heat || 0 < self.heat;
         self.heat = 0;
         if let Some((cache, id)) = self.warmed.as_ref().filter(|_| wanted) {
-            let number = self.footer.data_blocks as usize;
-            cache.insert(*id, number, &Block::made(&self.payload));
+            cache.insert(*id, self.footer.data_blocks as usize, &block());
         }
-        self.payload.clear();
-        self.payload.shrink_to(self.sink.buffer_bytes);
         assert!(self.pending.is_none(), "the block before has its separator");
         self.pending = Some(stored);
         self.footer.data_blocks += 1;
-        Ok(())
     }
 
     /// Enters the block before into the index, now that the key after it is known.
@@ -366,8 +422,10 @@ impl TableWriter {
     /// As `finish`, but the file has yet to be synced.
     pub(crate) fn finish_unsynced(mut self) -> Result<(TableInfo, WrittenFile)> {
         assert!(!self.is_empty(), "a table has at least one entry");
-        self.cut(false)?;
-        let stored = self.pending.take().expect("a block was just cut");
+        if !self.block.is_empty() {
+            self.cut(false)?;
+        }
+        let stored = self.pending.take().expect("the last block has no separator yet");
         self.separators.push(&self.last_key, stored);
         self.write_filter()?;
         self.write_index()?;

@@ -118,6 +118,7 @@ impl Display for Figures<'_> {
         line("syncs", &stats.syncs)?;
         line("flushes", &stats.flushes)?;
         line("compactions", &stats.compactions)?;
+        line("blocks carried", &stats.compacted_blocks_carried)?;
         line("cache bytes", &stats.cache_bytes)?;
         for ShareUse { share, bytes, bytes_max, .. } in &stats.memory {
             let name = format!("memory {}", share.name());

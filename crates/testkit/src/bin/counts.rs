@@ -25,7 +25,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(false) => {
-            eprintln!("counts: {what:?} is none of put, get_hot, get_missing, next");
+            eprintln!(
+                "counts: {what:?} is none of put, get_hot, get_missing, next, merge, merge_beside"
+            );
             ExitCode::from(2)
         }
         Err(error) => {
@@ -43,6 +45,10 @@ fn counted(work: impl FnOnce() -> Result<()>) -> Result<()> {
 
 fn run(what: &str) -> Result<bool> {
     let (db, keyspace) = open()?;
+    if what == "merge" || what == "merge_beside" {
+        merge(&db, &keyspace, what == "merge")?;
+        return Ok(true);
+    }
     if what == "put" {
         let value = value(0);
         let keys: Vec<_> = (0..TIMES).map(key).collect();
@@ -82,6 +88,28 @@ fn run(what: &str) -> Result<bool> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Counts the merge of as many overwritten keys as operations are counted into a table of three times as many:
+/// of keys all over it, or of neighbours, beside which everything stays as it is.
+fn merge(db: &Db, keyspace: &Keyspace, all_over: bool) -> Result<()> {
+    let key = |number: u64| if all_over { key(number) } else { near_key(number) };
+    let put = |number: u64| keyspace.put(&key(number), &value(number)).map(drop);
+    (0..KEYS).try_for_each(put)?;
+    db.settle()?;
+    // A table goes down as it was flushed; merged once, it is as tables are that were merged before.
+    (0..KEYS).step_by(20).try_for_each(put)?;
+    db.settle()?;
+    (TIMES..2 * TIMES).try_for_each(put)?;
+    db.flush()?;
+    counted(|| db.settle())
+}
+
+/// 16 bytes in the order of the numbers.
+fn near_key(number: u64) -> [u8; 16] {
+    let mut key = *b"things:         ";
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
 }
 
 /// 16 bytes whose order is that of no other numbers.
