@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     key::SeqNo,
     metadata::MetadataKeeper,
-    options::Compression,
+    options::{Compression, CompressionLast, KeyspaceOptions},
     planted::{Bug, planted},
     store::Store,
     table::{
@@ -85,8 +85,8 @@ impl<'a> Outputs<'a> {
         let store = self.store;
         let id = store.draw_table_id();
         let path = store.table_path(id);
-        let mut options = store.table_options_of(usize::from(self.origin.level));
-        options.prefix = self.origin.options.prefix;
+        let level = usize::from(self.origin.level);
+        let options = store.table_options_for(level, &self.origin.options);
         let vfs = store.environment.vfs();
         let writer = TableWriter::create(vfs.as_ref(), path.clone(), store.id, id, options);
         let mut writer = writer.map_err(|error| error.or_full(&store.dir))?;
@@ -208,6 +208,16 @@ impl Store {
         options
     }
 
+    /// The same for tables of a keyspace that behaves so.
+    pub(crate) fn table_options_for(&self, level: usize, named: &KeyspaceOptions) -> TableOptions {
+        let is_last = level == LEVELS - 1;
+        TableOptions {
+            prefix: named.prefix,
+            zstd: is_last && named.compression_last == CompressionLast::Zstd,
+            ..self.table_options_of(level)
+        }
+    }
+
     /// Files that are written at once: a table, and one of values where those may stand apart.
     pub(crate) fn files_at_once(&self) -> u64 {
         1 + u64::from(self.options.value_apart_bytes_min != 0)
@@ -224,6 +234,7 @@ impl Store {
                 Compression::None => Codec::Raw,
                 Compression::Lz4 => Codec::Lz4,
             },
+            zstd: false,
         }
     }
 }

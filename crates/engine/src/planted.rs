@@ -78,11 +78,13 @@ pub enum Bug {
     CompactionByteFlipped,
     /// Log segments are released that hold appended records which nobody has covered.
     AppendedReleasedEarly,
+    /// The dictionary in a table is not the one that its blocks were packed with.
+    DictionaryOfAnother,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 34] = [
+    pub const ALL: [Bug; 35] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::TableNameUnsynced,
@@ -117,6 +119,7 @@ impl Bug {
         Bug::ReplacedHalf,
         Bug::CompactionByteFlipped,
         Bug::AppendedReleasedEarly,
+        Bug::DictionaryOfAnother,
     ];
 }
 

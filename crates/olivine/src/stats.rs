@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use olivine_engine::{
-    CompactionStyle, KeyspaceDescription, LevelDescription, StoreDescription, describe,
+    CompactionStyle, CompressionLast, KeyspaceDescription, LevelDescription, StoreDescription,
+    describe,
 };
 
 use crate::{
@@ -51,7 +52,9 @@ fn print(out: &mut impl Write, store: &StoreDescription) -> io::Result<()> {
         let ttl = options.ttl.map(|ttl| ("ttl", ttl.to_string()));
         let windows = options.style != CompactionStyle::Leveled;
         let style = windows.then(|| ("style", style_name(options.style).to_owned()));
-        for (name, value) in [merge, filter, ttl, style].into_iter().flatten() {
+        let last = options.compression_last;
+        let last = (last != CompressionLast::Same).then(|| ("compression-last", last.to_string()));
+        for (name, value) in [merge, filter, ttl, style, last].into_iter().flatten() {
             writeln!(out, "  {name} {value}")?;
         }
         writeln!(out, "  level  tables       bytes     entries   deletions  ranges")?;
@@ -112,6 +115,7 @@ fn json(store: &StoreDescription) -> Json {
             ("filter", keyspace.options.filter.clone().into()),
             ("ttl", keyspace.options.ttl.into()),
             ("style", style_name(keyspace.options.style).into()),
+            ("compression_last", keyspace.options.compression_last.to_string().into()),
             ("flushed", keyspace.flushed.into()),
             ("levels", Json::list(keyspace.levels.iter().enumerate().map(level))),
             ("value_files", keyspace.value_files.into()),

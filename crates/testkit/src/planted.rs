@@ -60,6 +60,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::ReplacedHalf, Tier::Crash),
     (Bug::CompactionByteFlipped, Tier::Crash),
     (Bug::AppendedReleasedEarly, Tier::Crash),
+    (Bug::DictionaryOfAnother, Tier::Crash),
 ];
 
 /// What to run.
