@@ -59,9 +59,10 @@ use crate::{
     health::Event,
     key::SeqNo,
     keyspace::{State, Tree},
+    options::KeyspaceOptions,
     outputs::{Outputs, Warmth},
     store::Store,
-    table::{TableInfo, TableOrigin, key_memory_bytes},
+    table::{TableInfo, TableOrigin, key_memory_bytes, packing_bytes},
     values::LiveValues,
     version::Version,
 };
@@ -227,7 +228,7 @@ impl Store {
         let (in_pieces, joins) = (!job.rewrites_between(), job.joins_small());
         let (target, is_deep) = (job.target, job.is_deep);
         let names = job.inputs.iter().map(|(_, file)| file.info.id).collect();
-        let allotment = self.allot_merge(&job, &around);
+        let allotment = self.allot_merge(&job, &around, &tree.rules.options);
         let mut merge = Inputs::open(&job, allotment.ahead_bytes).map_err(Stop::Unread)?;
         let ranges = Inputs::range_deletes(&job).map_err(Stop::Unread)?;
         // From here on only what was not read yet keeps its table.
@@ -302,17 +303,18 @@ impl Store {
     }
 
     /// Sets aside what a merge takes of memory. With less its tables are smaller.
-    fn allot_merge(&self, job: &Job, around: &Surroundings) -> Allotment {
+    fn allot_merge(&self, job: &Job, around: &Surroundings, named: &KeyspaceOptions) -> Allotment {
         let infos = || job.inputs.iter().map(|(_, file)| &file.info);
         let entries: u64 = infos().map(|info| info.entries).sum();
         let bytes: u64 = infos().map(TableInfo::visible_bytes).sum();
         // A quarter more than the mean: keys are not spread evenly.
         let keys = around.table_bytes as f64 * entries as f64 / bytes.max(1) as f64 * 1.25;
-        let options = self.table_options_of(job.target);
+        let options = self.table_options_for(job.target, named);
+        let keys_bytes =
+            (keys as u64).min(entries) * key_memory_bytes(options) + around.table_bytes / 32;
         let need = Need {
             buffers: self.files_at_once(),
-            keys_bytes: (keys as u64).min(entries) * key_memory_bytes(options)
-                + around.table_bytes / 32,
+            keys_bytes: keys_bytes.max(packing_bytes(options)),
             may_cut: true,
             sources: Inputs::sources(job) as u64,
             block_bytes: u64::from(self.options.block_bytes),

@@ -405,6 +405,7 @@ fn sample_table(random: &mut Random) -> Result<(Vec<u8>, TableInfo)> {
         prefix: [None, Some(KeyPrefix::Length(1)), Some(KeyPrefix::Delimiter(0, 1))]
             [random.index(3)],
         codec: [Codec::Raw, Codec::Lz4][random.index(2)],
+        zstd: cfg!(feature = "zstd") && random.chance(1, 2),
     };
     let mut writer = TableWriter::create(vfs.as_ref(), path.clone(), STORE, TABLE, options)?;
     let keys = (0..random.between(1, 60)).map(|_| sample_key(random));

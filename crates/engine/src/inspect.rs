@@ -445,9 +445,10 @@ fn inspect_table(vfs: &dyn Vfs, path: &Path, depth: Depth, visit: Visit<'_>) -> 
             ("checksum", Detail::Word(facts.checksum)),
         ];
         visit(Fact::new("footer", at, details));
-        let properties_at = facts.parts.get(5).map_or(0, |(_, at)| *at);
+        let properties = facts.parts.iter().find(|(name, _)| *name == "properties");
+        let properties_at = properties.map_or(0, |(_, at)| *at);
         for (name, value) in layout.properties.iter().flatten() {
-            if name == "range_deletes" {
+            if name == "range_deletes" || name == "dictionary" {
                 continue;
             }
             let value = property(name, value);

@@ -123,7 +123,9 @@ pub use iter::{Cursor, Iter};
 pub use key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, VALUE_STREAM_BYTES_MAX};
 pub use keyspace::{KEYSPACE_NAME_BYTES_MAX, Keyspace};
 pub use operator::{CompactionFilter, MergeOperator};
-pub use options::{CompactionStyle, Compression, Durability, KeyPrefix, KeyspaceOptions, Options};
+pub use options::{
+    CompactionStyle, Compression, CompressionLast, Durability, KeyPrefix, KeyspaceOptions, Options,
+};
 #[doc(hidden)]
 pub use planted::{Bug, plant};
 pub use positions::{AppliedPosition, POSITION_BYTES_MAX};

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     key::SeqNo,
     metadata::MetadataKeeper,
-    options::Compression,
+    options::{Compression, CompressionLast, KeyspaceOptions},
     planted::{Bug, planted},
     store::Store,
     table::{
@@ -75,8 +75,7 @@ impl<'a> Outputs<'a> {
         origin: TableOrigin,
         allotment: Allotment,
     ) -> Outputs<'a> {
-        let mut table_options = store.table_options_of(usize::from(origin.level));
-        table_options.prefix = origin.options.prefix;
+        let table_options = store.table_options_for(usize::from(origin.level), &origin.options);
         Outputs {
             store,
             warmth,
@@ -260,6 +259,16 @@ impl Store {
         options
     }
 
+    /// The same for tables of a keyspace that behaves so.
+    pub(crate) fn table_options_for(&self, level: usize, named: &KeyspaceOptions) -> TableOptions {
+        let is_last = level == LEVELS - 1;
+        TableOptions {
+            prefix: named.prefix,
+            zstd: is_last && named.compression_last == CompressionLast::Zstd,
+            ..self.table_options_of(level)
+        }
+    }
+
     /// Files that are written at once: a table, and one of values where those may stand apart.
     pub(crate) fn files_at_once(&self) -> u64 {
         1 + u64::from(self.options.value_apart_bytes_min != 0)
@@ -276,6 +285,7 @@ impl Store {
                 Compression::None => Codec::Raw,
                 Compression::Lz4 => Codec::Lz4,
             },
+            zstd: false,
         }
     }
 }

@@ -29,6 +29,11 @@ mod sink;
 mod source;
 mod squeeze;
 mod writer;
+#[cfg(feature = "zstd")]
+mod zstd;
+#[cfg(not(feature = "zstd"))]
+#[path = "table/zstd_absent.rs"]
+mod zstd;
 
 #[cfg(test)]
 mod tests;
@@ -47,4 +52,4 @@ pub(crate) use info::{OPTION, Part, TableInfo, TableOrigin};
 pub(crate) use mend::{footer_checksum, mend_block, mend_footer, stored_blocks};
 pub(crate) use reader::{MetaCharge, ReadHow, Table, TableFile};
 pub(crate) use sink::{BUFFER_BYTES, WrittenFile};
-pub(crate) use writer::{TableOptions, TableWriter, key_memory_bytes};
+pub(crate) use writer::{TableOptions, TableWriter, key_memory_bytes, packing_bytes};

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use olivine_engine::{
-    CompactionStyle, KeyPrefix, KeyspaceDescription, KeyspaceOptions, LevelDescription,
-    StoreDescription, describe,
+    CompactionStyle, CompressionLast, KeyPrefix, KeyspaceDescription, KeyspaceOptions,
+    LevelDescription, StoreDescription, describe,
 };
 
 use crate::{
@@ -78,7 +78,9 @@ fn set(options: &KeyspaceOptions) -> impl Iterator<Item = (&'static str, String)
     let style = windows.then(|| ("style", style_name(options.style).to_owned()));
     let prefix = options.prefix.map(|prefix| ("prefix", prefix_shown(prefix)));
     let log = options.unlogged.then(|| ("log", "off".to_owned()));
-    [merge, filter, ttl, style, prefix, log].into_iter().flatten()
+    let last = options.compression_last;
+    let last = (last != CompressionLast::Same).then(|| ("compression-last", last.to_string()));
+    [merge, filter, ttl, style, prefix, log, last].into_iter().flatten()
 }
 
 fn prefix_shown(prefix: KeyPrefix) -> String {
@@ -136,6 +138,7 @@ fn json(store: &StoreDescription) -> Json {
             ("style", style_name(keyspace.options.style).into()),
             ("prefix", keyspace.options.prefix.map(prefix_shown).into()),
             ("unlogged", keyspace.options.unlogged.into()),
+            ("compression_last", keyspace.options.compression_last.to_string().into()),
             ("flushed", keyspace.flushed.into()),
             ("levels", Json::list(keyspace.levels.iter().enumerate().map(level))),
             ("value_files", keyspace.value_files.into()),

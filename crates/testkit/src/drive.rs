@@ -12,8 +12,8 @@ use crate::{
     oracle::{Bytes, CommitLog, Event},
 };
 use olivine_engine::{
-    Batch, CompactionStyle, Db, Durability, Environment, Error, KeyPrefix, Keyspace,
-    KeyspaceOptions, Options, SeqNo, Snapshot, Ticket,
+    Batch, CompactionStyle, CompressionLast, Db, Durability, Environment, Error, KeyPrefix,
+    Keyspace, KeyspaceOptions, Options, SeqNo, Snapshot, Ticket,
 };
 use olivine_vfs::ManualClock;
 use std::{
@@ -88,7 +88,7 @@ fn reads(op: &Op) -> bool {
 
 /// How the keyspaces of histories behave. Every other one is of either style, and which ones follows
 /// from the store's options, as they do from the seed; most have filters for prefixes, by rules that fit
-/// some of the keys.
+/// some of the keys. Of a third of the stores, tables of the last level are compressed by zstd in two of them.
 fn keyspace_options(name: &str, options: &Options) -> KeyspaceOptions {
     let place = KEYSPACES.iter().position(|known| *known == name).unwrap_or(0) as u32;
     let style = match (place + options.table_bytes_max.trailing_zeros()) % 2 {
@@ -102,7 +102,11 @@ fn keyspace_options(name: &str, options: &Options) -> KeyspaceOptions {
         _ => None,
     };
     let merge = Some("append".into());
-    KeyspaceOptions { merge, style, prefix, ..KeyspaceOptions::default() }
+    let compression_last = match name {
+        "main" | "a" if options.block_bytes == 256 => CompressionLast::Zstd,
+        _ => CompressionLast::Same,
+    };
+    KeyspaceOptions { merge, style, prefix, compression_last, ..KeyspaceOptions::default() }
 }
 
 /// What a batch comes to: keyspace, key, and value or none.

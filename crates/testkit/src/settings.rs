@@ -8,8 +8,10 @@ use olivine_engine::{
 use olivine_vfs::{ManualClock, Random, Vfs};
 use std::{sync::Arc, time::Duration};
 
-/// Memory of an environment: the least it takes.
+/// Memory of an environment: the least it takes,
 const MEMORY_BYTES: u64 = 1 << 20;
+/// and so much that dictionaries can be trained.
+const MEMORY_BYTES_MUCH: u64 = 256 << 20;
 
 /// Options that `seed` decides: segments, memtables, blocks and tables of a few KiB.
 pub fn options(seed: u64) -> Options {
@@ -36,5 +38,6 @@ pub fn options(seed: u64) -> Options {
 /// An environment on `vfs` and `clock` whose background work waits for steps.
 pub fn environment(vfs: Arc<dyn Vfs>, clock: &Arc<ManualClock>, seed: u64) -> Result<Environment> {
     let parts = Parts { vfs, clock: Arc::clone(clock) as _, work: Work::Stepped { seed } };
-    Environment::with(parts, EnvironmentOptions { memory_bytes: MEMORY_BYTES })
+    let memory_bytes = if seed % 8 == 3 { MEMORY_BYTES_MUCH } else { MEMORY_BYTES };
+    Environment::with(parts, EnvironmentOptions { memory_bytes })
 }

@@ -370,7 +370,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{CompactionStyle, KeyPrefix};
+    use crate::options::{CompactionStyle, CompressionLast, KeyPrefix};
 
     fn table() -> TableInfo {
         TableInfo {
@@ -448,6 +448,7 @@ mod tests {
                     style: CompactionStyle::TimeWindow,
                     prefix: Some(KeyPrefix::Delimiter(b'/', 2)),
                     unlogged: true,
+                    compression_last: CompressionLast::Zstd,
                 },
             },
             Change::ExpiryMark { keyspace: 1, mark: 300 },

@@ -7,6 +7,8 @@
 //!    checksums, which fit no other place.
 //! 3. Memory is the index and the filter of the table, one block, and a window of the file.
 
+mod dictionary;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use olivine_vfs::{Open, Vfs};
@@ -16,13 +18,14 @@ use super::{
     block::{Block, View},
     filter::Filter,
     format::{
-        Codec, FEATURE_RANGE_DELETES, FOOTER_BYTES, Fault, FileSeed, Footer, HEADER_BYTES,
-        LINE_BYTES, LINES_PER_BLOCK, PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES, mix, u32_at,
-        u64_at,
+        Codec, DICTIONARY, FEATURE_RANGE_DELETES, FOOTER_BYTES, Fault, FileSeed, Footer,
+        HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, PAYLOAD_BYTES_MAX, RANGE_DELETES, TRAILER_BYTES,
+        mix, u32_at, u64_at,
     },
     info::TableInfo,
-    reader::{footer_error, open_block, read_filter},
+    reader::{footer_error, open_block, read_dictionary, read_filter},
     source::{Source, Window},
+    zstd::Unpacker,
 };
 use crate::{
     error::{Error, Result},
@@ -46,6 +49,8 @@ pub(crate) struct Examiner {
     bytes: u64,
     /// The footer and its checksum, or why there is none.
     footer: Result<(Footer, u64)>,
+    /// Why the dictionary cannot be read.
+    no_dictionary: Option<Error>,
     window: Window,
 }
 
@@ -145,7 +150,7 @@ impl Examiner {
     pub(crate) fn open(vfs: &dyn Vfs, path: &Path, store: u64, table: u64) -> Result<Examiner> {
         let file = vfs.open(path, Open::Read).map_err(Error::io("open", path))?;
         let seed = FileSeed::new(store, table);
-        let source = Source::new(file, Arc::from(path), seed);
+        let mut source = Source::new(file, Arc::from(path), seed);
         let bytes = source.len()?;
         let footer = read_footer(&source, path, bytes, store, table)
             .or_else(|_| read_footer(&source, path, bytes, store, table));
@@ -154,7 +159,13 @@ impl Examiner {
         {
             return Err(error);
         }
-        Ok(Examiner { source, seed, bytes, footer, window: Window::default() })
+        let read = footer.as_ref().map_or(Ok(None), |(footer, _)| read_dictionary(&source, footer));
+        let (unpacker, no_dictionary) = match read {
+            Ok(unpacker) => (unpacker, None),
+            Err(error) => (None, Some(error)),
+        };
+        source.unpack_with(unpacker);
+        Ok(Examiner { source, seed, bytes, footer, no_dictionary, window: Window::default() })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -176,15 +187,20 @@ impl Examiner {
                 Some(how) if footer.filter_lines != 0 => how.describe(),
                 _ => "none".into(),
             },
-            parts: vec![
-                ("header", 0),
-                ("data blocks", HEADER_BYTES),
-                ("filter blocks", footer.filter_at),
-                ("index partitions", footer.index_at),
-                ("top of the index", footer.top_at),
-                ("properties", footer.properties_at),
-                ("footer", self.bytes - FOOTER_BYTES as u64),
-            ],
+            parts: {
+                let dictionary = footer.dictionary().map(|(at, _)| ("dictionary", at));
+                let parts = [
+                    Some(("header", 0)),
+                    Some(("data blocks", HEADER_BYTES)),
+                    Some(("filter blocks", footer.filter_at)),
+                    dictionary,
+                    Some(("index partitions", footer.index_at)),
+                    Some(("top of the index", footer.top_at)),
+                    Some(("properties", footer.properties_at)),
+                    Some(("footer", self.bytes - FOOTER_BYTES as u64)),
+                ];
+                parts.into_iter().flatten().collect()
+            },
         })
     }
 
@@ -237,6 +253,7 @@ impl Examiner {
             Ok((footer, _)) => footer.clone(),
             Err(error) => {
                 damage(error.clone());
+                self.find_dictionary();
                 let end = self.bytes.max(HEADER_BYTES);
                 let pieces = vec![Piece::Unknown { offset: HEADER_BYTES, end }];
                 return Layout { pieces, ..Layout::default() };
@@ -259,6 +276,12 @@ impl Examiner {
             at += stored as u64;
             lines -= here;
         }
+        if let Some((at, stored)) = footer.dictionary() {
+            layout.tail.push(("dictionary", at, stored as u32));
+        }
+        if let Some(error) = &self.no_dictionary {
+            damage(error.clone());
+        }
         if let Err(error) = self.index(&footer, &mut layout, damage) {
             damage(error);
             let (offset, end) = (HEADER_BYTES, footer.filter_at);
@@ -279,6 +302,7 @@ impl Examiner {
                         damage(self.source.corrupt(footer.properties_at, what));
                     }
                 }
+                self.take_copy(&properties);
                 layout.properties = Some(properties);
             }
             Err(error) => damage(error),

@@ -11,7 +11,11 @@ use std::{iter, sync::Arc};
 use lz4_flex::block::decompress_into;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{filter::FilterHow, squeeze::Squeezer};
+use super::{
+    filter::FilterHow,
+    squeeze::Squeezer,
+    zstd::{Packer, Unpacker},
+};
 use crate::{
     key::{KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX},
     planted::{Bug, planted},
@@ -25,6 +29,15 @@ pub(super) const HEADER_BYTES: u64 = 32;
 
 /// Feature: the filter is a binary fuse filter.
 pub(super) const FEATURE_FUSE: u64 = 2;
+/// Feature: data blocks are compressed by zstd, and there may be a dictionary for them.
+pub(super) const FEATURE_ZSTD: u64 = 4;
+/// The name of a second copy of the dictionary among the properties: for repair, to which the loss of the
+/// first would be the loss of the table.
+pub(super) const DICTIONARY: &str = "dictionary";
+/// The largest dictionary.
+pub(super) const DICTIONARY_BYTES_MAX: usize = 16 << 10;
+/// What a dictionary begins with, in zstd's format.
+pub(super) const DICTIONARY_MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
 /// Entries may be pointers to values apart.
 pub(super) const FEATURE_POINTERS: u64 = 8;
 /// Codec, decoded length, checksum.
@@ -48,7 +61,7 @@ pub(crate) const FEATURE_NUMBERED_LATER: u64 = 32;
 
 /// Every feature that this release knows.
 const FEATURES_KNOWN: u64 =
-    FEATURE_RANGE_DELETES | FEATURE_FUSE | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
+    FEATURE_RANGE_DELETES | FEATURE_FUSE | FEATURE_ZSTD | FEATURE_POINTERS | FEATURE_NUMBERED_LATER;
 
 /// The fields of the footer, before its checksum.
 pub(super) const WORDS_BYTES: usize = FOOTER_BYTES - 20;
@@ -58,6 +71,9 @@ pub(super) const LINES_PER_BLOCK: usize = 4096;
 
 /// lz4 turns one byte into at most so many.
 const LZ4_RATIO_MAX: usize = 255;
+/// zstd stores so many bytes in no less than `ZSTD_BLOCK_BYTES_LEAST`.
+const ZSTD_BLOCK_BYTES: usize = 128 << 10;
+const ZSTD_BLOCK_BYTES_LEAST: usize = 4;
 
 /// How the bytes of a block are stored. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +83,35 @@ pub(crate) enum Codec {
     Raw = 0,
     /// The lz4 block format.
     Lz4 = 1,
+    /// A frame of zstd; data blocks only.
+    Zstd = 2,
+    /// A frame of zstd that needs the dictionary of its table; data blocks only.
+    ZstdDictionary = 3,
+}
+
+impl Codec {
+    fn of(byte: u8) -> Option<Codec> {
+        let all = [Codec::Raw, Codec::Lz4, Codec::Zstd, Codec::ZstdDictionary];
+        all.into_iter().find(|codec| *codec as u8 == byte)
+    }
+
+    /// Whether a block stored so means nothing in another table.
+    pub(crate) fn is_bound_to_table(self) -> bool {
+        self == Codec::ZstdDictionary
+    }
+
+    fn is_zstd(self) -> bool {
+        matches!(self, Codec::Zstd | Codec::ZstdDictionary)
+    }
+
+    /// The longest payload that can be stored in so many bytes.
+    fn payload_bytes_max(self, stored: usize) -> usize {
+        if self.is_zstd() {
+            (stored / ZSTD_BLOCK_BYTES_LEAST).saturating_mul(ZSTD_BLOCK_BYTES)
+        } else {
+            (stored + 1).saturating_mul(LZ4_RATIO_MAX) - 1
+        }
+    }
 }
 
 /// Binds checksums to one file.
@@ -121,11 +166,13 @@ pub(super) fn header(store: u64, table: u64) -> [u8; HEADER_BYTES as usize] {
 pub(super) struct Sealer {
     codec: Codec,
     squeezer: Squeezer,
+    /// For blocks that are to be stored by zstd.
+    pub(super) packer: Option<Packer>,
 }
 
 impl Sealer {
     pub(super) fn new(codec: Codec) -> Sealer {
-        Sealer { codec, squeezer: Squeezer::new() }
+        Sealer { codec, squeezer: Squeezer::new(), packer: None }
     }
 
     pub(super) fn set_codec(&mut self, codec: Codec) {
@@ -153,20 +200,31 @@ impl Sealer {
 
     fn compress(&mut self, payload: &[u8], values_at: usize, out: &mut Vec<u8>) -> Codec {
         let start = out.len();
+        let bytes_max = payload.len() - payload.len() / 8;
         if self.codec == Codec::Lz4 {
             self.squeezer.squeeze(payload, values_at, out);
-            if out.len() - start <= payload.len() - payload.len() / 8 {
+            if out.len() - start <= bytes_max {
                 return Codec::Lz4;
             }
             out.truncate(start);
+        }
+        if self.codec.is_zstd()
+            && let Some(packer) = &mut self.packer
+            && packer.pack(payload, bytes_max, out)
+        {
+            return packer.codec();
         }
         out.extend_from_slice(payload);
         Codec::Raw
     }
 }
 
-/// The payload of a stored block, or what is wrong with it.
-pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str> {
+/// The payload of a stored block, or what is wrong with it. Without `unpacker` none is stored by zstd.
+pub(super) fn unseal(
+    stored: &[u8],
+    seed: u64,
+    unpacker: Option<&Unpacker>,
+) -> Result<Arc<[u8]>, &'static str> {
     let Some((covered, checksum)) = stored.split_last_chunk::<8>() else {
         return Err("a block is shorter than its trailer");
     };
@@ -179,23 +237,27 @@ pub(super) fn unseal(stored: &[u8], seed: u64) -> Result<Arc<[u8]>, &'static str
     }
     let [codec, length @ ..] = *trailer;
     let length = u32::from_le_bytes(length) as usize;
-    if length > PAYLOAD_BYTES_MAX || length / LZ4_RATIO_MAX > payload.len() {
+    let known = Codec::of(codec).filter(|codec| !codec.is_zstd() || unpacker.is_some());
+    let codec = known.ok_or("a block has an unknown codec")?;
+    if length > PAYLOAD_BYTES_MAX.min(codec.payload_bytes_max(payload.len())) {
         return Err("a block claims an impossible length");
     }
-    if codec == Codec::Raw as u8 {
+    if codec == Codec::Raw {
         if payload.len() != length {
             return Err("an uncompressed block has the wrong length");
         }
         return Ok(Arc::from(payload));
     }
-    if codec != Codec::Lz4 as u8 {
-        return Err("a block has an unknown codec");
-    }
     let mut decoded: Arc<[u8]> = iter::repeat_n(0, length).collect();
     let target = Arc::get_mut(&mut decoded).expect("just made, so not shared");
-    match decompress_into(payload, target) {
-        Ok(bytes) if bytes == length => Ok(decoded),
-        _ => Err("a block does not decompress to its length"),
+    let bytes = match unpacker.filter(|_| codec.is_zstd()) {
+        Some(unpacker) => unpacker.unpack(codec.is_bound_to_table(), payload, target),
+        None => decompress_into(payload, target).ok(),
+    };
+    if bytes == Some(length) {
+        Ok(decoded)
+    } else {
+        Err("a block does not decompress to its length")
     }
 }
 
@@ -313,6 +375,9 @@ impl Footer {
         if footer.features & !FEATURES_KNOWN != 0 {
             return Err(Fault::Features(footer.features & !FEATURES_KNOWN));
         }
+        if footer.has_zstd() && cfg!(not(feature = "zstd")) {
+            return Err(Fault::LeftOut);
+        }
         if !footer.is_consistent() {
             return Err(Fault::Damage("the footer contradicts itself"));
         }
@@ -347,6 +412,26 @@ impl Footer {
         xxh3_64_with_seed(&bytes[..WORDS_BYTES], FileSeed::new(self.store, self.table).at(at))
     }
 
+    /// Whether there may be blocks stored by zstd.
+    pub(super) fn has_zstd(&self) -> bool {
+        self.features & FEATURE_ZSTD != 0
+    }
+
+    /// Where the filter ends, and the dictionary begins if there is one.
+    fn filter_end(&self) -> Option<u64> {
+        let blocks = self.filter_lines.div_ceil(LINES_PER_BLOCK as u64);
+        let bytes = self.filter_lines.checked_mul(LINE_BYTES as u64)?;
+        self.filter_at.checked_add(bytes)?.checked_add(blocks * TRAILER_BYTES as u64)
+    }
+
+    /// Where the dictionary is and the bytes it takes in the file, if there is one and the footer is
+    /// consistent.
+    pub(super) fn dictionary(&self) -> Option<(u64, usize)> {
+        let at = self.filter_end()?;
+        let stored = self.index_at.checked_sub(at).filter(|stored| *stored != 0)?;
+        Some((at, usize::try_from(stored).ok()?))
+    }
+
     /// What filter the table has, if the footer is consistent.
     pub(super) fn filter_how(&self) -> Option<FilterHow> {
         let is_fuse = self.features & FEATURE_FUSE != 0;
@@ -365,14 +450,13 @@ impl Footer {
             self.file_bytes.saturating_sub(FOOTER_BYTES as u64),
         ];
         let trailer = TRAILER_BYTES as u64;
-        let filter_bytes = self.index_at.wrapping_sub(self.filter_at);
-        let filter_blocks = self.filter_lines.div_ceil(LINES_PER_BLOCK as u64);
-        let line_bytes = self.filter_lines.checked_mul(LINE_BYTES as u64);
+        let dictionary_bytes_max =
+            if self.has_zstd() { trailer + DICTIONARY_BYTES_MAX as u64 } else { 0 };
+        let behind_filter = self.filter_end().and_then(|end| self.index_at.checked_sub(end));
         let index_bytes = self.properties_at.wrapping_sub(self.index_at);
         bounds.is_sorted()
             && self.data_blocks <= (self.filter_at - HEADER_BYTES) / trailer
-            && line_bytes.and_then(|bytes| bytes.checked_add(filter_blocks * trailer))
-                == Some(filter_bytes)
+            && behind_filter.is_some_and(|bytes| bytes <= dictionary_bytes_max)
             && self.filter_how().is_some()
             && u32::try_from(self.data_blocks).is_ok()
             && self.separator_bytes / LZ4_RATIO_MAX as u64 <= index_bytes
@@ -388,4 +472,6 @@ pub(super) enum Fault {
     Format(u32),
     /// Our format with additions that this release does not know.
     Features(u64),
+    /// With zstd, which this build was made without.
+    LeftOut,
 }

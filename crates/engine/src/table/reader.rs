@@ -1,7 +1,7 @@
 //! A table being read.
 //!
-//! 1. Making a `Table` touches no disk. Its index and filter are loaded by the first reader that may
-//!    read the disk, as one unit, and charged before they are allocated.
+//! 1. Making a `Table` touches no disk. Its index, filter and dictionary are loaded by the first
+//!    reader that may read the disk, as one unit, and charged before they are allocated.
 //! 2. `evict_meta` may be called at any time; readers in the middle of a call keep what they hold, and
 //!    the charge ends when the last of them is done.
 //! 3. A reader that may not read the disk answers `WouldBlock` instead, also when the file is not open.
@@ -27,6 +27,7 @@ use super::{
     },
     index::{Index, IndexBuilder},
     source::{Source, Window},
+    zstd::Unpacker,
 };
 use crate::{
     cache::BlockCache,
@@ -319,10 +320,12 @@ impl Table {
     }
 
     fn read_meta(&self) -> Result<Meta> {
-        let (source, footer) = self.open()?;
+        let (mut source, footer) = self.open()?;
         let filter_bytes = footer.filter_lines * LINE_BYTES as u64;
         let index_bytes = Index::bytes_max(footer.data_blocks, footer.separator_bytes);
-        let mut charged = Charged::take(&self.charge, META_BYTES + filter_bytes + index_bytes);
+        let dictionary_bytes = if footer.has_zstd() { DICTIONARY_MEMORY_BYTES } else { 0 };
+        let most = META_BYTES + filter_bytes + dictionary_bytes + index_bytes;
+        let mut charged = Charged::take(&self.charge, most);
         let mut window = Window::default();
         let filter = read_filter(&source, &footer, &mut window)?;
         let index = read_index(&source, &footer, &mut window)?;
@@ -331,7 +334,10 @@ impl Table {
             _ => Numbered::Later(self.file.seqno),
         };
         let range_deletes = numbered.ranges(read_range_deletes(&source, &footer)?);
-        charged.become_bytes(META_BYTES + filter_bytes + index.bytes() + range_deletes.bytes());
+        // Last, so that no other block than those of data is taken that zstd packed.
+        source.unpack_with(read_dictionary(&source, &footer)?);
+        let arrays = filter_bytes + source.dictionary_bytes() + index.bytes();
+        charged.become_bytes(META_BYTES + arrays + range_deletes.bytes());
         let range_deletes = Arc::new(range_deletes);
         Ok(Meta { source, index, filter, numbered, range_deletes, _charged: charged })
     }
@@ -491,11 +497,20 @@ pub(super) fn footer_error(source: &Source, path: &Path, at: u64, fault: Fault) 
                  open it with the release that wrote it, or a newer one"
             ),
         },
+        Fault::LeftOut => Error::Unusable {
+            path: path.into(),
+            what: "its blocks are compressed by zstd, which this build was made without; \
+                   build olivine-engine with its cargo feature `zstd`"
+                .into(),
+        },
     }
 }
 
 /// What a table's metadata takes beside its arrays: the structures, the open file.
 const META_BYTES: u64 = 1024;
+
+/// What a dictionary takes that is ready for use, at most: itself, and tables of fixed size.
+const DICTIONARY_MEMORY_BYTES: u64 = 44 << 10;
 
 /// Bytes read at once while metadata is loaded.
 const META_WINDOW_BYTES: u64 = 256 << 10;
@@ -518,6 +533,17 @@ fn read_range_deletes(source: &Source, footer: &Footer) -> Result<RangeDeletes> 
     });
     let list = nth.and_then(|nth| RangeDeletes::decode(view.value(nth)));
     list.ok_or_else(|| source.corrupt(at, "the list of deleted ranges does not decode"))
+}
+
+/// What unpacks the blocks that zstd packed; `None` when there are none.
+pub(super) fn read_dictionary(source: &Source, footer: &Footer) -> Result<Option<Unpacker>> {
+    if !footer.has_zstd() {
+        return Ok(None);
+    }
+    let Some((at, stored)) = footer.dictionary() else { return Ok(Unpacker::new(&[])) };
+    let unpacker = Unpacker::new(&source.payload(at, stored)?);
+    let wrong = || source.corrupt(at, "the dictionary of the table is none");
+    Ok(Some(unpacker.ok_or_else(wrong)?))
 }
 
 pub(super) fn read_filter(source: &Source, footer: &Footer, window: &mut Window) -> Result<Filter> {

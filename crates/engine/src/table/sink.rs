@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use olivine_vfs::File;
 
-use super::format::{Codec, FileSeed, Sealer, TRAILER_BYTES, mix, reseal};
+use super::{
+    format::{Codec, FileSeed, Sealer, TRAILER_BYTES, mix, reseal},
+    zstd::Packer,
+};
 use crate::{
     error::{Error, Result},
     planted::{Bug, planted},
@@ -54,6 +57,16 @@ impl Sink {
 
     pub(super) fn codec(&mut self, codec: Codec) {
         self.sealer.set_codec(codec);
+    }
+
+    /// What packs blocks that are to be stored by zstd; without it they are stored as they are.
+    pub(super) fn pack_with(&mut self, packer: Option<Packer>) {
+        self.sealer.packer = packer;
+    }
+
+    /// Gives back what blocks were packed with.
+    pub(super) fn packer(&mut self) -> Option<Packer> {
+        self.sealer.packer.take()
     }
 
     /// Where the next byte goes.
@@ -124,7 +137,7 @@ impl Sink {
     }
 
     /// Hands over the rest.
-    pub(super) fn end(mut self) -> Result<WrittenFile> {
+    pub(super) fn finish(mut self) -> Result<WrittenFile> {
         self.write()?;
         Ok(WrittenFile { file: self.file, path: self.path })
     }

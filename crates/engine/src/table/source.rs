@@ -8,7 +8,10 @@ use std::{path::Path, sync::Arc};
 
 use olivine_vfs::File;
 
-use super::format::{FileSeed, is_sealed, unseal};
+use super::{
+    format::{FileSeed, is_sealed, unseal},
+    zstd::Unpacker,
+};
 use crate::error::{Error, Result};
 
 /// An open table file.
@@ -17,11 +20,23 @@ pub(super) struct Source {
     file: Arc<dyn File>,
     path: Arc<Path>,
     seed: FileSeed,
+    /// Unpacks what zstd packed, once that is known to be among the blocks.
+    unpacker: Option<Unpacker>,
 }
 
 impl Source {
     pub(super) fn new(file: Arc<dyn File>, path: Arc<Path>, seed: FileSeed) -> Source {
-        Source { file, path, seed }
+        Source { file, path, seed, unpacker: None }
+    }
+
+    /// Unpacks with `unpacker` from here on.
+    pub(super) fn unpack_with(&mut self, unpacker: Option<Unpacker>) {
+        self.unpacker = unpacker;
+    }
+
+    /// Memory that a dictionary takes.
+    pub(super) fn dictionary_bytes(&self) -> u64 {
+        self.unpacker.as_ref().map_or(0, Unpacker::memory_bytes)
     }
 
     /// Damage at `offset`.
@@ -65,7 +80,8 @@ impl Source {
 
     /// The payload of a block that was read from `offset`.
     pub(super) fn unseal(&self, stored: &[u8], offset: u64) -> Result<Arc<[u8]>> {
-        unseal(stored, self.seed.at(offset)).map_err(|what| self.corrupt(offset, what))
+        let unsealed = unseal(stored, self.seed.at(offset), self.unpacker.as_ref());
+        unsealed.map_err(|what| self.corrupt(offset, what))
     }
 }
 

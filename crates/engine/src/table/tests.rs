@@ -1,6 +1,8 @@
 //! Tables against a map that is too simple to be wrong.
 
 mod damage;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 use std::{
     cmp::Reverse,
@@ -160,6 +162,7 @@ fn tables(mut check: impl FnMut(u64, &mut Random, &Entries, Arc<Table>)) {
             fuse: random.index(2) == 0,
             prefix: [None, Some(KeyPrefix::Length(1)), Some(KeyPrefix::Length(2))][random.index(3)],
             codec: [Codec::Raw, Codec::Lz4][random.index(2)],
+            zstd: cfg!(feature = "zstd") && random.index(2) == 0,
         };
         let vfs = MemoryVfs::new();
         let info = write(&vfs, 7, options, &entries);

@@ -7,6 +7,7 @@
 //!    directory is not.
 //! 3. A table that was not finished has no footer, and no reader takes it for one. Its file is left
 //!    for the caller to remove.
+//!    A table whose blocks are compressed by zstd also takes what `held.rs` says.
 //! 4. No block is sealed whose entries are not those that were added: see `digest.rs`.
 
 use std::{
@@ -16,6 +17,9 @@ use std::{
 
 use olivine_vfs::{Open, Vfs};
 
+mod held;
+
+use self::held::{Held, PACKING_BYTES};
 use super::{
     block::{Block, digest_sum, tag},
     block_builder::BlockBuilder,
@@ -23,9 +27,9 @@ use super::{
     expiry::{EXPIRES_BY, Expiry},
     filter::{Filter, prefix_hash},
     format::{
-        Codec, FEATURE_FUSE, FEATURE_NUMBERED_LATER, FEATURE_POINTERS, FEATURE_RANGE_DELETES,
-        FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES, LINES_PER_BLOCK, RANGE_DELETES,
-        header,
+        Codec, DICTIONARY, FEATURE_FUSE, FEATURE_NUMBERED_LATER, FEATURE_POINTERS,
+        FEATURE_RANGE_DELETES, FOOTER_BYTES, FileSeed, Footer, HEADER_BYTES, LINE_BYTES,
+        LINES_PER_BLOCK, RANGE_DELETES, header,
     },
     index::separator,
     info::{OPTION, TableInfo, TableOrigin},
@@ -55,6 +59,8 @@ pub(crate) struct TableOptions {
     pub(crate) prefix: Option<KeyPrefix>,
     /// How blocks are compressed where that helps.
     pub(crate) codec: Codec,
+    /// Whether zstd compresses data blocks in its place.
+    pub(crate) zstd: bool,
 }
 
 impl Default for TableOptions {
@@ -65,6 +71,7 @@ impl Default for TableOptions {
             fuse: false,
             prefix: None,
             codec: Codec::Lz4,
+            zstd: false,
         }
     }
 }
@@ -83,6 +90,12 @@ const PARTITION_BLOCKS_MIN: usize = 64;
 pub(crate) fn key_memory_bytes(options: TableOptions) -> u64 {
     let building = if options.fuse { FUSE_KEY_BYTES } else { 0 };
     16 + u64::from(options.filter_bits_per_key).div_ceil(8) + building
+}
+
+/// Memory that packing the blocks takes, at a time when there are few keys yet. With less there is no
+/// dictionary.
+pub(crate) fn packing_bytes(options: TableOptions) -> u64 {
+    if options.zstd { PACKING_BYTES } else { 0 }
 }
 
 /// What building a fuse filter takes for each key meanwhile.
@@ -124,6 +137,10 @@ pub(crate) struct TableWriter {
     origin: Option<TableOrigin>,
     /// What the caller has set aside for keys and separators.
     keys_bytes_max: u64,
+    /// Blocks that wait for a dictionary.
+    held: Option<Held>,
+    /// The dictionary that was written.
+    dictionary: Vec<u8>,
 }
 
 impl TableWriter {
@@ -137,7 +154,8 @@ impl TableWriter {
     ) -> Result<TableWriter> {
         let path = path.into();
         let file = vfs.open(&path, Open::Create).map_err(Error::io("create", &path))?;
-        let mut sink = Sink::new(file, path, FileSeed::new(store, table), options.codec);
+        let codec = if options.zstd { Codec::Zstd } else { options.codec };
+        let mut sink = Sink::new(file, path, FileSeed::new(store, table), codec);
         sink.buffer.extend_from_slice(&header(store, table));
         Ok(TableWriter {
             sink,
@@ -165,6 +183,8 @@ impl TableWriter {
             range_deletes: RangeDeletes::default(),
             origin: None,
             keys_bytes_max: u64::MAX,
+            held: options.zstd.then(Held::new),
+            dictionary: Vec::new(),
         })
     }
 
@@ -172,6 +192,9 @@ impl TableWriter {
     pub(crate) fn stay_within(&mut self, buffer_bytes: usize, keys_bytes_max: u64) {
         self.sink.buffer_bytes = buffer_bytes.min(BUFFER_BYTES);
         self.keys_bytes_max = keys_bytes_max;
+        if let Some(held) = &mut self.held {
+            held.stay_within(keys_bytes_max);
+        }
     }
 
     /// Whether what is kept of the keys takes all that it may, so that the table should end.
@@ -179,7 +202,7 @@ impl TableWriter {
         let Separators { keys, ends } = &self.separators;
         let keys = self.hashes.len() as u64 * key_memory_bytes(self.options)
             + 2 * (keys.len() + size_of::<(usize, u32)>() * ends.len()) as u64;
-        self.keys_bytes_max <= keys
+        self.keys_bytes_max <= keys + self.held.as_ref().map_or(0, Held::memory_bytes)
     }
 
     /// Says where the table belongs.
@@ -237,7 +260,7 @@ impl TableWriter {
         let filter = self.hashes.len() * usize::from(self.options.filter_bits_per_key) / 8;
         let index = self.separators.keys.len() + 8 * self.separators.ends.len();
         let rest = self.block.bytes() + filter + index + FOOTER_BYTES;
-        self.sink.position() + rest as u64
+        self.sink.position() + rest as u64 + self.held.as_ref().map_or(0, Held::bytes)
     }
 
     /// How many entries were added.
@@ -308,13 +331,14 @@ impl TableWriter {
     /// often, blocks would become small.
     pub(crate) fn may_carry(&self, blocks: usize) -> bool {
         let half = self.options.block_bytes as usize / 2;
-        self.block.is_empty() || half <= self.block.bytes() || LONG_RUN <= blocks
+        let ends_well = self.block.is_empty() || half <= self.block.bytes() || LONG_RUN <= blocks;
+        ends_well && !self.options.zstd
     }
 
     /// Takes over a block whose keys come after all that was added; false, and nothing is done, when it is
     /// compressed as this table's blocks are not.
     pub(crate) fn carry(&mut self, carried: &Carried<'_>) -> Result<bool> {
-        if !carried.suits(self.options.codec) {
+        if self.options.zstd || !carried.suits(self.options.codec) {
             return Ok(false);
         }
         assert!(self.is_empty() || self.last_key < carried.first_key, "keys must come in order");
@@ -384,7 +408,7 @@ impl TableWriter {
             let what = format!("block {} was laid out wrong", self.footer.data_blocks);
             return Err(Error::Altered { path: self.sink.path.clone(), what });
         }
-        let stored = self.sink.block_of(&self.payload, values_at)?;
+        let stored = self.write_or_hold(values_at)?;
         let payload = std::mem::take(&mut self.payload);
         self.end_block(stored, || Block::made(&payload));
         self.payload = payload;
@@ -425,9 +449,11 @@ impl TableWriter {
         if !self.block.is_empty() {
             self.cut(false)?;
         }
+        self.release(true)?;
         let stored = self.pending.take().expect("the last block has no separator yet");
         self.separators.push(&self.last_key, stored);
         self.write_filter()?;
+        self.write_dictionary()?;
         self.write_index()?;
         self.note_range_deletes();
         let last_is_excluded = self.widen();
@@ -436,7 +462,7 @@ impl TableWriter {
         self.footer.blocks_checksum = self.sink.checksum;
         let (footer, checksum) = self.footer.encode();
         self.sink.buffer.extend_from_slice(&footer);
-        let written = self.sink.end()?;
+        let written = self.sink.finish()?;
         let info = TableInfo {
             id: self.footer.table,
             bytes: self.footer.file_bytes,
@@ -553,6 +579,9 @@ impl TableWriter {
         ];
         if !self.range_deletes.is_empty() {
             named.push((RANGE_DELETES, &range_deletes));
+        }
+        if !self.dictionary.is_empty() {
+            named.push((DICTIONARY, &self.dictionary));
         }
         let expires_by = self.expiry.encode();
         if let Some(expires_by) = &expires_by {

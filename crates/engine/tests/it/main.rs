@@ -30,3 +30,4 @@ mod unlogged;
 mod updates;
 mod values;
 mod waiting;
+mod zstd;

@@ -16,14 +16,14 @@ use crate::{
     table::{block_builder::BlockBuilder, format::FileSeed, format::Sealer},
 };
 
-fn contents(vfs: &MemoryVfs, table: u64) -> Vec<u8> {
+pub(super) fn contents(vfs: &MemoryVfs, table: u64) -> Vec<u8> {
     let file = vfs.open(Path::new(&path(table)), Open::Read).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-fn replace(vfs: &MemoryVfs, table: u64, bytes: &[u8]) -> Arc<dyn File> {
+pub(super) fn replace(vfs: &MemoryVfs, table: u64, bytes: &[u8]) -> Arc<dyn File> {
     let file = vfs.open(Path::new(&path(table)), Open::Write).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
     file.write_at(bytes, 0).unwrap();
@@ -42,7 +42,7 @@ fn sample() -> Entries {
 
 /// Reads a table in every way. Each answer must be right or `Corrupt` (for a length: also another
 /// format or feature); the number of answers that were errors is returned.
-fn read_all(table: &Arc<Table>, entries: &Entries) -> usize {
+pub(super) fn read_all(table: &Arc<Table>, entries: &Entries) -> usize {
     let mut errors = 0;
     let mut accept = |error: Error| {
         let known =
@@ -362,7 +362,7 @@ fn resealed_tables() {
     }
 }
 
-fn read_lies(table: &Arc<Table>) {
+pub(super) fn read_lies(table: &Arc<Table>) {
     black_box(table.describe().is_ok());
     for key in [&b""[..], b"key:0001", b"key:0033", b"key:9999"] {
         for newest in [Stamp(u64::MAX), stamp(20)] {
