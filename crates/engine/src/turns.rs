@@ -99,20 +99,32 @@ impl Stage {
         (visible, keys)
     }
 
+    /// Whether all had been written when this reader looked; lets the others go on if not.
+    fn is_over(&self, visible: u64) -> bool {
+        let over = visible == self.written.len() as u64;
+        if !over {
+            thread::yield_now();
+        }
+        over
+    }
+
     fn get(mut self) {
-        for _ in 0..6 {
+        loop {
             let key = &self.written[self.random.index(self.written.len())];
             let (visible, keys) = self.look();
             let expected = keys.get(&**key).map(|seqnos| (stamp(seqnos[0]), value(key, seqnos[0])));
             let found = self.memtable.get(key.as_bytes(), stamp(visible));
             let found = found.map(|(stamp, value)| (stamp, value.to_vec()));
             assert_eq!(found, expected, "{key} as of {visible}");
+            if self.is_over(visible) {
+                return;
+            }
         }
     }
 
     /// Walks all there is, now forward, now backward, and turns around on the way.
     fn walk(mut self) {
-        for _ in 0..2 {
+        loop {
             let (forward, turn_at) = (self.random.chance(1, 2), self.random.index(8));
             let (visible, keys) = self.look();
             let entries = || keys.iter().flat_map(|(key, all)| all.iter().map(move |n| (*key, *n)));
@@ -140,6 +152,9 @@ impl Stage {
             }
             let found: Vec<_> = found.iter().map(|(key, seqno)| (&**key, *seqno)).collect();
             assert_eq!(found, entries().collect::<Vec<_>>(), "a walk as of {visible}");
+            if self.is_over(visible) {
+                return;
+            }
         }
     }
 }

@@ -2,15 +2,6 @@
 //!
 //! 1. What a call does and answers is unchanged.
 
-use olivine_vfs::{Clock, DelayingVfs, Vfs};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-    time::Duration,
-};
-
 #[cfg(not(shuttle))]
 pub(super) use system::pushed;
 #[cfg(shuttle)]
@@ -19,9 +10,15 @@ pub(super) use turns::pushed;
 /// Threads of the system, pushed out of step as a seed says.
 #[cfg(not(shuttle))]
 mod system {
-    use super::*;
-    use olivine_vfs::{Random, RealClock};
-    use std::thread;
+    use olivine_vfs::{Clock, DelayingVfs, Random, RealClock, Vfs};
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::SeqCst},
+        },
+        thread,
+        time::Duration,
+    };
 
     /// Draws from a seed, at every call, whether the calling thread goes on at once.
     #[derive(Debug)]
@@ -84,8 +81,15 @@ mod system {
 /// Threads of shuttle, which may take turns at every call.
 #[cfg(shuttle)]
 mod turns {
-    use super::*;
+    use olivine_vfs::{Clock, DelayingVfs, Vfs};
     use shuttle::thread;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::SeqCst},
+        },
+        time::Duration,
+    };
 
     /// What passes each time that somebody asks for the time.
     const TICK: Duration = Duration::from_micros(10);

@@ -5,7 +5,8 @@
 
 use crate::{schedules::push::pushed, settings};
 use olivine_engine::{
-    Batch, Db, Durability, Environment, EnvironmentOptions, Error, Keyspace, Options, Parts, Work,
+    Batch, Db, Durability, Environment, EnvironmentOptions, Error, Keyspace, Options, Parts,
+    Result, Work,
 };
 use olivine_vfs::{CrashingVfs, ManualClock, Random, Survival};
 use shuttle::{
@@ -18,7 +19,7 @@ const STORE: &str = "/store";
 
 /// Writers that wait for each other's syncs, one with tickets, one that lets a sync come later, and
 /// one who may close the store beside them all. What was acknowledged as lasting is there after a
-/// power cut, and nothing waits for ever.
+/// power cut, in that moment and in the end, and nothing waits for ever.
 pub(super) fn commit(seed: u64) {
     let mut random = Random::new(seed);
     let disk = CrashingVfs::new();
@@ -41,62 +42,86 @@ pub(super) fn commit(seed: u64) {
         [Some(Durability::Sync), Some(Durability::Sync), None, Some(Durability::Interval)];
     let writers = durabilities.map(|durability| {
         let (db, keyspace, writes) = (db.clone(), keyspace.clone(), random.between(1, 4));
-        let name = random.next_u64();
-        thread::spawn(move || write(&db, &keyspace, name, writes, durability, closes))
+        let writer = Writer { db, keyspace, name: random.next_u64(), durability, closes };
+        let (disk, cut_at) = (disk.clone(), random.below(6));
+        thread::spawn(move || writer.write(writes, cut_at, &disk))
     });
     if closes {
         let pause = random.below(4);
         (0..pause).for_each(|_| thread::yield_now());
         db.clone().close().expect("a close beside writers succeeds");
     }
-    let lasting: Vec<Vec<u8>> =
-        writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect();
+    let (mut lasting, mut images) = (Vec::new(), Vec::new());
+    for writer in writers {
+        let (keys, cut) = writer.join().expect("it did not panic");
+        lasting.extend(keys);
+        images.extend(cut);
+    }
     if !closes && !lasting.is_empty() {
         assert!(0 < told.load(SeqCst), "nobody was told of a sync");
     }
     drop((keyspace, db, environment));
-    let image = disk.crash(Survival::Nothing, seed);
-    let (_environment, _db, keyspace) = again(&image, seed, STORE);
-    for key in lasting {
-        let found = keyspace.get(&key).expect("a recovered store reads");
-        assert_eq!(found.as_deref(), Some(&key[..]), "an acknowledged write is gone");
+    images.push((disk.crash(Survival::Nothing, seed), lasting));
+    for (image, lasting) in images {
+        let (_environment, _db, keyspace) = again(&image, seed, STORE);
+        for key in lasting {
+            let found = keyspace.get(&key).expect("a recovered store reads");
+            assert_eq!(found.as_deref(), Some(&key[..]), "an acknowledged write is gone");
+        }
     }
 }
 
-/// Writes keys that begin with `name`; answers those that were acknowledged as lasting.
-fn write(
-    db: &Db,
-    keyspace: &Keyspace,
+/// A disk after a power cut, and the keys that must be on it.
+type Image = (CrashingVfs, Vec<Vec<u8>>);
+
+struct Writer {
+    db: Db,
+    keyspace: Keyspace,
+    /// What its keys begin with.
     name: u64,
-    writes: u64,
+    /// None for tickets.
     durability: Option<Durability>,
+    /// Whether somebody closes the store.
     closes: bool,
-) -> Vec<Vec<u8>> {
-    let mut lasting = Vec::new();
-    for number in 0..writes {
-        let key = [name.to_be_bytes(), number.to_be_bytes()].concat();
-        let mut batch = Batch::new();
-        batch.put(keyspace, &key, &key).expect("the key is short");
-        let done = match durability {
-            Some(durability) => db.write_with(batch, durability).map(|seqno| {
-                let lasts = durability == Durability::Sync;
-                assert!(!lasts || seqno <= db.durable(), "acknowledged before it was durable");
-                lasts
-            }),
-            None => db.write_ticketed(batch).and_then(|ticket| {
-                ticket.wait()?;
-                assert!(ticket.is_durable(), "a wait ended before its write was durable");
-                Ok(true)
-            }),
-        };
-        match done {
-            Ok(true) => lasting.push(key),
-            Ok(false) | Err(Error::Busy { .. }) => {}
-            Err(Error::Closed) if closes => break,
-            Err(error) => panic!("a write failed: {error}"),
+}
+
+impl Writer {
+    /// Answers the keys that were acknowledged as lasting, and the disk as it was when the power was
+    /// cut right after the one of number `cut_at` was.
+    fn write(&self, writes: u64, cut_at: u64, disk: &CrashingVfs) -> (Vec<Vec<u8>>, Option<Image>) {
+        let (mut lasting, mut image) = (Vec::new(), None);
+        for number in 0..writes {
+            let key = [self.name.to_be_bytes(), number.to_be_bytes()].concat();
+            match self.put(&key) {
+                Ok(true) => {
+                    lasting.push(key);
+                    if number == cut_at {
+                        image = Some((disk.crash(Survival::Nothing, number), lasting.clone()));
+                    }
+                }
+                Ok(false) | Err(Error::Busy { .. }) => {}
+                Err(Error::Closed) if self.closes => break,
+                Err(error) => panic!("a write failed: {error}"),
+            }
         }
+        (lasting, image)
     }
-    lasting
+
+    /// Writes a key; answers whether it was acknowledged as lasting.
+    fn put(&self, key: &[u8]) -> Result<bool> {
+        let mut batch = Batch::new();
+        batch.put(&self.keyspace, key, key)?;
+        let Some(durability) = self.durability else {
+            let ticket = self.db.write_ticketed(batch)?;
+            ticket.wait()?;
+            assert!(ticket.is_durable(), "a wait ended before its write was durable");
+            return Ok(true);
+        };
+        let seqno = self.db.write_with(batch, durability)?;
+        let lasts = durability == Durability::Sync;
+        assert!(!lasts || seqno <= self.db.durable(), "acknowledged before it was durable");
+        Ok(lasts)
+    }
 }
 
 /// A writer whose memtables are full after a few entries, so that the state of the keyspace is swapped
