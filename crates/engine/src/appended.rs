@@ -20,7 +20,7 @@ pub(crate) use carried::{CARRIED, Carrying, carried_in, encode_key};
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     keyspace::{Keyspace, LoggedMemtable, Tree},
     planted::{Bug, planted},
     store::Store,
+    sync::{Mutex, MutexGuard},
 };
 
 /// From this many times its bound on, a log that an owner holds takes no more of that owner's records.

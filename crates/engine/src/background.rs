@@ -9,14 +9,18 @@ mod loom;
 
 use std::{
     sync::{Arc, PoisonError},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use crate::{
     environment::Inner,
     error::{Error, Result},
-    sync::{AtomicBool, Condvar, Mutex, Ordering::Relaxed},
+    sync::{
+        AtomicBool, Condvar, Mutex,
+        Ordering::Relaxed,
+        thread::{self, JoinHandle},
+        wait_timeout,
+    },
 };
 
 /// A kind of background work.
@@ -69,8 +73,7 @@ impl Signal {
             }
             // Woken for no reason, the thread looks once more than it need.
             Some(most) if !*rung => {
-                let waited = self.bell.wait_timeout(rung, most);
-                rung = waited.unwrap_or_else(PoisonError::into_inner).0;
+                rung = wait_timeout(&self.bell, &self.rung, rung, most);
             }
             Some(_) => {}
         }

@@ -15,13 +15,14 @@ use std::{
     fmt,
     ops::Range,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use crate::{
     budget::{Budget, GiveBack, Share},
+    sync::{Mutex, MutexGuard},
     table::Block,
 };
 

@@ -35,6 +35,7 @@ use crate::{
     positions::unlogged,
     stats::Counters,
     store::Store,
+    sync,
 };
 
 /// What the commit lock guards.
@@ -71,7 +72,7 @@ fn durability_of(trees: &[Arc<Tree>], asked: Durability) -> Durability {
     if trees.iter().any(|tree| tree.is_unlogged()) { Durability::Os } else { asked }
 }
 
-thread_local! {
+sync::thread_local! {
     /// The payload of a write of one operation, kept for its memory.
     static PAYLOAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -89,7 +90,8 @@ impl Store {
         value: &[u8],
     ) -> Result<SeqNo> {
         check_sizes(key, value)?;
-        PAYLOAD.with_borrow_mut(|payload| {
+        PAYLOAD.with(|payload| {
+            let payload = &mut *payload.borrow_mut();
             payload.clear();
             encode_operation(payload, tree.id, kind, key, value);
             let written =
@@ -204,7 +206,7 @@ impl Store {
         let mut seqno = first;
         if planted(Bug::VisibleEarly) {
             self.set_visible(first + count - 1);
-            std::thread::yield_now();
+            sync::yield_now();
         }
         for operation in Operations::new(payload) {
             let operation = operation.expect("a payload is what `encode_operation` made");

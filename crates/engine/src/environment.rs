@@ -12,7 +12,7 @@ mod machine;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     metadata::MetadataKeeper,
     options::within,
     store::Store,
+    sync::Mutex,
     values::OpenValues,
 };
 
@@ -194,7 +195,8 @@ impl Environment {
         }
         let clock = &self.inner.clock;
         let parts = [clock.wall().as_nanos() as u64, clock.now().as_nanos() as u64, count];
-        let mut seed = u64::from(std::process::id());
+        // A schedule is to be the same in every process.
+        let mut seed = if cfg!(shuttle) { 0 } else { u64::from(std::process::id()) };
         for part in parts {
             seed = xxh3_64_with_seed(&part.to_le_bytes(), seed);
         }

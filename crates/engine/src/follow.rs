@@ -17,7 +17,7 @@ use std::{
     collections::BTreeMap,
     io::ErrorKind,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -38,6 +38,7 @@ use crate::{
     outputs::live_table,
     recovery::{RecoveryReport, Trees},
     store::{OpenStore, Parts, Store, table_name},
+    sync::Mutex,
     table::TableInfo,
     version::{LiveTable, Version},
 };

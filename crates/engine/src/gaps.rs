@@ -21,14 +21,18 @@
 //! 3. There are few stretches, of short keys; a writer looks at them only if there are any.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, PoisonError,
     atomic::{
         AtomicUsize,
         Ordering::{Acquire, Release},
     },
 };
 
-use crate::{key::SeqNo, keyspace::Tree};
+use crate::{
+    key::SeqNo,
+    keyspace::Tree,
+    sync::{Mutex, MutexGuard},
+};
 
 /// Deleted keys in a row from which a walk notes a stretch. Tests have small stores, and more tests are
 /// better tests.

@@ -12,7 +12,7 @@ use std::{
     io::Read,
     ops::RangeBounds,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -42,6 +42,7 @@ use crate::{
     ranges::RangeDeletes,
     read::{ReadFrom, get_stream},
     store::OpenStore,
+    sync::Mutex,
     sync::Swapped,
     table::TableOrigin,
     value::Value,

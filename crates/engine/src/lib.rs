@@ -102,6 +102,9 @@ mod recovery;
 mod repair;
 mod stats;
 mod store;
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub mod turns;
 mod updates;
 
 pub use appended::LogHeld;

@@ -20,7 +20,7 @@ mod tree;
 
 #[cfg(all(test, loom))]
 mod loom;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 
 pub(crate) use cursor::Cursor;

@@ -9,12 +9,13 @@
 //! 3. The hand goes around all tables; a touched one is passed over once.
 
 use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
+    Arc, PoisonError, Weak,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use crate::{
     budget::{Budget, Share},
+    sync::Mutex,
     table::{MetaCharge, Table},
 };
 

@@ -17,7 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use olivine_vfs::{Entry, EntryKind, Guard, Lock, Vfs};
@@ -40,6 +40,7 @@ use crate::{
     outputs::live_table,
     planted::{Bug, planted},
     store::{OpenStore, Parts, Store, table_name},
+    sync::Mutex,
     values::values_name,
     version::{Trash, Version},
 };

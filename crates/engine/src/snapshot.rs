@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::RangeBounds,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     planted::{Bug, planted},
     read::{get_at, get_stream},
     store::OpenStore,
+    sync::Mutex,
     value::Value,
     values::ValueReader,
 };

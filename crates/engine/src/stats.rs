@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -15,6 +15,7 @@ use crate::{
     histogram::{Counts, Histogram},
     key::SeqNo,
     store::Store,
+    sync::Mutex,
     version::LEVELS,
 };
 

@@ -19,13 +19,7 @@ use std::{
     fmt,
     ops::Deref,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
-        },
-    },
+    sync::{Arc, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -50,6 +44,10 @@ use crate::{
     room::Room,
     snapshot::Snapshots,
     stats::Counters,
+    sync::{
+        AtomicBool, AtomicU64, Mutex, MutexGuard,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
     version::Trash,
 };
 

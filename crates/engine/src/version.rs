@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -24,6 +24,7 @@ use crate::{
     invariant::invariant,
     key::prefix_word,
     ranges::RangeDeletes,
+    sync::Mutex,
     table::{Part, ReadHow, Table, TableInfo},
     values::LiveValues,
 };

@@ -18,7 +18,8 @@ tiers:
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
   memory   ten times the budget of data: resident memory stays within budget + 64 MiB
-  schedules  threads of real stores, pushed out of step at every call to disk and clock
+  schedules  threads of real stores, pushed out of step at every call to disk and clock, and the same
+           and more on threads of shuttle, which take turns as a seed says (`--shuttle` for these alone)
   fuzz     mutated inputs, checksums mended, for the parsers of every file, backups and command lines
   planted  an engine built with bugs: each must be found by the tier that claims it
   all      one after the other, with the options they share: --seed S, --slice, --threads N
@@ -97,17 +98,39 @@ const STREAM_TEST: [&str; 10] = [
     "--include-ignored",
 ];
 
+/// What builds for shuttle, in a target folder of its own.
+pub(crate) const SHUTTLE: [(&str, &str); 3] = [
+    ("RUSTFLAGS", "--cfg shuttle"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_TARGET_DIR", "target/shuttle"),
+];
+
+/// The schedules of shuttle's threads alone.
+const SHUTTLE_ALONE: &str = "--shuttle";
+
 /// One tier, whose name is the first argument.
 fn run_tier(root: &Path, tier: &str, arguments: &[String]) -> Outcome {
-    let short = |argument: &String| ["--slice", "--help", "-h"].contains(&argument.as_str());
-    let streamed = match tier {
-        "memory" if !arguments.iter().any(short) => cargo(root, &STREAM_TEST, &[]),
-        _ => Outcome::Good,
-    };
-    match cargo(root, &reliability_command(tier), arguments) {
-        Outcome::Good => streamed,
-        other => other,
+    let command = reliability_command(tier);
+    let asks = |words: &[&str]| arguments.iter().any(|word| words.contains(&word.as_str()));
+    let helps = asks(&["--help", "-h"]);
+    if tier == "schedules" && !helps {
+        let alone = asks(&[SHUTTLE_ALONE]);
+        let shared: Vec<String> =
+            arguments.iter().filter(|word| *word != SHUTTLE_ALONE).cloned().collect();
+        let pushed = if alone { Outcome::Good } else { cargo(root, &command, &shared) };
+        return worse(pushed, cargo_with(root, &SHUTTLE, &command, &shared));
     }
+    let streamed = if tier == "memory" && !helps && !asks(&["--slice"]) {
+        cargo(root, &STREAM_TEST, &[])
+    } else {
+        Outcome::Good
+    };
+    worse(cargo(root, &command, arguments), streamed)
+}
+
+/// The first of the two that is not good.
+fn worse(one: Outcome, other: Outcome) -> Outcome {
+    if one == Outcome::Good { other } else { one }
 }
 
 /// Every tier with the same options, whatever the ones before came to.
@@ -141,7 +164,18 @@ pub(crate) fn bench_command() -> [&'static str; 6] {
 }
 
 fn cargo(root: &Path, command: &[&str], arguments: &[String]) -> Outcome {
-    match Command::new("cargo").current_dir(root).args(command).args(arguments).status() {
+    cargo_with(root, &[], command, arguments)
+}
+
+fn cargo_with(
+    root: &Path,
+    environment: &[(&str, &str)],
+    command: &[&str],
+    arguments: &[String],
+) -> Outcome {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root).envs(environment.iter().copied()).args(command).args(arguments);
+    match cargo.status() {
         Ok(status) if status.success() => Outcome::Good,
         Ok(_) => Outcome::Bad,
         Err(error) => {

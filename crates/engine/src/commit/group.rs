@@ -50,7 +50,13 @@ struct Leading {
 const GATHER_MAX: Duration = Duration::from_micros(100);
 
 /// How often a waiter looks before it sleeps.
-const LOOKS_MAX: usize = if cfg!(loom) { 0 } else { 40 };
+const LOOKS_MAX: usize = if cfg!(loom) {
+    0
+} else if cfg!(shuttle) {
+    2
+} else {
+    40
+};
 
 impl Group {
     fn lock(&self) -> MutexGuard<'_, Leading> {

@@ -8,9 +8,11 @@
 //! 2. A merge that could drop nothing is not begun.
 
 use std::sync::{
-    Mutex, PoisonError,
+    PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+use crate::sync::Mutex;
 
 /// Deletions in a row below which a walk says nothing.
 pub(crate) const CRAWL_NOTED: u64 = 256;

@@ -15,7 +15,7 @@ use std::{
     mem::take,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -26,6 +26,7 @@ use super::{Latch, LogDir, LogOptions, segment::Segment};
 use crate::{
     error::{Error, Result},
     planted::{Bug, planted},
+    sync::{Mutex, MutexGuard},
 };
 
 /// More released segments than these are removed.

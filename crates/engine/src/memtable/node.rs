@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Entries of a node. Must be a power of two.
-pub(super) const FANOUT: usize = if cfg!(loom) { 4 } else { 64 };
+pub(super) const FANOUT: usize = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
 
 /// Words are made anew when that many bytes of them turn out to be shared by all keys of a node.
 const SKIP_GAIN_MIN: usize = 4;
@@ -339,7 +339,7 @@ impl Node {
                 return View { node: self, version, meta: Meta::load(&self.meta) };
             }
             spins += 1;
-            if spins < SPINS_MAX && !cfg!(loom) {
+            if spins < SPINS_MAX && !cfg!(any(loom, shuttle)) {
                 sync::spin_hint();
             } else {
                 sync::yield_now();

@@ -98,6 +98,20 @@ impl Tree {
         (bytes / FILTER_PART).min(FILTER_BYTES_MAX)
     }
 
+    /// The nodes, from the root down: how many entries each has.
+    #[cfg(all(test, loom))]
+    pub(super) fn shape(&self) -> String {
+        fn of(node: &Node) -> String {
+            let view = node.view();
+            if view.is_leaf() {
+                return view.count().to_string();
+            }
+            let children = (0..view.count()).map(|child| of(view.child(child).expect(ALONE)));
+            format!("[{}]", children.collect::<Vec<_>>().join(" "))
+        }
+        of(&self.root)
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

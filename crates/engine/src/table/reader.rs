@@ -10,7 +10,7 @@ use std::{
     fmt::Debug,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -35,6 +35,7 @@ use crate::{
     key::{SeqNo, Stamp},
     options::KeyPrefix,
     ranges::RangeDeletes,
+    sync::Mutex,
 };
 
 /// What a reader may do, and what it is after.

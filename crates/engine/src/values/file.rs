@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, PoisonError, Weak,
         atomic::{
             AtomicBool,
             Ordering::{Acquire, Relaxed, Release},
@@ -22,6 +22,7 @@ use olivine_vfs::{File, Open, Vfs};
 use super::format::{FOOTER_BYTES, FORMAT, Footer, ValuesInfo};
 use crate::{
     error::{Error, Result},
+    sync::Mutex,
     table::FileSeed,
     version::Trash,
 };

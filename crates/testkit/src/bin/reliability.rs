@@ -46,6 +46,9 @@ usage: reliability <tier> [options]
              --dir DIR      where the store lies
   schedules  threads of real stores, pushed out of step at every call to disk and clock
              --schedules N  how many (50000)
+           and, built for shuttle, on its threads: `cargo xtask rel schedules --shuttle`
+             --schedules N  how many (50000), ten of each seed
+             --each         tells of each seed
   fuzz     the parsers of every file on disk, of backups and of command lines, fed what nobody wrote
              --execs N      inputs (5000000)          --corpus DIR where they begin (crates/testkit/corpus)
              --input FILE   this one alone            --renew      writes the corpus anew
@@ -329,6 +332,29 @@ fn memory_tier(words: Vec<String>) -> Result<bool, String> {
     Ok(summary.passed())
 }
 
+/// Built for shuttle, the program has its schedules in place of the pushed ones.
+#[cfg(shuttle)]
+fn schedules_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let mut plan = schedules::turns::Plan::default();
+    if given.flag("--slice") {
+        (plan.schedules, plan.full) = (2_000, false);
+    }
+    plan.each = given.flag("--each");
+    let promised = plan.schedules;
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--schedules", &mut plan.schedules)?;
+    given.number("--threads", &mut plan.threads)?;
+    given.number("--failures", &mut plan.failures_max)?;
+    given.end()?;
+    // Who asks for fewer is not told that they are few.
+    plan.full &= promised <= plan.schedules;
+    let summary = schedules::turns::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+#[cfg(not(shuttle))]
 fn schedules_tier(words: Vec<String>) -> Result<bool, String> {
     let mut given = Given(words);
     let mut plan = schedules::Plan::default();

@@ -6,7 +6,7 @@
 use super::{Call, Verdict};
 use crate::{
     counts,
-    passthrough::{bench_command, reliability_command},
+    passthrough::{SHUTTLE, bench_command, reliability_command},
     tidy,
 };
 use std::{fs, path::Path, process::Command};
@@ -40,6 +40,7 @@ pub(crate) const STEPS: &[Step] = &[
         what: "threads pushed out of step",
         run: |root| tier(root, "schedules"),
     },
+    Step { name: "shuttle", what: "threads that take turns as a seed says", run: shuttle },
     Step { name: "fuzz", what: "a slice of the mutated inputs", run: |root| tier(root, "fuzz") },
     Step {
         name: "planted",
@@ -150,6 +151,21 @@ fn tier(root: &Path, tier: &'static str) -> Verdict {
         Err(Verdict::Failed { output, .. }) => {
             Verdict::Failed { output, repeat: format!("cargo xtask rel {tier} --slice") }
         }
+        Err(other) => other,
+    }
+}
+
+/// The other half of the tier `schedules`, which is built in its own way.
+fn shuttle(root: &Path) -> Verdict {
+    let line = reliability_command("schedules").into_iter().chain(["schedules", "--slice"]);
+    let call =
+        SHUTTLE.iter().fold(Call::cargo(root, line), |call, (name, value)| call.with(name, *value));
+    match call.run("shuttle") {
+        Ok(lines) => Verdict::Passed(lines),
+        Err(Verdict::Failed { output, .. }) => Verdict::Failed {
+            output,
+            repeat: "cargo xtask rel schedules --shuttle --slice".to_owned(),
+        },
         Err(other) => other,
     }
 }
