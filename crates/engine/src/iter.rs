@@ -9,15 +9,16 @@
 //! 7. Tables are left out that have no key within the bounds, as first and last key or the filter tell; what
 //!    is noted in `gaps` ends with the bounds then.
 
+mod bounds;
 mod merge;
 mod source;
 
+pub(crate) use bounds::Bounds;
 pub(crate) use merge::{Direction, Merge};
 pub(crate) use source::{FileCursor, LevelCursor, RunCursor, Source};
 
 use std::{
     fmt,
-    ops::{Bound, RangeBounds},
     sync::{Arc, OnceLock},
 };
 
@@ -26,14 +27,14 @@ use crate::{
     compaction::CRAWL_NOTED,
     error::{Error, Result},
     gaps::{GAP_KEYS_MIN, Walked},
-    key::{EXPIRY_BYTES, KEY_BYTES_MAX, Kind, SeqNo, Stamp, prefix_word, split_expiry},
+    key::{EXPIRY_BYTES, Kind, SeqNo, Stamp, prefix_word, split_expiry},
     keyspace::{State, Tree},
-    options::KeyPrefix,
+    memtable::Memtable,
     pointer::Pointer,
     ranges::RangeDeletes,
     read::fold,
     store::OpenStore,
-    table::{ReadHow, TableInfo, prefix_hash},
+    table::{ReadHow, prefix_hash},
     value::Value,
     values::{LiveValues, ValueReader},
     version::{Level, LiveTable},
@@ -41,122 +42,6 @@ use crate::{
 
 /// More tables of a level than these are not asked whether they have a prefix: one of them does.
 const PREFIX_TABLES_MAX: usize = 2;
-
-/// The keys that a walk may show.
-#[derive(Clone, Debug)]
-pub(crate) struct Bounds {
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
-}
-
-impl Bounds {
-    pub(crate) fn all() -> Bounds {
-        Bounds { lower: Bound::Unbounded, upper: Bound::Unbounded }
-    }
-
-    pub(crate) fn of<K: AsRef<[u8]>>(range: impl RangeBounds<K>) -> Bounds {
-        let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        Bounds { lower: own(range.start_bound()), upper: own(range.end_bound()) }
-    }
-
-    pub(crate) fn of_prefix(prefix: &[u8]) -> Bounds {
-        // The first key behind all that begin with `prefix`: its last byte that can grow, grown.
-        let mut behind = prefix.to_vec();
-        while behind.last() == Some(&0xff) {
-            behind.pop();
-        }
-        if let Some(last) = behind.last_mut() {
-            *last += 1;
-        }
-        let upper = if behind.is_empty() { Bound::Unbounded } else { Bound::Excluded(behind) };
-        Bounds { lower: Bound::Included(prefix.to_vec()), upper }
-    }
-
-    /// The key that all within are at least, if there is one.
-    pub(crate) fn lower(&self) -> Option<&[u8]> {
-        match &self.lower {
-            Bound::Unbounded => None,
-            Bound::Included(lower) | Bound::Excluded(lower) => Some(lower),
-        }
-    }
-
-    /// The key that all within are at most, if there is one.
-    pub(crate) fn upper(&self) -> Option<&[u8]> {
-        match &self.upper {
-            Bound::Unbounded => None,
-            Bound::Included(upper) | Bound::Excluded(upper) => Some(upper),
-        }
-    }
-
-    /// Bytes of the keys that bound it.
-    pub(crate) fn bytes(&self) -> usize {
-        self.lower().map_or(0, <[u8]>::len) + self.upper().map_or(0, <[u8]>::len)
-    }
-
-    /// The prefix that all keys within have by `rule`, if they have one and the same.
-    fn prefix(&self, rule: KeyPrefix) -> Option<&[u8]> {
-        let prefix = rule.of(self.lower()?)?;
-        let ends_with_it = match (&self.upper, Bounds::of_prefix(prefix).upper) {
-            (_, Bound::Unbounded) => true,
-            (Bound::Included(upper), Bound::Excluded(behind)) => *upper < behind,
-            (Bound::Excluded(upper), Bound::Excluded(behind)) => *upper <= behind,
-            _ => false,
-        };
-        ends_with_it.then_some(prefix)
-    }
-
-    /// Whether the table may hold keys within.
-    pub(crate) fn meets_table(&self, info: &TableInfo) -> bool {
-        !self.is_above(&info.first_key) && self.lower().is_none_or(|lower| !info.ends_before(lower))
-    }
-
-    /// Whether the table holds only keys within.
-    pub(crate) fn holds_table(&self, info: &TableInfo) -> bool {
-        self.contains(&info.first_key) && self.contains(&info.last_key)
-    }
-
-    pub(crate) fn contains(&self, key: &[u8]) -> bool {
-        !self.is_below(key) && !self.is_above(key)
-    }
-
-    /// Whether keys from `start` up to `end`, which is excluded, may lie within.
-    pub(crate) fn meets(&self, start: &[u8], end: &[u8]) -> bool {
-        !self.is_above(start) && self.lower().is_none_or(|lower| lower < end)
-    }
-
-    pub(crate) fn is_below(&self, key: &[u8]) -> bool {
-        match &self.lower {
-            Bound::Unbounded => false,
-            Bound::Included(lower) => key < lower.as_slice(),
-            Bound::Excluded(lower) => key <= lower.as_slice(),
-        }
-    }
-
-    /// The first key within the bounds and the first one behind; `None` where there is no bound, or its
-    /// key would be longer than a key can be.
-    pub(crate) fn clip(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-        let after = |key: &[u8]| (key.len() < KEY_BYTES_MAX).then(|| [key, &[0]].concat());
-        let from = match &self.lower {
-            Bound::Unbounded => None,
-            Bound::Included(lower) => Some(lower.clone()),
-            Bound::Excluded(lower) => after(lower),
-        };
-        let to = match &self.upper {
-            Bound::Unbounded => None,
-            Bound::Included(upper) => after(upper),
-            Bound::Excluded(upper) => Some(upper.clone()),
-        };
-        (from, to)
-    }
-
-    pub(crate) fn is_above(&self, key: &[u8]) -> bool {
-        match &self.upper {
-            Bound::Unbounded => false,
-            Bound::Included(upper) => upper.as_slice() < key,
-            Bound::Excluded(upper) => upper.as_slice() <= key,
-        }
-    }
-}
 
 /// What a walk looks at: a keyspace's state and a watermark.
 #[derive(Clone)]
@@ -222,17 +107,30 @@ impl View {
         file.read(&pointer)
     }
 
-    /// Says that a walk is about to start at `low` which may find a gap, if nothing was published since
-    /// this view was opened. Never waits: a gap is worth finding only when it is not in the way.
-    fn begin_gap(&self, low: &[u8]) -> Option<Walked> {
+    /// The memtables that have something to walk over.
+    fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        let all = self.state.memtables().map(|memtable| &memtable.table);
+        all.filter(|memtable| !memtable.is_empty())
+    }
+
+    /// Says that a walk over so many memtables is about to start at `low` which may find a gap, if nothing was
+    /// published since this view was opened. Never waits: a gap is worth finding only when it is not in
+    /// the way.
+    fn begin_gap(&self, low: &[u8], memtables: usize) -> Option<Walked> {
         let committing = self.store.commit.try_lock().ok()?;
         // Without a log to write to, entries come from elsewhere, and nothing cuts.
         let ours = committing.log.is_some() && Arc::ptr_eq(&*self.tree.state(), &self.state);
-        if ours { Walked::begin(&self.tree, low, self.seqno) } else { None }
+        // A memtable that was empty when the walk was opened is none of its places.
+        if ours && memtables == self.memtables().count() {
+            Walked::begin(&self.tree, low, self.seqno)
+        } else {
+            None
+        }
     }
 
-    /// A walk over the places that may have keys within `bounds`, and whether some were left out.
-    fn merge(&self, bounds: &Bounds) -> (Merge, bool) {
+    /// A walk over the places that may have keys within `bounds`, how many of them are memtables, and
+    /// whether some tables were left out.
+    fn merge(&self, bounds: &Bounds) -> (Merge, usize, bool) {
         let rule = self.tree.rules.options.prefix;
         let prefix = rule.and_then(|rule| Some((rule, prefix_hash(bounds.prefix(rule)?))));
         let may_have = |file: &LiveTable| {
@@ -240,9 +138,9 @@ impl View {
             prefix.is_none_or(asked)
         };
         let mut left_out = false;
-        let memtables = self.state.memtables().filter(|memtable| !memtable.table.is_empty());
         let mut sources: Vec<Source> =
-            memtables.map(|memtable| Source::Memtable(memtable.table.cursor())).collect();
+            self.memtables().map(|memtable| Source::Memtable(memtable.cursor())).collect();
+        let memtables = sources.len();
         let version = &self.state.version;
         for file in version.levels[0].tables() {
             if bounds.meets_table(&file.info) && may_have(file) {
@@ -258,7 +156,7 @@ impl View {
                 left_out = true;
             }
         }
-        (Merge::new(sources), left_out)
+        (Merge::new(sources), memtables, left_out)
     }
 }
 
@@ -297,7 +195,9 @@ pub struct Cursor {
     view: View,
     merge: Merge,
     bounds: Bounds,
-    /// Whether places are left out of the merge that have nothing within the bounds.
+    /// How many memtables are in the merge: all that had something when it was opened.
+    memtables: usize,
+    /// Whether tables are left out of the merge that have nothing within the bounds.
     left_out: bool,
     place: Place,
     /// The key stood on; kept so that its other versions can be told.
@@ -358,11 +258,12 @@ enum Place {
 
 impl Cursor {
     pub(crate) fn open(view: View, bounds: Bounds) -> Cursor {
-        let (merge, left_out) = view.merge(&bounds);
+        let (merge, memtables, left_out) = view.merge(&bounds);
         Cursor {
             view,
             merge,
             bounds,
+            memtables,
             left_out,
             place: Place::Nowhere,
             key: Vec::new(),
@@ -433,11 +334,9 @@ impl Cursor {
     /// To the first entry.
     pub fn seek_first(&mut self) -> Result<()> {
         self.place = Place::Nowhere;
-        match self.bounds.lower.clone() {
-            Bound::Unbounded => self.merge.seek_all(Direction::Forward, Source::seek_first)?,
-            Bound::Included(key) | Bound::Excluded(key) => {
-                self.merge.seek_all(Direction::Forward, |source| source.seek(&key))?;
-            }
+        match self.bounds.lower() {
+            None => self.merge.seek_all(Direction::Forward, Source::seek_first)?,
+            Some(key) => self.merge.seek_all(Direction::Forward, |source| source.seek(key))?,
         }
         self.settle_forward()
     }
@@ -445,10 +344,10 @@ impl Cursor {
     /// To the last entry.
     pub fn seek_last(&mut self) -> Result<()> {
         self.place = Place::Nowhere;
-        match self.bounds.upper.clone() {
-            Bound::Unbounded => self.merge.seek_all(Direction::Backward, Source::seek_last)?,
-            Bound::Included(key) | Bound::Excluded(key) => {
-                self.merge.seek_all(Direction::Backward, |source| source.seek_back(&key))?;
+        match self.bounds.upper() {
+            None => self.merge.seek_all(Direction::Backward, Source::seek_last)?,
+            Some(key) => {
+                self.merge.seek_all(Direction::Backward, |source| source.seek_back(key))?
             }
         }
         self.settle_backward()
@@ -600,7 +499,7 @@ impl Cursor {
         if stretch.walked.is_some() || rest != 0 || !whole.is_power_of_two() {
             return Ok(false);
         }
-        stretch.walked = self.view.begin_gap(&self.deleted_from);
+        stretch.walked = self.view.begin_gap(&self.deleted_from, self.memtables);
         if stretch.walked.is_some() {
             // What was inserted since the merge was there is seen now.
             let low = &self.deleted_from;
@@ -845,39 +744,5 @@ impl DoubleEndedIterator for Iter {
         }
         let step = self.step_back();
         self.hand_out(step)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bounds_within_one_prefix_tell_it() {
-        let rule = KeyPrefix::Delimiter(b':', 1);
-        let told = |bounds: Bounds| bounds.prefix(rule).map(<[u8]>::to_vec);
-        let one = Some(b"a:".to_vec());
-        assert_eq!(told(Bounds::of_prefix(b"a:")), one);
-        assert_eq!(told(Bounds::of_prefix(b"a:xy")), one);
-        assert_eq!(told(Bounds::of(b"a:1".as_slice()..b"a:9")), one);
-        assert_eq!(told(Bounds::of(b"a:1".as_slice()..=b"a:9")), one);
-        assert_eq!(told(Bounds::of(b"a:1".as_slice()..b"a;")), one);
-        assert_eq!(told(Bounds::of(b"a:1".as_slice()..=b"a;")), None);
-        assert_eq!(told(Bounds::of(b"a:1".as_slice()..b"b:")), None);
-        assert_eq!(told(Bounds::of(b"a:1".as_slice()..)), None);
-        assert_eq!(told(Bounds::of(..b"a:1".as_slice())), None);
-        assert_eq!(told(Bounds::of_prefix(b"a")), None);
-        assert_eq!(told(Bounds::of(b"a".as_slice()..b"a:9")), None);
-        let last = Bounds::of_prefix(&[0xff, 0xff]);
-        assert_eq!(last.prefix(KeyPrefix::Length(2)), Some([0xff, 0xff].as_slice()));
-    }
-
-    #[test]
-    fn the_bound_behind_a_prefix_grows_the_last_byte_that_can() {
-        let upper = |prefix: &[u8]| Bounds::of_prefix(prefix).upper;
-        assert_eq!(upper(b"ab"), Bound::Excluded(b"ac".to_vec()));
-        assert_eq!(upper(b"a\xff\xff"), Bound::Excluded(b"b".to_vec()));
-        assert_eq!(upper(b"\xff"), Bound::Unbounded);
-        assert_eq!(upper(b""), Bound::Unbounded);
     }
 }

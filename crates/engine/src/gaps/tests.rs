@@ -68,6 +68,29 @@ fn an_insert_cuts_what_is_noted_and_what_is_being_walked() {
     assert_eq!(behind(tree, "q", 20), None);
 }
 
+/// As long as such a walk noted what it passed, a walk after it jumped over the key.
+#[test]
+fn a_walk_that_was_opened_while_nothing_was_in_memory_does_not_hide_what_is_put_after_it() {
+    let (_environment, db, keyspace) = open();
+    let key = |number: u32| number.to_be_bytes();
+    let deletes = 4 * GAP_KEYS_MIN;
+    for number in 0..=deletes {
+        keyspace.put(&key(number), b"old").unwrap();
+    }
+    let snapshot = db.snapshot();
+    for number in 0..deletes {
+        keyspace.delete(&key(number)).unwrap();
+    }
+    db.flush().unwrap();
+    let mut cursor = keyspace.cursor().unwrap();
+    keyspace.put(&key(2 * GAP_KEYS_MIN), b"new").unwrap();
+    cursor.seek_first().unwrap();
+    assert_eq!(cursor.key(), key(deletes), "it shows the moment at which it was opened");
+    let keys: Vec<_> = keyspace.iter().unwrap().map(|entry| entry.unwrap().0).collect();
+    assert_eq!(keys, [key(2 * GAP_KEYS_MIN), key(deletes)]);
+    drop(snapshot);
+}
+
 #[test]
 fn gaps_that_touch_become_one_of_the_later_moment() {
     let (_environment, _db, keyspace) = open();

@@ -324,7 +324,7 @@ impl Table {
         let (mut source, footer) = self.open()?;
         let filter_bytes = footer.filter_lines * LINE_BYTES as u64;
         let index_bytes = Index::bytes_max(footer.data_blocks, footer.separator_bytes);
-        let dictionary_bytes = if footer.has_zstd() { DICTIONARY_MEMORY_BYTES } else { 0 };
+        let dictionary_bytes = footer.dictionary().map_or(0, |_| DICTIONARY_MEMORY_BYTES);
         let most = META_BYTES + filter_bytes + dictionary_bytes + index_bytes;
         let mut charged = Charged::take(&self.charge, most);
         let mut window = Window::default();
