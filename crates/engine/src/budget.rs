@@ -156,15 +156,13 @@ impl Budget {
     /// What one share may hold at this moment, in bytes: what the others leave it of the common part
     /// comes to what is its own.
     pub fn share_bytes_max(&self, share: Share) -> u64 {
-        match share {
-            Share::Cache => self.rest_bytes(),
-            _ => {
-                let others = Share::ALL.into_iter().filter(|other| *other != share);
-                let free = self.part(COMMON).saturating_sub(others.map(|s| self.beyond(s)).sum());
-                let least = self.part(LEAST[share as usize]);
-                self.part(self.most(share)).min(least + free)
-            }
+        if share == Share::Cache {
+            return self.rest_bytes();
         }
+        let others = Share::ALL.into_iter().filter(|other| *other != share);
+        let free = self.part(COMMON).saturating_sub(others.map(|s| self.beyond(s)).sum());
+        let least = self.part(LEAST[share as usize]);
+        self.part(self.most(share)).min(least + free)
     }
 
     /// Bytes charged to one share now.

@@ -347,7 +347,7 @@ impl Cursor {
         match self.bounds.upper() {
             None => self.merge.seek_all(Direction::Backward, Source::seek_last)?,
             Some(key) => {
-                self.merge.seek_all(Direction::Backward, |source| source.seek_back(key))?
+                self.merge.seek_all(Direction::Backward, |source| source.seek_back(key))?;
             }
         }
         self.settle_backward()

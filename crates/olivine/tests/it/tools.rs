@@ -8,6 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use olivine_engine::{Db, Environment, EnvironmentOptions, KeyPrefix, KeyspaceOptions, Options};
+
 use crate::{Dir, olivine, text};
 
 /// A store with some entries in tables and in the log.
