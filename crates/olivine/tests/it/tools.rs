@@ -333,14 +333,10 @@ fn what_a_store_consists_of_is_told_even_while_it_is_open() {
 #[test]
 fn what_a_keyspace_was_made_with_is_told() {
     let dir = Dir::new("options");
-    let db = olivine_engine::Db::open(
-        &olivine_engine::Environment::new(Default::default()).unwrap(),
-        dir.path(),
-        Default::default(),
-    );
-    let db = db.unwrap();
-    let prefix = Some(olivine_engine::KeyPrefix::Delimiter(b':', 1));
-    let options = olivine_engine::KeyspaceOptions { prefix, unlogged: true, ..Default::default() };
+    let environment = Environment::new(EnvironmentOptions::default()).unwrap();
+    let db = Db::open(&environment, dir.path(), Options::default()).unwrap();
+    let prefix = Some(KeyPrefix::Delimiter(b':', 1));
+    let options = KeyspaceOptions { prefix, unlogged: true, ..KeyspaceOptions::default() };
     db.keyspace_with("quick", &options).unwrap();
     db.close().unwrap();
     let told = said(&["stats", dir.path()], "", 0);
