@@ -16,7 +16,6 @@ use std::{
 
 use crate::{
     background::Duty,
-    budget::Share,
     compaction::overload,
     error::{Error, Result},
     keyspace::Tree,
@@ -93,9 +92,7 @@ impl Store {
         if 0 < self.holds.load(Relaxed) {
             return true;
         }
-        let budget = self.environment.budget();
-        let share = budget.share_bytes_max(Share::Memtables);
-        if share <= budget.used_bytes(Share::Memtables) {
+        if self.environment.budget().is_full_of_memtables() {
             let trees = self.trees();
             if trees.iter().any(|tree| !tree.state().frozen.is_empty()) {
                 return true;

@@ -193,6 +193,14 @@ impl Budget {
         if more { self.share_bytes_max(share) } else { own }
     }
 
+    /// Whether memtables hold all that they may. Every write asks, and mostly one look tells.
+    #[inline]
+    pub(crate) fn is_full_of_memtables(&self) -> bool {
+        let used = self.used_bytes(Share::Memtables);
+        self.part(LEAST[Share::Memtables as usize]) <= used
+            && self.share_bytes_max(Share::Memtables) <= used
+    }
+
     /// Parts in a hundred that a share may have.
     fn most(&self, share: Share) -> u64 {
         match share {

@@ -62,6 +62,11 @@ impl Committing {
         self.log.as_ref().map_or(u64::MAX, LogWriter::current_segment)
     }
 
+    /// The last segment of which a power cut leaves at least the header.
+    pub(crate) fn log_durable_segment(&self) -> u64 {
+        self.log.as_ref().map_or(u64::MAX, |log| log.durable().segment())
+    }
+
     pub(crate) fn log_bytes(&self) -> u64 {
         self.log.as_ref().map_or(0, LogWriter::bytes)
     }

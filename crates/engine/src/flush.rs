@@ -212,13 +212,19 @@ impl Store {
 
     /// The oldest segment that is needed once `flushed` is in a table.
     pub(crate) fn log_start_without(&self, flushed: &Arc<LoggedMemtable>) -> u64 {
-        // The log's end first: who enters an empty memtable from here on does so at or behind it.
-        let end = self.lock_commit().log_end();
+        // The log's end first: who enters an empty memtable from here on does so at or behind it. And it must
+        // be there after a power cut: a segment begun since the last sync may be gone, and with it what it
+        // says of all before it.
+        let (end, durable) = {
+            let committing = self.lock_commit();
+            (committing.log_end(), committing.log_durable_segment())
+        };
         if planted(Bug::SegmentsReleasedEarly) {
             return end;
         }
         let oldest = |tree: &Arc<Tree>| tree.oldest_segment(Some(flushed));
-        self.trees().iter().map(oldest).min().unwrap_or(u64::MAX).min(end)
+        let oldest = self.trees().iter().map(oldest).min().unwrap_or(u64::MAX);
+        oldest.min(end).min(durable)
     }
 
     /// Tells the log which of its segments the manifest needs, and that it says so durably.
@@ -248,5 +254,55 @@ impl Store {
         if let Ok(log) = self.lock_commit().log() {
             log.set_manifest_edit(edit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use olivine_vfs::{CrashingVfs, ManualClock, Survival, Vfs};
+
+    use crate::{Batch, Db, Durability, Environment, EnvironmentOptions, Options, Parts, Work};
+
+    const STORE: &str = "/store";
+
+    fn open(disk: &CrashingVfs) -> (Environment, Db) {
+        let vfs = Arc::new(disk.clone()) as Arc<dyn Vfs>;
+        let parts =
+            Parts { vfs, clock: Arc::new(ManualClock::new()), work: Work::Stepped { seed: 1 } };
+        let environment =
+            Environment::with(parts, EnvironmentOptions { memory_bytes: 4 << 20 }).unwrap();
+        let options = Options { segment_bytes: 16 << 10, ..Options::default() };
+        let db = Db::open(&environment, STORE, options).unwrap();
+        (environment, db)
+    }
+
+    /// As long as the manifest named such a segment as the first that is needed, the store was refused after a
+    /// power cut. Here only the frame stands in it that says what is durable.
+    #[test]
+    fn a_segment_that_is_not_synced_is_never_the_first_that_is_needed() {
+        let mut begun = 0;
+        for bytes in (15_900..16_400).step_by(8) {
+            let disk = CrashingVfs::new();
+            let (_environment, db) = open(&disk);
+            let keyspace = db.keyspace("things").unwrap();
+            let store = db.store_for_tests();
+            let mut batch = Batch::new();
+            batch.put(&keyspace, b"key", &vec![7; bytes]).unwrap();
+            db.write_with(batch, Durability::Sync).unwrap();
+            store.freeze(keyspace.tree());
+            let before = store.lock_commit().log_end();
+            store.mark_durable().unwrap();
+            if before == store.lock_commit().log_end() {
+                continue;
+            }
+            begun += 1;
+            assert!(store.flush_one().unwrap());
+            let (_environment, db) = open(&disk.crash(Survival::Nothing, 0));
+            let keyspace = db.keyspace("things").unwrap();
+            assert!(keyspace.get(b"key").unwrap().is_some());
+        }
+        assert!(0 < begun, "no frame needed a segment of its own");
     }
 }

@@ -9,14 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    appended::LogHeld,
-    budget::{Share, ShareUse},
-    db::Db,
-    error::Error,
-    key::SeqNo,
-    store::Store,
-};
+use crate::{appended::LogHeld, budget::ShareUse, db::Db, error::Error, key::SeqNo, store::Store};
 
 /// Why writers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +131,9 @@ impl Store {
     }
 
     fn stall(&self) -> Option<Stall> {
-        let budget = self.environment.budget();
-        let share = budget.share_bytes_max(Share::Memtables);
         if self.is_disk_full() {
             Some(Stall::Disk)
-        } else if share <= budget.used_bytes(Share::Memtables) {
+        } else if self.environment.budget().is_full_of_memtables() {
             Some(Stall::Memory)
         } else if 1.0 <= self.pile() {
             Some(Stall::Stopped)

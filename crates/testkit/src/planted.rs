@@ -62,7 +62,6 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::AppendedReleasedEarly, Tier::Crash),
     (Bug::DeletedRangeCarried, Tier::Crash),
     (Bug::TouchedBlockCarried, Tier::Crash),
-    (Bug::DictionaryOfAnother, Tier::Crash),
 ];
 
 /// What to run.

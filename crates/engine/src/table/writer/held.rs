@@ -8,7 +8,6 @@
 use super::TableWriter;
 use crate::{
     error::Result,
-    planted::{Bug, planted},
     table::{Codec, format::FEATURE_ZSTD, zstd::Packer},
 };
 
@@ -105,11 +104,7 @@ impl TableWriter {
     pub(super) fn write_dictionary(&mut self) -> Result<()> {
         let Some(packer) = self.sink.packer().filter(Packer::is_used) else { return Ok(()) };
         self.footer.features |= FEATURE_ZSTD;
-        let mut dictionary = packer.into_dictionary();
-        if planted(Bug::DictionaryOfAnother) {
-            // Its end is what the blocks repeat.
-            dictionary.iter_mut().rev().take(100).for_each(|byte| *byte ^= 1);
-        }
+        let dictionary = packer.into_dictionary();
         if !dictionary.is_empty() {
             self.sink.codec(Codec::Raw);
             self.sink.block(&dictionary)?;
