@@ -85,6 +85,10 @@ const MOST: [u64; SHARES] = [50, 80, 38, 24, 11, 12, 11, 24];
 /// What is common to all: whoever needs it has it, and the cache meanwhile.
 const COMMON: u64 = 40;
 
+/// The smallest budget of which memtables are lent something: below, what the others have of their own does
+/// not go far, and they would be refused for what memtables cannot give back at once.
+const LEND_BYTES_MIN: u64 = 16 << 20;
+
 /// The smallest budget: below it a single block, index and memtable would not fit together.
 pub(crate) const BUDGET_BYTES_MIN: u64 = 1 << 20;
 
@@ -185,6 +189,7 @@ impl Budget {
     pub(crate) fn lend_memtables(&self, more: bool) -> u64 {
         let (share, place) = (Share::Memtables, Share::Memtables as usize);
         let own = self.part(LEAST[place]);
+        let more = more && LEND_BYTES_MIN <= self.inner.bytes_max;
         if more {
             self.inner.memtables_most.store(MOST[place], Relaxed);
         } else if self.used_bytes(share) <= own {

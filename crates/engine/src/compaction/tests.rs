@@ -19,13 +19,17 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::with_memory(4 << 20)
+    }
+
+    fn with_memory(memory_bytes: u64) -> Scene {
         let vfs = Arc::new(MemoryVfs::new());
         let parts = Parts {
             vfs: Arc::clone(&vfs) as Arc<dyn Vfs>,
             clock: Arc::new(ManualClock::new()),
             work: Work::Stepped { seed: 3 },
         };
-        let options = EnvironmentOptions { memory_bytes: 4 << 20 };
+        let options = EnvironmentOptions { memory_bytes };
         let environment = Environment::with(parts, options).unwrap();
         Scene { vfs, environment, oracle: BTreeMap::new() }
     }
@@ -193,7 +197,7 @@ fn catching_up_does_what_is_due_and_no_more() {
 /// While writes alone ask for memory, memtables are larger; when reads ask for the cache, they are not.
 #[test]
 fn who_asks_for_memory_has_it() {
-    let scene = Scene::new();
+    let scene = Scene::with_memory(16 << 20);
     let options = Options::default();
     let db = Db::open(&scene.environment, STORE, options).unwrap();
     let keyspace = db.keyspace("things").unwrap();
