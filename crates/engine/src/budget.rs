@@ -222,6 +222,11 @@ impl Budget {
     fn beyond(&self, share: Share) -> u64 {
         match share {
             Share::Cache => 0,
+            // What goes beyond what they were lent, as recovery may, is nobody's to miss.
+            Share::Memtables => {
+                let lent = self.used_bytes(share).min(self.part(self.most(share)));
+                lent.saturating_sub(self.part(LEAST[share as usize]))
+            }
             _ => self.used_bytes(share).saturating_sub(self.part(LEAST[share as usize])),
         }
     }
