@@ -49,7 +49,7 @@ rows (one process and store for each group of them):
       puts that wait for the disk on so many threads; batches of 100; opening after kill -9
   put_sustained
       random puts of ten times a budget of 105 MiB until no work is left, and the bytes written for it
-      until nothing was due (write_amp), and until no work was left (settled_amp);
+      until then (write_amp), and until nothing was due (due_amp);
       first round only, as are the next
   stall_puts reopen_big_kill9 reopen_big_clean
       random overwrites of a store of ten times its budget, each timed; opening that store

@@ -49,9 +49,9 @@ impl Stage<'_> {
         let put_bytes = (count * RECORD_BYTES) as f64;
         let amplified = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / put_bytes);
         for (name, bytes) in [
-            ("write_amp", due.written_bytes),
-            ("handed_amp", due.handed_bytes),
-            ("settled_amp", spent.written_bytes),
+            ("write_amp", spent.written_bytes),
+            ("handed_amp", spent.handed_bytes),
+            ("due_amp", due.written_bytes),
         ] {
             if let Some(figure) = amplified(bytes) {
                 row.set(name, figure);
