@@ -171,14 +171,40 @@ pub(super) enum Wanted {
     None,
     /// At these, by number; the seed draws survival and contents.
     These(BTreeSet<u64>, u64),
-    /// At every one within this operation and later ones, in this survival or all, several times.
-    AllFrom(usize, Option<Survival>),
+    /// At every one within this operation and later ones, in this survival or all, several times; of
+    /// all those the images of this window, since an image is a disk and they are held together.
+    AllFrom(usize, Option<Survival>, Window),
+}
+
+/// A stretch of the images that [`Wanted::AllFrom`] asks for, by number.
+#[derive(Clone, Copy)]
+pub(super) struct Window {
+    first: u64,
+}
+
+impl Window {
+    /// How many images are held at once: some hundreds of MiB of them.
+    const LENGTH: u64 = 2_048;
+
+    const FIRST: Window = Window { first: 0 };
+
+    fn contains(self, number: u64) -> bool {
+        (self.first..self.first + Window::LENGTH).contains(&number)
+    }
+
+    /// The window behind this one, if there are images behind it.
+    fn next(self, images: u64) -> Option<Window> {
+        let first = self.first + Window::LENGTH;
+        (first < images).then_some(Window { first })
+    }
 }
 
 /// Takes the images that are wanted, within the calls of a store.
 struct Taker {
     wanted: Wanted,
     places: u64,
+    /// Images asked for so far by [`Wanted::AllFrom`], in the window or not.
+    asked: u64,
     step: usize,
     acknowledged: Option<Acknowledged>,
     copies: Copies,
@@ -201,18 +227,34 @@ impl Taker {
                     self.take(event, disk, survival, random.next_u64());
                 }
             }
-            Wanted::AllFrom(step, survival) => {
+            Wanted::AllFrom(step, survival, window) => {
                 if *step <= self.step {
-                    let survivals = survival.map_or(Survival::ALL.to_vec(), |one| vec![one]);
-                    for survival in survivals {
-                        // The seed also draws what is done with the image.
-                        let seeds = match survival {
-                            Survival::Nothing | Survival::Everything => 0..4,
-                            Survival::Torn | Survival::Reordered => 0..16,
-                        };
-                        seeds.for_each(|seed| self.take(event, disk, survival, seed));
-                    }
+                    let (survival, window) = (*survival, *window);
+                    self.take_all(event, disk, survival, window);
                 }
+            }
+        }
+    }
+
+    /// Takes of one place all the images that lie in the window.
+    fn take_all(
+        &mut self,
+        event: &Event<'_>,
+        disk: &CrashingVfs,
+        survival: Option<Survival>,
+        window: Window,
+    ) {
+        for survival in survival.map_or(Survival::ALL.to_vec(), |one| vec![one]) {
+            // The seed also draws what is done with the image.
+            let seeds = match survival {
+                Survival::Nothing | Survival::Everything => 0..4,
+                Survival::Torn | Survival::Reordered => 0..16,
+            };
+            for seed in seeds {
+                if window.contains(self.asked) {
+                    self.take(event, disk, survival, seed);
+                }
+                self.asked += 1;
             }
         }
     }
@@ -233,7 +275,8 @@ impl Taker {
 }
 
 /// Drives a new store through `history`, handing every wanted image to `look` after the operation in
-/// which it was taken. Answers how many places for images there were, or the step that failed.
+/// which it was taken. Answers how many places for images there were, or the step that failed; of
+/// [`Wanted::AllFrom`] how many images were asked for, in its window or not.
 pub(super) fn drive(
     seed: u64,
     history: &[Op],
@@ -245,11 +288,13 @@ pub(super) fn drive(
     let wanted = match wanted {
         Wanted::None => Wanted::None,
         Wanted::These(places, seed) => Wanted::These(places.clone(), *seed),
-        Wanted::AllFrom(step, survival) => Wanted::AllFrom(*step, *survival),
+        Wanted::AllFrom(step, survival, window) => Wanted::AllFrom(*step, *survival, *window),
     };
+    let all = matches!(wanted, Wanted::AllFrom(..));
     let taker = Arc::new(Mutex::new(Taker {
         wanted,
         places: 0,
+        asked: 0,
         step: 0,
         acknowledged: None,
         copies: Copies::default(),
@@ -288,17 +333,36 @@ pub(super) fn drive(
     let closed = caught(|| drop(driver));
     ran?;
     closed.map_err(panicked(history.len().saturating_sub(1)))?;
-    let places = lock(&taker).places;
-    Ok(places)
+    let taker = lock(&taker);
+    Ok(if all { taker.asked } else { taker.places })
+}
+
+/// Drives `history` as often as it takes to look at every image of its operations from `step` on, one
+/// window of them at a time; stops early when `enough` says so.
+fn drive_all(
+    seed: u64,
+    history: &[Op],
+    (step, survival): (usize, Option<Survival>),
+    wrap: &Wrap,
+    enough: &dyn Fn() -> bool,
+    mut look: impl FnMut(Image, &Driver) -> Result<(), Trouble>,
+) -> Result<(), (usize, Trouble)> {
+    let mut next = Some(Window::FIRST);
+    while let Some(window) = next.filter(|_| !enough()) {
+        let wanted = Wanted::AllFrom(step, survival, window);
+        let images = drive(seed, history, &wanted, wrap, &mut look)?;
+        next = window.next(images);
+    }
+    Ok(())
 }
 
 /// Makes histories shorter that fail without any crash.
 fn shrink_live(plan: &Plan, seed: u64, wrap: &Wrap) -> impl Fn(&[Op]) -> Option<Vec<Op>> {
     let time = plan.shrink;
     move |history| {
-        let fails =
-            |history: &[Op]| drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err();
-        shorter(history, time, fails)
+        shorter(history, time, |history, _| {
+            drive(seed, history, &Wanted::None, wrap, |_, _| Ok(())).is_err()
+        })
     }
 }
 
@@ -313,11 +377,11 @@ fn shrink_images(
     let time = plan.shrink;
     move |history| {
         let (last, before) = history.split_last()?;
-        let fails = |before: &[Op]| {
+        let fails = |before: &[Op], enough: &dyn Fn() -> bool| {
             let mut history = before.to_vec();
             history.push(last.clone());
-            let wanted = Wanted::AllFrom(before.len(), survival);
-            let outcome = drive(seed, &history, &wanted, wrap, |image, driver| {
+            let from = (before.len(), survival);
+            let outcome = drive_all(seed, &history, from, wrap, enough, |image, driver| {
                 check(&image, seed, &lock(&driver.log()), &mut Tally::default())
             });
             outcome.is_err_and(|(_, trouble)| trouble.kind == kind)
@@ -329,20 +393,27 @@ fn shrink_images(
 }
 
 /// The shortest sub-list found in time for which `fails` holds; nothing if it does not hold at all.
-fn shorter(history: &[Op], time: Duration, fails: impl Fn(&[Op]) -> bool) -> Option<Vec<Op>> {
+/// `fails` is handed what says that time is up.
+fn shorter(
+    history: &[Op],
+    time: Duration,
+    fails: impl Fn(&[Op], &dyn Fn() -> bool) -> bool,
+) -> Option<Vec<Op>> {
     if time.is_zero() {
         return None;
     }
     let watch = RealClock::new();
     let until = watch.now() + time;
-    fails(history).then(|| shrink(history, |history| watch.now() < until && fails(history)))
+    let enough = || until <= watch.now();
+    let fails = |history: &[Op]| !enough() && fails(history, &enough);
+    fails(history).then(|| shrink(history, fails))
 }
 
 /// Runs a history that was printed, with images at every place of its last operation and after it.
 pub fn replay_history(seed: u64, history: &[Op]) -> Result<Tally, (usize, Trouble)> {
     let mut tally = Tally::default();
-    let wanted = Wanted::AllFrom(history.len().saturating_sub(1), None);
-    drive(seed, history, &wanted, &honest, |image, driver| {
+    let from = (history.len().saturating_sub(1), None);
+    drive_all(seed, history, from, &honest, &|| false, |image, driver| {
         check(&image, seed, &lock(&driver.log()), &mut tally)
             .map_err(|trouble| trouble.within(&format!("{:?}, {}", image.survival, image.place)))
     })?;
