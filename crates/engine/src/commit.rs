@@ -324,8 +324,8 @@ impl Store {
         self.memtable_bytes_max.store(self.options.memtable_bytes_within(share), Relaxed);
     }
 
-    /// Appends without waiting: for writers that are told later.
-    pub(crate) fn write_ticketed(&self, batch: &Batch) -> Result<SeqNo> {
+    /// Appends without waiting: for writers that are told later, or that ask for no sync.
+    pub(crate) fn write_ticketed(&self, batch: &Batch, durability: Durability) -> Result<SeqNo> {
         if batch.is_empty() {
             self.latch.check()?;
             return Ok(self.visible());
@@ -334,9 +334,10 @@ impl Store {
             return Err(unlogged(&tree.name));
         }
         self.admit_ticket(batch.bytes())?;
-        let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), false)?;
+        let sync = durability == Durability::Sync;
+        let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), !sync)?;
         self.tell_held();
-        if self.group.ticket(last) {
+        if sync && self.group.ticket(last) {
             self.environment.signal(Duty::Sync);
         }
         Ok(last)

@@ -157,7 +157,14 @@ impl Db {
     /// the ticket says so. A sync thread works for those who do not wait. Answers `Error::Busy` when
     /// the store is behind.
     pub fn write_ticketed(&self, batch: Batch) -> Result<Ticket> {
-        let seqno = self.store.write_ticketed(&batch)?;
+        self.write_ticketed_with(batch, Durability::Sync)
+    }
+
+    /// As `write_ticketed`, with a durability of its own: only under `Sync` somebody works for the
+    /// ticket, and otherwise the batch was handed to the kernel when this returns.
+    pub fn write_ticketed_with(&self, batch: Batch, durability: Durability) -> Result<Ticket> {
+        batch.check_durability(durability)?;
+        let seqno = self.store.write_ticketed(&batch, durability)?;
         Ok(Ticket { store: Arc::clone(&self.store), seqno })
     }
 
