@@ -32,6 +32,7 @@ mod report;
 mod resources;
 mod row;
 mod run;
+mod server;
 mod stages;
 mod store;
 mod workloads;

@@ -21,6 +21,7 @@ use crate::{
     child::{self, CHILD},
     estimate, machine, report,
     row::Row,
+    server,
     store::{Result, Stores},
 };
 
@@ -33,6 +34,7 @@ pub fn main(stores: &dyn Stores) -> ExitCode {
     match words.next().as_deref() {
         Some(CHILD) => child::run(stores, words),
         Some("chart") => chart::main(words),
+        Some("server") => server::main(words),
         Some("engine") => {
             let words: Vec<String> = words.collect();
             if words.iter().any(|word| word == "--help" || word == "-h") {

@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::base64;
+use olivine_doors::base64;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]

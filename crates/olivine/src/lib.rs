@@ -7,7 +7,6 @@
 //! 4. Answers go to the standard output, everything else to the standard error.
 //! 5. It is a library only so that its parsers can be fed from outside (`fuzzing.rs`).
 
-mod base64;
 mod bench;
 mod call;
 mod check;
@@ -22,6 +21,8 @@ mod json;
 mod load;
 mod progress;
 mod repair;
+#[cfg(feature = "node")]
+mod serve;
 mod shell;
 mod shown;
 mod stats;
@@ -41,23 +42,14 @@ use json::Json;
 
 /// All commands, in groups.
 const GROUPS: &[(&str, &[&Command])] = &[
-    ("serve and talk", &[&SERVE, &shell::COMMAND]),
+    #[cfg(feature = "node")]
+    ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR]),
+    ("talk", &[&shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
     ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
     ("mend", &[&repair::COMMAND]),
 ];
-
-const SERVE: Command = Command {
-    name: "serve",
-    what: "the node: not there yet, says so and ends",
-    about: "The node. It is not there yet: this says what will be there, and ends with exit code 0.",
-    operands: &[],
-    options: &[],
-    notes: "",
-    examples: &["olivine serve"],
-    run: serve,
-};
 
 /// More of them hold memory that nobody uses.
 const MALLOC_ARENAS_MAX: u16 = 2;
@@ -167,13 +159,6 @@ fn usage_of(command: &Command) -> String {
     }
     let _infallible = writeln!(text, "`olivine {} --help` tells more.", command.name);
     text
-}
-
-fn serve(_: &Call) -> Result<Ending, Failure> {
-    let what = "olivine serve will be the node: key-values, series, blobs, documents and logs behind the \
-        protocols that clients already speak; until then, `olivine shell DIR` opens a store";
-    writeln!(io::stdout(), "{what}")?;
-    Ok(Ending::Good)
 }
 
 fn said(text: &str) -> ExitCode {

@@ -14,9 +14,10 @@
 
 use std::io::{self, BufRead, Read as _, Write};
 
+use olivine_doors::base64;
 use olivine_engine::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use crate::{base64, json::Json, json::bytes_member};
+use crate::json::{Json, bytes_member};
 
 const MAGIC: [u8; 8] = *b"ROCKDUMP";
 const VERSION: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];

@@ -1,6 +1,7 @@
 //! Tier G: parsers are fed what nobody wrote.
 //!
-//! The engine's parsers of what lies on disk, and the program's of what people and programs type.
+//! The engine's parsers of what lies on disk, the program's of what people and programs type, and the doors' of
+//! what comes over sockets.
 //! Inputs are drawn from a corpus, changed in one to four places as bits, bytes, numbers and pieces, and
 //! their checksums are mended most of the time, so that the parsers behind the checksums see them.
 //! An input whose answer was never given before (another error, another count of things) joins the
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+mod doors;
 mod mutate;
 mod target;
 mod watch;

@@ -25,6 +25,7 @@ pub mod report;
 pub mod rot;
 pub mod schedules;
 pub mod script;
+pub mod served;
 pub mod settings;
 pub mod shrink;
 

@@ -19,6 +19,11 @@ pub fn yield_to_foreground() {
     }
 }
 
+/// The user that runs the process.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// How many files the process may have open; a number far off where there is no bound.
 pub fn open_files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20)

@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 const RELIABILITY_HELP: &str = "\
 Breaks the engine on purpose and counts what it lost.
 
-usage: cargo xtask rel <crash|faults|full|rot|kill|memory|schedules|fuzz|planted|all> [options]
+usage: cargo xtask rel <crash|faults|full|rot|kill|served|memory|schedules|fuzz|planted|all> [options]
 
 tiers:
   crash    power cuts at every sync of seeded histories: nothing acknowledged is lost, no holes
@@ -17,6 +17,7 @@ tiers:
   full     no room on the disk from any call on, until there is again: left without reopening
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
+  served   kill -9 of a serving node, in one process and in two, with clients of its doors
   memory   ten times the budget of data: resident memory stays within budget + 64 MiB
   schedules  threads of real stores, pushed out of step at every call to disk and clock, and the same
            and more on threads of shuttle, which take turns as a seed says (`--shuttle` for these alone)
@@ -33,24 +34,27 @@ examples:
 ";
 
 const BENCH_HELP: &str = "\
-Measures the engine, alone or beside rivals on the same disk in the same run.
+Measures the engine, alone or beside rivals on the same disk in the same run, and the node.
 
 usage: cargo xtask bench engine [--rivals all|NAMES] [options]
+       cargo xtask bench server [options]
        cargo xtask bench chart FILE [--out DIR]
 
 With --rivals the rivals are built first, in a target folder of their own; that takes a C++ compiler,
 libclang and some minutes. `cargo xtask bench engine --help` lists the options.
-`chart` draws what `--json FILE` wrote.
+`chart` draws what `--json FILE` wrote. `server` measures the JSON door beside a plain Python server and an
+echo; it takes python3.
 
 examples:
   cargo xtask bench engine --smoke
   cargo xtask bench engine --n 1000000
   cargo xtask bench engine --rivals all --json target/bench.json
   cargo xtask bench chart target/bench.json
+  cargo xtask bench server
 ";
 
-const TIERS: [&str; 9] =
-    ["crash", "faults", "full", "rot", "kill", "memory", "schedules", "fuzz", "planted"];
+const TIERS: [&str; 10] =
+    ["crash", "faults", "full", "rot", "kill", "served", "memory", "schedules", "fuzz", "planted"];
 
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
@@ -78,8 +82,12 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             Outcome::Good
         }
         Some("engine" | "chart") => cargo(root, &bench_command(), arguments),
+        Some("server") => match cargo(root, &SERVED, &[]) {
+            Outcome::Good => cargo(root, &bench_command(), arguments),
+            bad => bad,
+        },
         Some(unknown) => {
-            misused(&format!("no bench `{unknown}`; there are engine, chart"), BENCH_HELP)
+            misused(&format!("no bench `{unknown}`; there are engine, server, chart"), BENCH_HELP)
         }
     }
 }
@@ -120,6 +128,9 @@ fn run_tier(root: &Path, tier: &str, arguments: &[String]) -> Outcome {
         let pushed = if alone { Outcome::Good } else { cargo(root, &command, &shared) };
         return worse(pushed, cargo_with(root, &SHUTTLE, &command, &shared));
     }
+    if tier == "served" && !helps && cargo(root, &SERVED, &[]) != Outcome::Good {
+        return Outcome::Bad;
+    }
     let streamed = if tier == "memory" && !helps && !asks(&["--slice"]) {
         cargo(root, &STREAM_TEST, &[])
     } else {
@@ -157,6 +168,19 @@ pub(crate) fn reliability_command(tier: &str) -> Vec<&'static str> {
     command.extend(["--bin", "reliability", "--"]);
     command
 }
+
+/// What builds the servers that are measured.
+pub(crate) const SERVED: [&str; 9] = [
+    "build",
+    "--quiet",
+    "--release",
+    "--package",
+    "olivine",
+    "--package",
+    "olivine-server",
+    "--bins",
+    "--examples",
+];
 
 /// What runs the benchmarks, up to their arguments.
 pub(crate) fn bench_command() -> [&'static str; 6] {

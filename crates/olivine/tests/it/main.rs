@@ -6,6 +6,7 @@
 )]
 
 mod copies;
+mod node;
 mod signals;
 mod tools;
 
@@ -70,18 +71,11 @@ fn help_is_understood_everywhere_and_shows_examples() {
 }
 
 #[test]
-fn serving_says_in_one_line_what_will_be_there() {
-    let output = olivine(&["serve"], "");
-    assert!(output.status.success());
-    assert_eq!(text(&output.stdout).lines().count(), 1);
-    assert!(text(&output.stdout).contains("olivine shell DIR"));
-}
-
-#[test]
 fn what_is_unknown_is_refused_with_what_is_known() {
     for (arguments, said) in [
         (&["serv"][..], "error: no command `serv`; did you mean `serve`?\n"),
-        (&["serve", "--port=1"], "error: no option `--port`; there is none yet\n"),
+        (&["serve", "--prot=1"], "error: no option `--prot`; did you mean `--port`?\n"),
+        (&["serve", "jsn"], "error: no door `jsn`; there are json, line, http\n"),
         (&["shell"], "error: `DIR` says where the store is, and is missing\n"),
         (&["shell", "--db", "d", "--fast"], "error: no option `--fast`; there are --db, "),
     ] {

@@ -9,7 +9,7 @@ use olivine_testkit::{
     full::{self, Answer},
     fuzz, kill, memory, planted,
     rot::{self, Mutation},
-    schedules,
+    schedules, served,
 };
 use olivine_vfs::{Open, RealVfs, Vfs};
 use std::{
@@ -41,6 +41,9 @@ usage: reliability <tier> [options]
   kill     a writing process is killed (on the real disk)
              --kills N      in each mode (40)         --threads N  that write (4)
              --millis N     longest life (600)        --dir DIR    where the stores lie
+  served   a serving node, in one process and in two, is killed under clients of its doors
+             --kills N      together (60)             --millis N   longest life (1500)
+             --dir DIR      where the stores lie      --program FILE  the program (beside this one)
   memory   writes, reads and scans over ten times the budget stay within budget + 64 MiB resident
              --seconds N    of work (3600)            --mib N      the budget (64)
              --dir DIR      where the store lies
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         "full" => full_tier(words),
         "rot" => rot_tier(words),
         "kill" => kill_tier(words),
+        "served" => served_tier(words),
         "memory" => memory_tier(words),
         "memory-child" => memory::run_child(&words).map(|()| true),
         "schedules" => schedules_tier(words),
@@ -88,7 +92,7 @@ fn main() -> ExitCode {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
         _ => Err(format!(
-            "{tier:?} is no tier; they are crash, faults, full, rot, kill, memory, schedules, fuzz, planted"
+            "{tier:?} is no tier; they are crash, faults, full, rot, kill, served, memory, schedules, fuzz, planted"
         )),
     };
     match outcome {
@@ -305,6 +309,42 @@ fn kill_tier(words: Vec<String>) -> Result<bool, String> {
     }
     given.end()?;
     let summary = kill::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn served_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let here = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let mut plan = served::Plan {
+        seed: 0,
+        kills: 60,
+        millis_max: 1_500,
+        program: here.with_file_name("olivine"),
+        dir: std::env::temp_dir().join(format!("olivine-served-{}", std::process::id())),
+        promised: served::Plan::PROMISED,
+    };
+    if given.flag("--slice") {
+        (plan.kills, plan.millis_max, plan.promised) = (12, 600, 20_000);
+    }
+    let full = (plan.kills, plan.millis_max);
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--kills", &mut plan.kills)?;
+    given.number("--millis", &mut plan.millis_max)?;
+    // Taken for the sake of `all`: the threads are what they are here.
+    given.number("--threads", &mut 0)?;
+    if let Some(dir) = given.text("--dir")? {
+        plan.dir = PathBuf::from(dir);
+    }
+    if let Some(program) = given.text("--program")? {
+        plan.program = PathBuf::from(program);
+    }
+    given.end()?;
+    // Who asks for less is not told that it is little.
+    if plan.kills < full.0 || plan.millis_max < full.1 {
+        plan.promised = 0;
+    }
+    let summary = served::run(&plan, &say);
     println!("{summary}");
     Ok(summary.passed())
 }

@@ -1,9 +1,11 @@
-//! What is fed: the engine's parsers of bytes on disk, and the program's of what people type.
+//! What is fed: the engine's parsers of bytes on disk, the program's of what people type, and the doors'.
 //!
-//! 1. A target's name is its own among both, and begins the names of its files in the corpus.
+//! 1. A target's name is its own among all, and begins the names of its files in the corpus.
 
 use olivine::fuzzing as program;
 use olivine_engine::fuzzing as engine;
+
+use super::doors;
 
 /// One parser, or a few that see the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,13 +14,16 @@ pub enum Target {
     Engine(engine::Target),
     /// One of the program.
     Program(program::Target),
+    /// One of the doors, or of what goes between processes.
+    Door(doors::Target),
 }
 
 impl Target {
     /// Every target.
     pub fn all() -> impl Iterator<Item = Target> {
         let engine = engine::Target::ALL.into_iter().map(Target::Engine);
-        engine.chain(program::Target::ALL.into_iter().map(Target::Program))
+        let program = program::Target::ALL.into_iter().map(Target::Program);
+        engine.chain(program).chain(doors::Target::ALL.into_iter().map(Target::Door))
     }
 
     /// Its name.
@@ -26,6 +31,7 @@ impl Target {
         match self {
             Target::Engine(target) => format!("{target:?}"),
             Target::Program(target) => format!("{target:?}"),
+            Target::Door(target) => format!("{target:?}"),
         }
         .to_lowercase()
     }
@@ -35,21 +41,25 @@ impl Target {
         match self {
             Target::Engine(target) => target as u64,
             Target::Program(target) => 64 + target as u64,
+            Target::Door(target) => 128 + target as u64,
         }
     }
 
     /// Of a hundred executions, how many are the target's: quick parsers get more.
     pub(super) fn share(self) -> u64 {
+        use doors::Target as D;
         use engine::Target as E;
         use program::Target as P;
         match self {
-            Target::Engine(E::Batch | E::Edit) => 18,
-            Target::Engine(E::Pointer) => 8,
+            Target::Engine(E::Batch | E::Edit) => 11,
             Target::Engine(E::Manifest | E::Log | E::Table | E::Values) => 9,
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) => 2,
             Target::Program(P::Arguments | P::Entries) => 6,
-            Target::Program(P::Line | P::Json) => 5,
+            Target::Door(D::JsonDoor | D::Commands) => 5,
+            Target::Engine(E::Pointer)
+            | Target::Program(P::Line | P::Json)
+            | Target::Door(D::WordsDoor | D::HttpDoor | D::Replies) => 4,
         }
     }
 
@@ -66,6 +76,7 @@ impl Target {
         match self {
             Target::Engine(target) => engine::parse(target, bytes),
             Target::Program(target) => program::parse(target, bytes),
+            Target::Door(target) => doors::parse(target, bytes),
         }
     }
 
@@ -73,7 +84,7 @@ impl Target {
     pub(super) fn seams(self, bytes: &[u8]) -> Vec<(usize, usize)> {
         match self {
             Target::Engine(target) => engine::seams(target, bytes),
-            Target::Program(_) => Vec::new(),
+            Target::Program(_) | Target::Door(_) => Vec::new(),
         }
     }
 
@@ -91,6 +102,7 @@ impl Target {
                 engine::sample(target, seed).map_err(|error| error.to_string())
             }
             Target::Program(target) => Ok(program::sample(target, seed)),
+            Target::Door(target) => Ok(doors::sample(target, seed)),
         }
     }
 }

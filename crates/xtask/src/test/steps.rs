@@ -6,10 +6,10 @@
 use super::{Call, Verdict};
 use crate::{
     counts,
-    passthrough::{SHUTTLE, bench_command, reliability_command},
+    passthrough::{SERVED, SHUTTLE, bench_command, reliability_command},
     tidy,
 };
-use std::{fs, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 /// One check.
 pub(crate) struct Step {
@@ -24,6 +24,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "tidy", what: "arrows, headers, names, links", run: tidy_rules },
     Step { name: "clippy", what: "no lint speaks, in any target", run: clippy },
     Step { name: "tests", what: "the tests of all crates", run: tests },
+    Step { name: "clients", what: "the node, asked by curl and by Python", run: clients },
     Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
     Step { name: "portable", what: "the disk as systems other than Linux have it", run: portable },
     Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
@@ -34,6 +35,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "full", what: "a slice of the full disks", run: |root| tier(root, "full") },
     Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
+    Step { name: "killed", what: "a slice of the killed nodes", run: killed },
     Step { name: "memory", what: "memory within its budget", run: |root| tier(root, "memory") },
     Step {
         name: "schedules",
@@ -49,6 +51,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
+    Step { name: "served", what: "the benchmarks of the node, at a tiny size", run: served },
 ];
 
 fn fmt(root: &Path) -> Verdict {
@@ -92,6 +95,18 @@ fn tests(root: &Path) -> Verdict {
         Call::cargo(root, line.into_iter().chain(["--lib", "--bins", "--tests"]))
     };
     counted(call.run("tests"), &call)
+}
+
+/// Tests with programs that are not part of every machine.
+fn clients(root: &Path) -> Verdict {
+    for (program, package) in [("curl", "curl"), ("nc", "netcat-openbsd"), ("python3", "python3")] {
+        if let Some(skipped) = without_program(program, package) {
+            return skipped;
+        }
+    }
+    let line = ["test", "--locked", "--package", "olivine", "--test", "it", "--", "--ignored"];
+    let call = Call::cargo(root, line);
+    counted(call.run("clients"), &call)
 }
 
 fn doctests(root: &Path) -> Verdict {
@@ -155,6 +170,14 @@ fn tier(root: &Path, tier: &'static str) -> Verdict {
     }
 }
 
+/// The tier that has the program run, which is built first.
+fn killed(root: &Path) -> Verdict {
+    if let Err(verdict) = Call::cargo(root, SERVED).run("killed") {
+        return verdict;
+    }
+    tier(root, "served")
+}
+
 /// The other half of the tier `schedules`, which is built in its own way.
 fn shuttle(root: &Path) -> Verdict {
     let line = reliability_command("schedules").into_iter().chain(["schedules", "--slice"]);
@@ -182,6 +205,17 @@ fn counts(root: &Path) -> Verdict {
 fn bench(root: &Path) -> Verdict {
     let line = bench_command().into_iter().chain(["engine", "--smoke"]);
     quiet(Call::cargo(root, line).run("bench"))
+}
+
+fn served(root: &Path) -> Verdict {
+    if let Some(skipped) = without_program("python3", "python3") {
+        return skipped;
+    }
+    if let Err(verdict) = Call::cargo(root, SERVED).run("served") {
+        return verdict;
+    }
+    let line = bench_command().into_iter().chain(["server", "--smoke"]);
+    quiet(Call::cargo(root, line).run("served"))
 }
 
 /// Nothing to show after success.
@@ -223,6 +257,16 @@ fn without_tool(tool: &str, remedy: &str) -> Option<Verdict> {
     (!there).then(|| Verdict::Skipped {
         why: format!("`cargo {tool}` is not installed"),
         remedy: remedy.to_owned(),
+    })
+}
+
+/// Tells that a program is not there; `None` when it is.
+fn without_program(program: &str, package: &str) -> Option<Verdict> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let there = env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    (!there).then(|| Verdict::Skipped {
+        why: format!("`{program}` is not installed"),
+        remedy: format!("apt-get install {package}"),
     })
 }
 

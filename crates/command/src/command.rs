@@ -1,0 +1,185 @@
+//! What is asked.
+//!
+//! Keys are bytes and are compared as bytes. Times are milliseconds since 1970; a time of expiry is the
+//! first moment at which the key is no longer there.
+
+use std::borrow::Cow;
+
+/// Bytes that may still lie in the buffer they came in.
+pub type Bytes<'a> = Cow<'a, [u8]>;
+
+/// Commands that came together and are carried out in this order, as of one time.
+///
+/// They see each other's effects. Each succeeds or is refused by itself; those that change something
+/// become durable together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// What time it is.
+    pub now: u64,
+    /// What is asked.
+    pub commands: Vec<Command<'a>>,
+}
+
+/// One thing that is asked of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// The value of a key. Answered by [`Reply::Value`](crate::Reply::Value).
+    Get {
+        /// Whose value.
+        key: Bytes<'a>,
+    },
+    /// The values of several keys. Answered by [`Reply::Values`](crate::Reply::Values), in this order.
+    GetMany {
+        /// Whose values.
+        keys: Vec<Bytes<'a>>,
+    },
+    /// What there is under a key, without its value. Answered by [`Reply::Look`](crate::Reply::Look).
+    Look {
+        /// Which key.
+        key: Bytes<'a>,
+    },
+    /// Sets the value of a key. Answered by [`Reply::Done`](crate::Reply::Done): whether the condition held.
+    Put {
+        /// Key and value.
+        entry: Entry<'a>,
+        /// What must be so.
+        condition: Condition,
+        /// How long the key lives from now on.
+        expiry: Expiry,
+    },
+    /// Sets the values of several keys, all or none. Answered by [`Reply::Count`](crate::Reply::Count).
+    PutMany {
+        /// Keys and values; of a key that is there twice, the last counts.
+        entries: Vec<Entry<'a>>,
+        /// How long the keys live from now on.
+        expiry: Expiry,
+    },
+    /// Takes a key away. Answered by [`Reply::Done`](crate::Reply::Done): whether it was there and the
+    /// condition held.
+    Delete {
+        /// Which key.
+        key: Bytes<'a>,
+        /// What must be so.
+        condition: Condition,
+    },
+    /// Takes several keys away. Answered by [`Reply::Count`](crate::Reply::Count): how many were there.
+    DeleteMany {
+        /// Which keys.
+        keys: Vec<Bytes<'a>>,
+    },
+    /// Changes when a key expires. Answered by [`Reply::Done`](crate::Reply::Done): whether it was there.
+    Expire {
+        /// Which key.
+        key: Bytes<'a>,
+        /// When.
+        expiry: Expiry,
+    },
+    /// Entries in the order of their keys. Answered by [`Reply::Page`](crate::Reply::Page).
+    Scan {
+        /// Where the stretch of keys begins.
+        start: Bound<'a>,
+        /// Where it ends.
+        end: Bound<'a>,
+        /// How many entries are wanted; fewer may come with the word that there are more.
+        limit: u64,
+        /// From the end to the start.
+        backward: bool,
+    },
+    /// How many keys there are. Answered by [`Reply::Count`](crate::Reply::Count).
+    Count,
+    /// Numbers about the store. Answered by [`Reply::Numbers`](crate::Reply::Numbers).
+    Numbers,
+    /// Takes away some keys that have expired. Answered by [`Reply::Count`](crate::Reply::Count): how many
+    /// places were looked at; fewer than `limit` when nothing is left to do.
+    Sweep {
+        /// How many places to look at.
+        limit: u64,
+    },
+}
+
+impl Command<'_> {
+    /// Whether carrying it out may change the store.
+    pub fn writes(&self) -> bool {
+        match self {
+            Command::Get { .. }
+            | Command::GetMany { .. }
+            | Command::Look { .. }
+            | Command::Scan { .. }
+            | Command::Count
+            | Command::Numbers => false,
+            Command::Put { .. }
+            | Command::PutMany { .. }
+            | Command::Delete { .. }
+            | Command::DeleteMany { .. }
+            | Command::Expire { .. }
+            | Command::Sweep { .. } => true,
+        }
+    }
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The key.
+    pub key: Bytes<'a>,
+    /// The value.
+    pub value: Value<'a>,
+}
+
+/// A value, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// What the bytes are.
+    pub form: Form,
+    /// The bytes.
+    pub bytes: Bytes<'a>,
+}
+
+/// What the bytes of a value are. The numbers are in stored rows and in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// Just bytes; a text where they are one.
+    #[default]
+    Bytes = 0,
+    /// The compact text of a JSON value that is not a string. Doors that know no JSON show the text.
+    Json = 1,
+}
+
+/// What must be so for a command to be carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever is there.
+    #[default]
+    Always,
+    /// The key is not there.
+    Absent,
+    /// The key is there.
+    Present,
+    /// What is under the key has this revision.
+    Revision(u64),
+}
+
+/// How long a key lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// For ever.
+    #[default]
+    Never,
+    /// Until this time.
+    At(u64),
+    /// As long as before.
+    Kept,
+}
+
+/// An end of a stretch of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bound<'a> {
+    /// At this key, which belongs to it.
+    Included(Bytes<'a>),
+    /// At this key, which does not.
+    Excluded(Bytes<'a>),
+    /// Nowhere.
+    #[default]
+    Open,
+}

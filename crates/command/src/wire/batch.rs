@@ -1,0 +1,216 @@
+//! Batches of commands as bytes.
+
+use super::{
+    Malformed,
+    bytes::{Reader, put_bytes, put_number},
+};
+use crate::command::{Batch, Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value};
+
+/// The byte a command begins with.
+mod op {
+    pub(super) const GET: u8 = 1;
+    pub(super) const GET_MANY: u8 = 2;
+    pub(super) const LOOK: u8 = 3;
+    pub(super) const PUT: u8 = 4;
+    pub(super) const PUT_MANY: u8 = 5;
+    pub(super) const DELETE: u8 = 6;
+    pub(super) const DELETE_MANY: u8 = 7;
+    pub(super) const EXPIRE: u8 = 8;
+    pub(super) const SCAN: u8 = 9;
+    pub(super) const COUNT: u8 = 10;
+    pub(super) const SWEEP: u8 = 11;
+    pub(super) const NUMBERS: u8 = 12;
+}
+
+pub(super) fn encode(now: u64, commands: &[Command<'_>], out: &mut Vec<u8>) {
+    put_number(now, out);
+    put_number(commands.len() as u64, out);
+    for command in commands {
+        put_command(command, out);
+    }
+}
+
+pub(super) fn decode<'a>(reader: &mut Reader<'a>) -> Result<Batch<'a>, Malformed> {
+    Ok(Batch { now: reader.number()?, commands: reader.list(command)? })
+}
+
+fn put_command(command: &Command<'_>, out: &mut Vec<u8>) {
+    match command {
+        Command::Get { key } => {
+            out.push(op::GET);
+            put_bytes(key, out);
+        }
+        Command::GetMany { keys } => {
+            out.push(op::GET_MANY);
+            put_keys(keys, out);
+        }
+        Command::Look { key } => {
+            out.push(op::LOOK);
+            put_bytes(key, out);
+        }
+        Command::Put { entry, condition, expiry } => {
+            out.push(op::PUT);
+            put_entry(entry, out);
+            put_condition(*condition, out);
+            put_expiry(*expiry, out);
+        }
+        Command::PutMany { entries, expiry } => {
+            out.push(op::PUT_MANY);
+            put_number(entries.len() as u64, out);
+            for entry in entries {
+                put_entry(entry, out);
+            }
+            put_expiry(*expiry, out);
+        }
+        Command::Delete { key, condition } => {
+            out.push(op::DELETE);
+            put_bytes(key, out);
+            put_condition(*condition, out);
+        }
+        Command::DeleteMany { keys } => {
+            out.push(op::DELETE_MANY);
+            put_keys(keys, out);
+        }
+        Command::Expire { key, expiry } => {
+            out.push(op::EXPIRE);
+            put_bytes(key, out);
+            put_expiry(*expiry, out);
+        }
+        Command::Scan { start, end, limit, backward } => {
+            out.push(op::SCAN);
+            put_bound(start, out);
+            put_bound(end, out);
+            put_number(*limit, out);
+            out.push((*backward).into());
+        }
+        Command::Count => out.push(op::COUNT),
+        Command::Numbers => out.push(op::NUMBERS),
+        Command::Sweep { limit } => {
+            out.push(op::SWEEP);
+            put_number(*limit, out);
+        }
+    }
+}
+
+fn command<'a>(reader: &mut Reader<'a>) -> Result<Command<'a>, Malformed> {
+    Ok(match reader.byte()? {
+        op::GET => Command::Get { key: key(reader)? },
+        op::GET_MANY => Command::GetMany { keys: reader.list(key)? },
+        op::LOOK => Command::Look { key: key(reader)? },
+        op::PUT => Command::Put {
+            entry: entry(reader)?,
+            condition: condition(reader)?,
+            expiry: expiry(reader)?,
+        },
+        op::PUT_MANY => Command::PutMany { entries: reader.list(entry)?, expiry: expiry(reader)? },
+        op::DELETE => Command::Delete { key: key(reader)?, condition: condition(reader)? },
+        op::DELETE_MANY => Command::DeleteMany { keys: reader.list(key)? },
+        op::EXPIRE => Command::Expire { key: key(reader)?, expiry: expiry(reader)? },
+        op::SCAN => Command::Scan {
+            start: bound(reader)?,
+            end: bound(reader)?,
+            limit: reader.number()?,
+            backward: reader.flag()?,
+        },
+        op::COUNT => Command::Count,
+        op::NUMBERS => Command::Numbers,
+        op::SWEEP => Command::Sweep { limit: reader.number()? },
+        _ => return reader.fault("there is no such command"),
+    })
+}
+
+fn put_keys(keys: &[Bytes<'_>], out: &mut Vec<u8>) {
+    put_number(keys.len() as u64, out);
+    for key in keys {
+        put_bytes(key, out);
+    }
+}
+
+fn key<'a>(reader: &mut Reader<'a>) -> Result<Bytes<'a>, Malformed> {
+    reader.bytes().map(Bytes::Borrowed)
+}
+
+fn put_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
+    put_bytes(&entry.key, out);
+    out.push(entry.value.form as u8);
+    put_bytes(&entry.value.bytes, out);
+}
+
+fn entry<'a>(reader: &mut Reader<'a>) -> Result<Entry<'a>, Malformed> {
+    let key = key(reader)?;
+    let value = Value { form: form(reader)?, bytes: reader.bytes()?.into() };
+    Ok(Entry { key, value })
+}
+
+pub(super) fn form(reader: &mut Reader<'_>) -> Result<Form, Malformed> {
+    match reader.byte()? {
+        0 => Ok(Form::Bytes),
+        1 => Ok(Form::Json),
+        _ => reader.fault("there is no such form"),
+    }
+}
+
+fn put_condition(condition: Condition, out: &mut Vec<u8>) {
+    match condition {
+        Condition::Always => out.push(0),
+        Condition::Absent => out.push(1),
+        Condition::Present => out.push(2),
+        Condition::Revision(revision) => {
+            out.push(3);
+            put_number(revision, out);
+        }
+    }
+}
+
+fn condition(reader: &mut Reader<'_>) -> Result<Condition, Malformed> {
+    Ok(match reader.byte()? {
+        0 => Condition::Always,
+        1 => Condition::Absent,
+        2 => Condition::Present,
+        3 => Condition::Revision(reader.number()?),
+        _ => return reader.fault("there is no such condition"),
+    })
+}
+
+fn put_expiry(expiry: Expiry, out: &mut Vec<u8>) {
+    match expiry {
+        Expiry::Never => out.push(0),
+        Expiry::Kept => out.push(1),
+        Expiry::At(time) => {
+            out.push(2);
+            put_number(time, out);
+        }
+    }
+}
+
+fn expiry(reader: &mut Reader<'_>) -> Result<Expiry, Malformed> {
+    Ok(match reader.byte()? {
+        0 => Expiry::Never,
+        1 => Expiry::Kept,
+        2 => Expiry::At(reader.number()?),
+        _ => return reader.fault("there is no such expiry"),
+    })
+}
+
+fn put_bound(bound: &Bound<'_>, out: &mut Vec<u8>) {
+    match bound {
+        Bound::Open => out.push(0),
+        Bound::Included(key) => {
+            out.push(1);
+            put_bytes(key, out);
+        }
+        Bound::Excluded(key) => {
+            out.push(2);
+            put_bytes(key, out);
+        }
+    }
+}
+
+fn bound<'a>(reader: &mut Reader<'a>) -> Result<Bound<'a>, Malformed> {
+    Ok(match reader.byte()? {
+        0 => Bound::Open,
+        1 => Bound::Included(key(reader)?),
+        2 => Bound::Excluded(key(reader)?),
+        _ => return reader.fault("there is no such bound"),
+    })
+}

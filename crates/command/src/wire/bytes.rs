@@ -1,0 +1,114 @@
+//! Numbers and strings of bytes, the parts that everything else is made of.
+//!
+//! Numbers are LEB128: seven bits a byte, the lowest first, the top bit set but in the last. They are
+//! written in as few bytes as there can be, and read in no other form.
+
+use super::Malformed;
+
+pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
+    while 0x80 <= number {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_number(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads from the start of bytes to their end.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    pub(super) fn fault<T>(&self, what: &'static str) -> Result<T, Malformed> {
+        Err(Malformed { at: self.at, what })
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
+        match self.bytes.get(self.at) {
+            Some(byte) => {
+                self.at += 1;
+                Ok(*byte)
+            }
+            None => self.fault("it is cut off"),
+        }
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0;
+        for place in 0..10 {
+            let byte = self.byte()?;
+            if place == 9 && 1 < byte {
+                return self.fault("a number has more than 64 bits");
+            }
+            number |= u64::from(byte & 0x7f) << (7 * place);
+            if byte < 0x80 {
+                if byte == 0 && place != 0 {
+                    return self.fault("a number is longer than it need be");
+                }
+                return Ok(number);
+            }
+        }
+        self.fault("a number has more than 64 bits")
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.number()?;
+        let rest = &self.bytes[self.at..];
+        let Some(bytes) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else {
+            return self.fault("it is cut off");
+        };
+        self.at += bytes.len();
+        Ok(bytes)
+    }
+
+    /// A list: how many there are, and each of them. Each takes at least a byte.
+    pub(super) fn list<T>(
+        &mut self,
+        mut each: impl FnMut(&mut Reader<'a>) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        let count = self.number()?;
+        if ((self.bytes.len() - self.at) as u64) < count {
+            return self.fault("it is cut off");
+        }
+        // More memory is taken only as more is there.
+        let mut list = Vec::with_capacity((count as usize).min(1_024));
+        for _ in 0..count {
+            list.push(each(self)?);
+        }
+        Ok(list)
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => self.fault("a flag is neither 0 nor 1"),
+        }
+    }
+
+    /// Something that may be missing.
+    pub(super) fn option<T>(
+        &mut self,
+        each: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Malformed> {
+        Ok(if self.flag()? { Some(each(self)?) } else { None })
+    }
+
+    pub(super) fn end(&self) -> Result<(), Malformed> {
+        if self.at == self.bytes.len() {
+            Ok(())
+        } else {
+            self.fault("there is more behind the end")
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Replies as bytes.
+
+use super::{
+    Malformed,
+    batch::form,
+    bytes::{Reader, put_bytes, put_number},
+};
+use crate::{
+    refusal::{Code, Refusal},
+    reply::{Found, Look, Reply},
+};
+
+/// The byte a reply begins with.
+mod kind {
+    pub(super) const DONE: u8 = 1;
+    pub(super) const COUNT: u8 = 2;
+    pub(super) const VALUE: u8 = 3;
+    pub(super) const VALUES: u8 = 4;
+    pub(super) const LOOK: u8 = 5;
+    pub(super) const PAGE: u8 = 6;
+    pub(super) const REFUSED: u8 = 7;
+    pub(super) const NUMBERS: u8 = 8;
+}
+
+pub(super) fn encode(replies: &[Reply], out: &mut Vec<u8>) {
+    put_number(replies.len() as u64, out);
+    for reply in replies {
+        put_reply(reply, out);
+    }
+}
+
+pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Vec<Reply>, Malformed> {
+    reader.list(reply)
+}
+
+fn put_reply(reply: &Reply, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Done(done) => out.extend([kind::DONE, (*done).into()]),
+        Reply::Count(count) => {
+            out.push(kind::COUNT);
+            put_number(*count, out);
+        }
+        Reply::Value(found) => {
+            out.push(kind::VALUE);
+            put_option(found.as_ref(), out, put_found);
+        }
+        Reply::Values(values) => {
+            out.push(kind::VALUES);
+            put_number(values.len() as u64, out);
+            for found in values {
+                put_option(found.as_ref(), out, put_found);
+            }
+        }
+        Reply::Look(look) => {
+            out.push(kind::LOOK);
+            put_option(look.as_ref(), out, put_look);
+        }
+        Reply::Page { entries, more } => {
+            out.push(kind::PAGE);
+            put_number(entries.len() as u64, out);
+            for (key, found) in entries {
+                put_bytes(key, out);
+                put_found(found, out);
+            }
+            out.push((*more).into());
+        }
+        Reply::Numbers(numbers) => {
+            out.push(kind::NUMBERS);
+            put_number(numbers.len() as u64, out);
+            for (name, number) in numbers {
+                put_bytes(name.as_bytes(), out);
+                put_number(*number, out);
+            }
+        }
+        Reply::Refused(Refusal { code, text }) => {
+            out.extend([kind::REFUSED, *code as u8]);
+            put_bytes(text.as_bytes(), out);
+        }
+    }
+}
+
+fn reply(reader: &mut Reader<'_>) -> Result<Reply, Malformed> {
+    Ok(match reader.byte()? {
+        kind::DONE => Reply::Done(reader.flag()?),
+        kind::COUNT => Reply::Count(reader.number()?),
+        kind::VALUE => Reply::Value(reader.option(found)?),
+        kind::VALUES => Reply::Values(reader.list(|reader| reader.option(found))?),
+        kind::LOOK => Reply::Look(reader.option(look)?),
+        kind::PAGE => {
+            let entry = |reader: &mut Reader<'_>| Ok((reader.bytes()?.to_vec(), found(reader)?));
+            Reply::Page { entries: reader.list(entry)?, more: reader.flag()? }
+        }
+        kind::NUMBERS => {
+            let number = |reader: &mut Reader<'_>| Ok((text(reader)?, reader.number()?));
+            Reply::Numbers(reader.list(number)?)
+        }
+        kind::REFUSED => Reply::Refused(refusal(reader)?),
+        _ => return reader.fault("there is no such reply"),
+    })
+}
+
+fn put_option<T>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(&T, &mut Vec<u8>)) {
+    out.push(value.is_some().into());
+    if let Some(value) = value {
+        put(value, out);
+    }
+}
+
+fn put_found(found: &Found, out: &mut Vec<u8>) {
+    out.push(found.form as u8);
+    put_bytes(&found.bytes, out);
+    put_number(found.revision, out);
+}
+
+fn found(reader: &mut Reader<'_>) -> Result<Found, Malformed> {
+    let form = form(reader)?;
+    Ok(Found { form, bytes: reader.bytes()?.to_vec(), revision: reader.number()? })
+}
+
+fn put_look(look: &Look, out: &mut Vec<u8>) {
+    out.push(look.form as u8);
+    put_number(look.bytes, out);
+    put_option(look.expiry.as_ref(), out, |expiry, out| put_number(*expiry, out));
+    put_number(look.revision, out);
+}
+
+fn look(reader: &mut Reader<'_>) -> Result<Look, Malformed> {
+    Ok(Look {
+        form: form(reader)?,
+        bytes: reader.number()?,
+        expiry: reader.option(Reader::number)?,
+        revision: reader.number()?,
+    })
+}
+
+fn refusal(reader: &mut Reader<'_>) -> Result<Refusal, Malformed> {
+    let number = reader.byte()?;
+    let Some(code) = Code::ALL.into_iter().find(|code| *code as u8 == number) else {
+        return reader.fault("there is no such code");
+    };
+    Ok(Refusal::new(code, text(reader)?))
+}
+
+fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    match str::from_utf8(reader.bytes()?) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => reader.fault("a text is not UTF-8"),
+    }
+}

@@ -1,0 +1,269 @@
+//! Carries batches of commands out.
+//!
+//! A batch is cut where one command needs what those before it wrote to be in the engine; each stretch
+//! takes the locks of the keys it writes, reads, hands one batch to the engine, and lets go.
+//!
+//! 1. A reply may be shown when the store is durable up to the position that came with it: nothing in
+//!    it can be lost then, whoever wrote it.
+//! 2. When the engine refuses a stretch's writes, none of them happened, and what only reads is
+//!    answered as if they had never been asked for.
+//! 3. A store that is behind is the only error of `apply`: nothing has happened then, and the caller may
+//!    come again.
+//! 4. Replies of one stretch come to no more memory than `REPLY_BYTES_MAX` and the last of them.
+
+use std::time::Duration;
+
+use olivine_command::{Command, Reply};
+use olivine_engine::{Db, Durability, Error, Keyspace, Result, SeqNo};
+
+use crate::{
+    layout::{self, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
+    locks::Locks,
+    refused::refused,
+    work::Work,
+};
+
+/// A stretch ends when what it writes comes to this much.
+const STRETCH_BYTES_MAX: usize = 4 << 20;
+/// A stretch ends when what it answers comes to this much.
+const REPLY_BYTES_MAX: usize = 8 << 20;
+
+/// How a model behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelOptions {
+    /// When writes may be acknowledged.
+    pub durability: Durability,
+}
+
+/// The key-values of a store.
+pub struct Model {
+    pub(crate) db: Db,
+    pub(crate) rows: Keyspace,
+    pub(crate) deadlines: Keyspace,
+    pub(crate) numbers: Keyspace,
+    pub(crate) locks: Locks,
+    options: ModelOptions,
+}
+
+/// What came of the first commands of a batch.
+#[derive(Debug)]
+pub struct Applied {
+    /// Their replies, at least one; bring the commands that have none again.
+    pub replies: Vec<Reply>,
+    /// Up to where the store must be durable before they are shown; nothing if they may be at once.
+    pub durable_at: Option<SeqNo>,
+}
+
+/// The store is behind its work, and nothing happened. Come again after this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// How long to wait.
+    pub retry_after: Duration,
+}
+
+impl Model {
+    /// The model of what `db` holds.
+    pub fn open(db: Db, options: ModelOptions) -> Result<Model> {
+        let rows = db.keyspace(ROWS)?;
+        let deadlines = db.keyspace(DEADLINES)?;
+        let numbers = db.keyspace_with(NUMBERS, &layout::numbers_options())?;
+        Ok(Model { db, rows, deadlines, numbers, locks: Locks::new(), options })
+    }
+
+    /// The store that the rows lie in.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Closes the store that the rows lie in.
+    pub fn close(self) -> Result<()> {
+        self.db.close()
+    }
+
+    /// A time that has passed already. Batches must not be accepted at an earlier one, whatever the clock
+    /// says, lest something that has expired comes back.
+    pub fn time(&self) -> Result<u64> {
+        let time = self.numbers.get(TIME)?.and_then(|value| number(&value));
+        Ok(time.map_or(0, |time| time as u64))
+    }
+
+    /// How many rows there are.
+    pub(crate) fn count(&self) -> Result<u64> {
+        let count = self.numbers.get(&count_key())?.and_then(|value| number(&value));
+        Ok(count.map_or(0, |count| count.max(0) as u64))
+    }
+
+    /// Numbers about the store, by name.
+    pub(crate) fn numbers_of_store(&self) -> Result<Vec<(String, u64)>> {
+        let stats = self.db.stats();
+        let numbers = [
+            ("keys", self.count()?),
+            ("memtable_bytes", stats.memtable_bytes),
+            ("table_bytes", stats.level_bytes.iter().sum()),
+            ("value_file_bytes", stats.value_bytes),
+            ("log_bytes", stats.log_bytes),
+            ("log_syncs", stats.syncs),
+            ("flushes", stats.flushes),
+            ("flushed_bytes", stats.flushed_bytes),
+            ("compactions", stats.compactions),
+            ("compaction_written_bytes", stats.compacted_bytes_written),
+            ("stall_milliseconds", stats.stalled.as_millis() as u64),
+            ("disk_full", stats.disk_full.into()),
+            ("takes_writes", self.db.check_writable().is_ok().into()),
+        ];
+        Ok(numbers.map(|(name, number)| (name.to_owned(), number)).into())
+    }
+
+    /// Carries out the first commands of a batch: all of them, or up to where it had to be cut.
+    pub fn apply(&self, now: u64, commands: &[Command<'_>]) -> Result<Applied, Behind> {
+        let length = stretch(commands);
+        let commands = &commands[..length];
+        if let [Command::Sweep { limit }] = commands {
+            return self.sweep(now, *limit);
+        }
+        let _held = self.locks.hold(commands.iter().filter(|c| c.writes()).flat_map(keys_of));
+        let mut work = Work::new(self, now, 1 < commands.len());
+        let (mut replies, mut bytes) = (Vec::with_capacity(commands.len()), 0);
+        for command in commands {
+            let reply = work.run(command);
+            bytes += reply_bytes(&reply);
+            replies.push(reply);
+            if REPLY_BYTES_MAX < bytes {
+                break;
+            }
+        }
+        let outcome = work.finish().and_then(|batch| self.write(batch));
+        let durable_at = match outcome {
+            Ok(position) => position,
+            Err(Error::Busy { retry_after }) => return Err(Behind { retry_after }),
+            Err(error) => {
+                let refusal = refused(&error);
+                let mut work = Work::new(self, now, false);
+                for (command, reply) in commands.iter().zip(&mut replies) {
+                    *reply = if command.writes() {
+                        Reply::Refused(refusal.clone())
+                    } else {
+                        work.run(command)
+                    };
+                }
+                self.shown_at()
+            }
+        };
+        Ok(Applied { replies, durable_at })
+    }
+
+    /// Hands a batch to the engine. Returns what must be durable before that is told, and what was read.
+    pub(crate) fn write(&self, batch: olivine_engine::Batch) -> Result<Option<Position>> {
+        if !batch.is_empty() {
+            self.db.write_ticketed_with(batch, self.options.durability)?;
+        }
+        Ok(self.shown_at())
+    }
+
+    /// What must be durable before replies of now are shown.
+    fn shown_at(&self) -> Option<Position> {
+        if self.options.durability != Durability::Sync {
+            return None;
+        }
+        let seen = self.db.visible();
+        (self.db.durable() < seen).then_some(seen)
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+/// How many of the commands are carried out together.
+fn stretch(commands: &[Command<'_>]) -> usize {
+    let mut bytes = 0;
+    let mut writes = false;
+    for (place, command) in commands.iter().enumerate() {
+        let alone = matches!(command, Command::Sweep { .. });
+        let reads_all = matches!(command, Command::Scan { .. } | Command::Count | Command::Numbers);
+        if 0 < place && (alone || (writes && reads_all) || STRETCH_BYTES_MAX < bytes) {
+            return place;
+        }
+        if alone {
+            return 1;
+        }
+        writes |= command.writes();
+        bytes += bytes_of(command);
+    }
+    commands.len()
+}
+
+/// About how many bytes a command writes.
+fn bytes_of(command: &Command<'_>) -> usize {
+    match command {
+        Command::Put { entry, .. } => entry.key.len() + entry.value.bytes.len(),
+        Command::PutMany { entries, .. } => {
+            entries.iter().map(|entry| entry.key.len() + entry.value.bytes.len()).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// About how many bytes a reply takes.
+fn reply_bytes(reply: &Reply) -> usize {
+    match reply {
+        Reply::Value(Some(found)) => found.bytes.len(),
+        Reply::Values(values) => values.iter().flatten().map(|found| found.bytes.len()).sum(),
+        Reply::Page { entries, .. } => {
+            entries.iter().map(|(key, found)| key.len() + found.bytes.len()).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// The keys that a command names, where it names them one by one.
+fn keys_of<'a>(command: &'a Command<'_>) -> Vec<&'a [u8]> {
+    match command {
+        Command::Get { key }
+        | Command::Look { key }
+        | Command::Delete { key, .. }
+        | Command::Expire { key, .. } => vec![&**key],
+        Command::Put { entry, .. } => vec![&*entry.key],
+        Command::PutMany { entries, .. } => entries.iter().map(|entry| &*entry.key).collect(),
+        Command::GetMany { keys } | Command::DeleteMany { keys } => {
+            keys.iter().map(|key| &**key).collect()
+        }
+        Command::Scan { .. } | Command::Count | Command::Numbers | Command::Sweep { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use olivine_command::{Bound, Condition, Entry, Expiry, Form, Value};
+
+    fn put(bytes: usize) -> Command<'static> {
+        let value = Value { form: Form::Bytes, bytes: vec![0; bytes].into() };
+        let entry = Entry { key: b"k".as_slice().into(), value };
+        Command::Put { entry, condition: Condition::Always, expiry: Expiry::Never }
+    }
+
+    fn get() -> Command<'static> {
+        Command::Get { key: b"k".as_slice().into() }
+    }
+
+    fn scan() -> Command<'static> {
+        Command::Scan { start: Bound::Open, end: Bound::Open, limit: 1, backward: false }
+    }
+
+    #[test]
+    fn a_batch_is_cut_where_it_must_be() {
+        assert_eq!(stretch(&[put(1), get(), put(1)]), 3);
+        assert_eq!(stretch(&[scan(), get(), scan()]), 3);
+        assert_eq!(stretch(&[scan(), put(1), scan()]), 2);
+        assert_eq!(stretch(&[put(1), Command::Count]), 1);
+        assert_eq!(stretch(&[get(), Command::Sweep { limit: 1 }]), 1);
+        assert_eq!(stretch(&[Command::Sweep { limit: 1 }, get()]), 1);
+        assert_eq!(stretch(&[put(STRETCH_BYTES_MAX), get(), get()]), 1);
+        assert_eq!(stretch(&[put(STRETCH_BYTES_MAX - 1), get(), get()]), 3);
+    }
+}

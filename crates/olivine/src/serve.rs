@@ -1,0 +1,447 @@
+//! `olivine serve`: the node, all in one process; `olivine storage` and `olivine coordinator`: its two halves.
+//!
+//! 1. What it says when it has started is true: every door named is open.
+
+use std::{
+    env, io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use olivine_engine::Durability;
+use olivine_server::{Door, DoorSetting, Half, Hosts, Limits, Node, Problem, Settings};
+use olivine_vfs::{Open, RealVfs, Vfs as _};
+
+use crate::{
+    call::{Call, Command, MEMORY, Opt},
+    ending::{Ending, Failure, with_causes},
+};
+
+const DOORS: Opt = Opt::value("--doors", "A,B", "the doors to open: json, line, http (all)");
+const BIND: Opt =
+    Opt::value("--bind", "ADDRESS", "the address of all doors (127.0.0.1)").also(&["--host"]);
+const PORT: Opt = Opt::value("--port", "PORT", "the port of the only door that is opened");
+const JSON_PORT: Opt = Opt::value("--json-port", "PORT", "(9999); 0 takes one that is free");
+const LINE_PORT: Opt =
+    Opt::value("--line-port", "PORT", "(7000, or what NODE_TCP_PORT says, here or in .env)");
+const HTTP_PORT: Opt = Opt::value("--http-port", "PORT", "(8080)");
+const JSON_BIND: Opt = Opt::value("--json-bind", "ADDRESS", "the address of this door");
+const LINE_BIND: Opt = Opt::value("--line-bind", "ADDRESS", "of this one");
+const HTTP_BIND: Opt = Opt::value("--http-bind", "ADDRESS", "of this one");
+const DURABILITY: Opt = Opt::value(
+    "--durability",
+    "WHEN",
+    "writes are acknowledged when they are on the disk: sync;\n\
+            handed to the kernel: os; synced every so often: interval, interval=500ms (sync)",
+);
+const MEMTABLE_SIZE: Opt =
+    Opt::value("--memtable-size", "N", "flush after so many entries, beside the memory");
+const WORKERS: Opt = Opt::value("--workers", "N", "threads that connections live on (one a core)");
+const CONNECTIONS_MAX: Opt =
+    Opt::value("--connections-max", "N", "connections of all doors together (10000)");
+const KEY_BYTES_MAX: Opt = Opt::value("--key-bytes-max", "BYTES", "(4KiB)");
+const VALUE_BYTES_MAX: Opt = Opt::value("--value-bytes-max", "BYTES", "(16MiB)");
+const LINE_BYTES_MAX: Opt = Opt::value("--line-bytes-max", "BYTES", "(16MiB)");
+const BATCH_ENTRIES_MAX: Opt =
+    Opt::value("--batch-entries-max", "N", "entries in one request (100000)");
+const PAGE_ENTRIES_MAX: Opt =
+    Opt::value("--page-entries-max", "N", "entries in one answer to a scan (10000)");
+const HOST_NAME: Opt =
+    Opt::value("--host-name", "NAME", "a name that HTTP doors answer to, beside localhost").many();
+const INSECURE: Opt =
+    Opt::switch("--insecure", "open doors to other machines, though nobody is asked who they are");
+const SOCKET: Opt = Opt::value(
+    "--socket",
+    "SOCKET",
+    "where coordinators come (run/storage.sock in the data directory)",
+);
+
+pub(crate) const COMMAND: Command = Command {
+    name: "serve",
+    what: "the node: the store behind its doors, in one process",
+    about: "Serve opens the store in the data directory and the doors to it: JSON lines and HTTP on 9999, \
+        lines such as `PUT key value` on 7000, HTTP on 8080. What is acknowledged is on the disk. It ends on \
+        SIGTERM or SIGINT, after what has arrived is answered.",
+    operands: &["[DOOR]"],
+    options: &[
+        Opt::value("--data-dir", "DIR", "where everything lies (data)"),
+        DOORS,
+        BIND,
+        PORT,
+        JSON_PORT,
+        LINE_PORT,
+        HTTP_PORT,
+        JSON_BIND,
+        LINE_BIND,
+        HTTP_BIND,
+        DURABILITY,
+        MEMORY,
+        MEMTABLE_SIZE,
+        WORKERS,
+        CONNECTIONS_MAX,
+        KEY_BYTES_MAX,
+        VALUE_BYTES_MAX,
+        LINE_BYTES_MAX,
+        BATCH_ENTRIES_MAX,
+        PAGE_ENTRIES_MAX,
+        HOST_NAME,
+        INSECURE,
+    ],
+    notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
+    examples: &[
+        "olivine serve",
+        "olivine serve --data-dir /var/lib/olivine --memory 2GiB",
+        "olivine serve json --port 9000 --memtable-size 5000",
+    ],
+    run: |call| run(&both(call)?),
+};
+
+pub(crate) const STORAGE: Command = Command {
+    name: "storage",
+    what: "the half of a node with the store, for coordinators at a socket",
+    about: "Storage opens the store in the data directory, and serves coordinators of the same user at a socket. It may end \
+        and start again under them: their clients are told to try again meanwhile.",
+    operands: &[],
+    options: &[
+        Opt::value("--data-dir", "DIR", "where everything lies (data)"),
+        SOCKET,
+        DURABILITY,
+        MEMORY,
+        MEMTABLE_SIZE,
+        WORKERS,
+    ],
+    notes: "",
+    examples: &[
+        "olivine storage",
+        "olivine storage --data-dir /var/lib/olivine --socket /run/olivine.sock",
+    ],
+    run: |call| {
+        let socket = call.value("--socket").map(PathBuf::from);
+        run(&Settings { half: Half::Storage(socket), ..with_store(call, common(call)?)? })
+    },
+};
+
+pub(crate) const COORDINATOR: Command = Command {
+    name: "coordinator",
+    what: "the half of a node with the doors, for a storage at a socket",
+    about: "Coordinator opens the doors, and has a storage carry out what is asked there. It may end and start again without \
+        the storage noticing.",
+    operands: &["[DOOR]"],
+    options: &[
+        Opt::value(
+            "--storage",
+            "SOCKET",
+            "where the storage is (run/storage.sock in the data directory)",
+        ),
+        Opt::value("--data-dir", "DIR", "where the storage has everything (data)"),
+        DOORS,
+        BIND,
+        PORT,
+        JSON_PORT,
+        LINE_PORT,
+        HTTP_PORT,
+        JSON_BIND,
+        LINE_BIND,
+        HTTP_BIND,
+        WORKERS,
+        CONNECTIONS_MAX,
+        KEY_BYTES_MAX,
+        VALUE_BYTES_MAX,
+        LINE_BYTES_MAX,
+        BATCH_ENTRIES_MAX,
+        PAGE_ENTRIES_MAX,
+        HOST_NAME,
+        INSECURE,
+    ],
+    notes: "",
+    examples: &[
+        "olivine coordinator",
+        "olivine coordinator --storage /run/olivine.sock --doors json,http",
+    ],
+    run: |call| {
+        let socket = call.value("--storage").map(PathBuf::from);
+        run(&Settings { half: Half::Coordinator(socket), ..with_doors(call, common(call)?)? })
+    },
+};
+
+fn run(settings: &Settings) -> Result<Ending, Failure> {
+    let node = Node::start(settings)?;
+    greeting(&mut io::stdout().lock(), &node)?;
+    node.run()?;
+    Ok(Ending::Good)
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        match problem {
+            Problem::Store(error) => error.into(),
+            Problem::Settings(what) => Failure::misused(what),
+            Problem::System { .. } => Failure::new(Ending::Failed, with_causes(&problem)),
+        }
+    }
+}
+
+/// What a node says when it has started.
+fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
+    let started = node.started();
+    write!(out, "olivine {}", env!("CARGO_PKG_VERSION"))?;
+    if let Some(store) = &started.store {
+        write!(out, " serves {}", store.display())?;
+    }
+    if let Some(socket) = &started.socket {
+        write!(out, " at {}", socket.display())?;
+    }
+    writeln!(out)?;
+    for (door, address) in &started.doors {
+        let what = match door {
+            Door::Json => "JSON lines, and HTTP",
+            Door::Line => "PUT key value",
+            Door::Http => "/kv, /readyz, /metrics",
+        };
+        // Padding is for texts; an address knows none.
+        writeln!(out, "  {:5} {:22} {what}", door.name(), address.to_string())?;
+    }
+    for (setting, why) in &started.skipped {
+        let (name, port) = (setting.door.name(), setting.address.port());
+        writeln!(out, "  {name:5} left out: port {port}: {why}; --{name}-port names another")?;
+    }
+    if let Some(what) = &started.recovered {
+        writeln!(out, "  {what}")?;
+    }
+    writeln!(out, "ready; Ctrl-C ends it")?;
+    out.flush()
+}
+
+/// What every half is told.
+fn common(call: &Call) -> Result<Settings, Failure> {
+    let mut settings = Settings { doors: Vec::new(), ..Settings::default() };
+    if let Some(dir) = call.value("--data-dir") {
+        settings.data_dir = dir.into();
+    }
+    settings.workers = count(call, "--workers", settings.workers)?;
+    Ok(settings)
+}
+
+/// What the half with the store is told.
+fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> {
+    settings.memory_bytes = call.bytes("--memory")?;
+    if let Some(text) = call.text("--durability")? {
+        (settings.durability, settings.interval) = durability(&text)?;
+    }
+    settings.memtable_entries_max = number(call, "--memtable-size")?;
+    Ok(settings)
+}
+
+/// What the half with the doors is told.
+fn with_doors(call: &Call, mut settings: Settings) -> Result<Settings, Failure> {
+    settings.doors = doors(call)?;
+    settings.connections_max = count(call, "--connections-max", settings.connections_max)?;
+    settings.limits = limits(call)?;
+    settings.hosts = Hosts { names: call.texts("--host-name")? };
+    settings.insecure = call.has("--insecure");
+    Ok(settings)
+}
+
+fn both(call: &Call) -> Result<Settings, Failure> {
+    with_doors(call, with_store(call, common(call)?)?)
+}
+
+fn count(call: &Call, name: &str, default: usize) -> Result<usize, Failure> {
+    Ok(number(call, name)?.unwrap_or(default))
+}
+
+fn limits(call: &Call) -> Result<Limits, Failure> {
+    let default = Limits::default();
+    let bytes = |name, default: usize, most: usize| -> Result<usize, Failure> {
+        let Some(bytes) = call.bytes(name)? else { return Ok(default) };
+        if (most as u64) < bytes {
+            return Err(Failure::misused(format!("`{name}` may be {most} at most, not {bytes}")));
+        }
+        Ok(bytes as usize)
+    };
+    Ok(Limits {
+        key_bytes_max: bytes("--key-bytes-max", default.key_bytes_max, Limits::KEY_BYTES_MOST)?,
+        value_bytes_max: bytes(
+            "--value-bytes-max",
+            default.value_bytes_max,
+            Limits::VALUE_BYTES_MOST,
+        )?,
+        line_bytes_max: bytes("--line-bytes-max", default.line_bytes_max, Limits::LINE_BYTES_MOST)?,
+        batch_entries_max: count(call, "--batch-entries-max", default.batch_entries_max)?,
+        page_entries_max: number(call, "--page-entries-max")?.unwrap_or(default.page_entries_max),
+    })
+}
+
+/// The doors that are to be opened, and where.
+fn doors(call: &Call) -> Result<Vec<DoorSetting>, Failure> {
+    let named = match (call.operand(0), call.text("--doors")?) {
+        (None, None) => Door::ALL.to_vec(),
+        (Some(door), None) => vec![door_named(&door.to_string_lossy())?],
+        (None, Some(names)) => names.split(',').map(door_named).collect::<Result<_, _>>()?,
+        (Some(_), Some(_)) => {
+            return Err(Failure::misused("a door is named by place or with `--doors`, not both"));
+        }
+    };
+    let port = number::<u16>(call, "--port")?;
+    if port.is_some() && named.len() != 1 {
+        let what =
+            "`--port` is for one door; `--json-port`, `--line-port` and `--http-port` name each";
+        return Err(Failure::misused(what));
+    }
+    let bind = address(call, "--bind")?;
+    let setting = |door: Door| {
+        let mut setting = DoorSetting::default_of(door);
+        let own_port = number::<u16>(call, &format!("--{}-port", door.name()))?;
+        let of_environment = if door == Door::Line { line_port()? } else { None };
+        if let Some(port) = own_port.or(port).or(of_environment) {
+            setting.address.set_port(port);
+            setting.asked = true;
+        }
+        let own_bind = address(call, &format!("--{}-bind", door.name()))?;
+        if let Some(ip) = own_bind.or(bind) {
+            setting.address = SocketAddr::new(ip, setting.address.port());
+        }
+        Ok(setting)
+    };
+    named.into_iter().map(setting).collect()
+}
+
+fn door_named(name: &str) -> Result<Door, Failure> {
+    Door::ALL.into_iter().find(|door| door.name() == name.trim()).ok_or_else(|| {
+        Failure::misused(format!(
+            "no door `{name}`; there are {}",
+            Door::ALL.map(Door::name).join(", ")
+        ))
+    })
+}
+
+fn address(call: &Call, name: &str) -> Result<Option<IpAddr>, Failure> {
+    let Some(text) = call.text(name)? else { return Ok(None) };
+    let text = if text == "localhost" { "127.0.0.1" } else { &text };
+    let wrong =
+        || Failure::misused(format!("`{name}` wants an address such as 127.0.0.1, not `{text}`"));
+    text.parse().map(Some).map_err(|_| wrong())
+}
+
+fn number<T: std::str::FromStr>(call: &Call, name: &str) -> Result<Option<T>, Failure> {
+    let Some(text) = call.text(name)? else { return Ok(None) };
+    let wrong = || Failure::misused(format!("`{name}` wants a number, not `{text}`"));
+    text.parse().map(Some).map_err(|_| wrong())
+}
+
+/// `sync`, `os`, `interval`, `interval=1s`.
+fn durability(text: &str) -> Result<(Durability, Duration), Failure> {
+    let default = Settings::default().interval;
+    let wrong = || {
+        let what = "`--durability` wants sync, os, interval or interval=500ms";
+        Failure::misused(format!("{what}, not `{text}`"))
+    };
+    match text.split_once('=') {
+        None => match text {
+            "sync" => Ok((Durability::Sync, default)),
+            "os" => Ok((Durability::Os, default)),
+            "interval" => Ok((Durability::Interval, default)),
+            _ => Err(wrong()),
+        },
+        Some(("interval", length)) => {
+            let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+            let millis = units.iter().find_map(|(unit, millis)| {
+                length.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*millis)
+            });
+            Ok((Durability::Interval, Duration::from_millis(millis.ok_or_else(wrong)?)))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// The port of the line door that the environment names, or a file `.env` here.
+fn line_port() -> Result<Option<u16>, Failure> {
+    const NAME: &str = "NODE_TCP_PORT";
+    let (text, source) = match env::var(NAME) {
+        Ok(text) => (text, "the environment"),
+        Err(_) => match dotenv(Path::new(".env"), NAME) {
+            Some(text) => (text, ".env"),
+            None => return Ok(None),
+        },
+    };
+    let wrong = || Failure::misused(format!("{NAME} in {source} is no port: `{text}`"));
+    text.parse().map(Some).map_err(|_| wrong())
+}
+
+/// What a file of `NAME=value` lines says of a name; quotes around the value are not part of it.
+fn dotenv(path: &Path, name: &str) -> Option<String> {
+    /// More of such a file is not looked at.
+    const BYTES_MAX: usize = 64 << 10;
+    let file = RealVfs.open(path, Open::Read).ok()?;
+    let mut bytes = vec![0; BYTES_MAX];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    text.lines().find_map(|line| {
+        let (known, value) = line.split_once('=')?;
+        let known = known.trim();
+        let known = known.strip_prefix("export ").unwrap_or(known);
+        (known == name).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn read(line: &str) -> Result<Settings, String> {
+        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let call = Call::parse(&COMMAND, &arguments)?;
+        both(&call).map_err(|failure| failure.text().to_owned())
+    }
+
+    #[test]
+    fn the_flags_of_the_sources_are_taken() {
+        let settings =
+            read("json --host 127.0.0.2 --port 8081 --data-dir d --memtable-size 5000").unwrap();
+        assert_eq!(settings.doors.len(), 1);
+        assert_eq!(settings.doors[0].address, "127.0.0.2:8081".parse().unwrap());
+        assert!(settings.doors[0].asked);
+        assert_eq!(settings.data_dir, Path::new("d"));
+        assert_eq!(settings.memtable_entries_max, Some(5000));
+    }
+
+    #[test]
+    fn doors_are_where_they_are_put() {
+        let settings =
+            read("--doors http,line --bind ::1 --line-port 0 --http-bind localhost").unwrap();
+        let addresses: Vec<String> =
+            settings.doors.iter().map(|door| format!("{} {}", door.address, door.asked)).collect();
+        assert_eq!(addresses, ["127.0.0.1:8080 false", "[::1]:0 true"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_flag() {
+        for (line, told) in [
+            ("--port 1", "`--port` is for one door"),
+            ("--doors jsn", "no door `jsn`; there are json, line, http"),
+            ("json --doors line", "not both"),
+            ("--bind here", "`--bind` wants an address"),
+            ("--json-port 70000", "`--json-port` wants a number"),
+            ("--durability often", "`--durability` wants sync, os, interval"),
+            ("--durability interval=5", "`--durability` wants sync, os, interval"),
+            ("--key-bytes-max 1MiB", "`--key-bytes-max` may be 65526 at most"),
+            ("--jason-port 1", "no option `--jason-port`"),
+        ] {
+            let what = read(line).map(|_| ()).unwrap_err();
+            assert!(what.contains(told), "{line}: {what}");
+        }
+    }
+
+    #[test]
+    fn durability_has_an_interval() {
+        let read = |line| read(line).map(|settings| (settings.durability, settings.interval));
+        let second = Duration::from_secs(1);
+        assert_eq!(read(""), Ok((Durability::Sync, second)));
+        assert_eq!(read("--durability os"), Ok((Durability::Os, second)));
+        assert_eq!(read("--durability interval"), Ok((Durability::Interval, second)));
+        let half = Duration::from_millis(500);
+        assert_eq!(read("--durability interval=500ms"), Ok((Durability::Interval, half)));
+    }
+}

@@ -1,0 +1,145 @@
+//! `olivine serve` as people start it, spoken to by clients that nobody here wrote.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use olivine_vfs::Interrupt;
+
+use crate::{Dir, olivine, text};
+
+/// A node of its own, on ports that were free.
+struct Node {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    greeting: String,
+}
+
+impl Node {
+    fn start(dir: &Dir, more: &[&str]) -> Node {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_olivine"))
+            .args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"])
+            .args(["--json-port", "0", "--line-port", "0", "--http-port", "0"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        while !greeting.contains("ready") {
+            assert_ne!(out.read_line(&mut greeting).unwrap(), 0, "{greeting}");
+        }
+        Node { child, out, greeting }
+    }
+
+    /// The port of a door, as the greeting has it.
+    fn port(&self, door: &str) -> String {
+        let line = self.greeting.lines().find(|line| line.trim_start().starts_with(door)).unwrap();
+        let address = line.split_whitespace().nth(1).unwrap();
+        address.rsplit_once(':').unwrap().1.to_owned()
+    }
+
+    fn end(mut self, interrupt: Interrupt) {
+        interrupt.send(self.child.id()).unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What a shell command prints, with the ports of the node in `$JSON`, `$LINE` and `$HTTP`.
+fn sh(node: &Node, script: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .env("JSON", node.port("json"))
+        .env("LINE", node.port("line"))
+        .env("HTTP", node.port("http"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{script}: {}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+#[test]
+#[ignore = "needs curl; `cargo xtask test --only clients`"]
+fn a_node_says_where_its_doors_are_and_keeps_what_it_acknowledged() {
+    let dir = Dir::new("node");
+    let node = Node::start(&dir, &[]);
+    assert!(node.greeting.starts_with("olivine "), "{}", node.greeting);
+    assert!(node.greeting.ends_with("ready; Ctrl-C ends it\n"), "{}", node.greeting);
+    let curl = "curl -sS -X PUT --data-binary red localhost:$HTTP/kv/apple && curl -sS localhost:$JSON/kv/apple";
+    assert_eq!(sh(&node, curl), "red");
+    let locked =
+        olivine(&["serve", "--data-dir", dir.path(), "--http-port", "0", "--doors", "http"], "");
+    assert_eq!(locked.status.code(), Some(6), "{}", text(&locked.stderr));
+    node.end(Interrupt::Term);
+    let node = Node::start(&dir, &["--durability", "os"]);
+    assert_eq!(sh(&node, "curl -sS localhost:$HTTP/kv/apple"), "red");
+    node.end(Interrupt::Int);
+    let store = format!("{}/store", dir.path());
+    let checked = olivine(&["check", &store], "");
+    assert!(checked.status.success(), "{}", text(&checked.stdout));
+}
+
+/// The client of the Python server that the JSON door takes over from, as its documentation shows it.
+#[test]
+#[ignore = "needs python3; `cargo xtask test --only clients`"]
+fn python_speaks_json_lines() {
+    let dir = Dir::new("node-python");
+    let node = Node::start(&dir, &[]);
+    let script = r#"
+import json, os, socket
+stream = socket.create_connection(("localhost", int(os.environ["JSON"])))
+file = stream.makefile("rw")
+def ask(**request):
+    file.write(json.dumps(request) + "\n")
+    file.flush()
+    return json.loads(file.readline())
+assert ask(command="put", key="user:1000", value="John Doe") == {"status": "ok", "message": "Key-value pair stored"}
+assert ask(command="get", key="user:1000") == {"status": "ok", "value": "John Doe"}
+keys = ["user:1001", "user:1002", "user:1003"]
+values = ["Alice", {"nested": [1, 2.5, None]}, "\u00fc\U0001f600"]
+assert ask(command="batch_put", keys=keys, values=values)["message"] == "3 key-value pairs stored"
+found = ask(command="get_range", start_key="user:1000", end_key="user:1003")["data"]
+assert found == [["user:1000", "John Doe"]] + [list(pair) for pair in zip(keys, values)], found
+assert ask(command="delete", key="user:1000")["message"] == "Key deleted"
+assert ask(command="get", key="user:1000") == {"status": "not_found", "message": "Key not found"}
+assert ask(command="fly")["message"] == "Unknown command: fly"
+print("done")
+"#;
+    let script = format!("python3 - <<'END'\n{script}\nEND");
+    assert_eq!(sh(&node, &script), "done\n");
+}
+
+/// What the README's first five minutes show is what comes of typing them.
+#[test]
+#[ignore = "needs curl and nc; `cargo xtask test --only clients`"]
+fn the_five_minutes_of_the_readme() {
+    let readme = include_str!("../../../../README.md");
+    let session = readme.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
+    let dir = Dir::new("node-readme");
+    let node = Node::start(&dir, &[]);
+    let ports = [("9999", "json"), ("7000", "line"), ("8080", "http")];
+    let mut typed = 0;
+    for step in session.unwrap().strip_prefix("$ ").unwrap().split("\n$ ") {
+        let (command, shown) = step.split_once('\n').unwrap_or((step, ""));
+        let command = ports.iter().fold(command.to_owned(), |command, (port, door)| {
+            command
+                .replace(&format!("localhost {port}"), &format!("localhost {}", node.port(door)))
+                .replace(&format!("localhost:{port}"), &format!("localhost:{}", node.port(door)))
+        });
+        assert_eq!(sh(&node, &command).trim_end(), shown.trim_end(), "{command}");
+        typed += 1;
+    }
+    assert!(8 < typed, "{typed}");
+}

@@ -1,0 +1,184 @@
+//! The HTTP door over a socket.
+//!
+//! 1. A body is read no further than its limit.
+//! 2. A request on behalf of another site's page is refused before anything of it is carried out.
+
+use std::{convert::Infallible, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::Incoming,
+    header::{CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, ORIGIN},
+    http::HeaderValue,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use olivine_command::Code;
+use olivine_doors::{
+    Answer,
+    http::{self as door, Head, Shape},
+    json,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    select,
+};
+
+use crate::{numbers, worker::Served};
+
+/// How long the head of a request may take to arrive.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Serves a connection until it ends, or the node does.
+pub(crate) async fn serve(served: Rc<Served>, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    let mut stopping = served.shared.stopping.clone();
+    let service = service_fn(move |request| {
+        let served = Rc::clone(&served);
+        async move { Ok::<_, Infallible>(framed(respond(&served, request).await)) }
+    });
+    let mut builder = http1::Builder::new();
+    // Who has sent all it will send may still read the answers.
+    builder.half_close(true);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD_BYTES_MAX);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    select! {
+        // How a connection ends is its peer's affair.
+        _ = connection.as_mut() => return,
+        _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.ok();
+}
+
+async fn respond(served: &Served, request: Request<Incoming>) -> door::Response {
+    let shared = &served.shared;
+    shared.counters.asked(1);
+    let (parts, body) = request.into_parts();
+    let header = |name| header(&parts.headers, name);
+    let fetch_site = header(HeaderName::from_static("sec-fetch-site"));
+    let stranger = door::check_stranger(&shared.hosts, header(HOST), header(ORIGIN), fetch_site);
+    if let Some(refused) = stranger {
+        return refused;
+    }
+    let most = shared.limits.value_bytes_max.max(shared.limits.line_bytes_max);
+    let body = match collected(body, most).await {
+        Ok(body) => body,
+        Err(refused) => return refused,
+    };
+    let head = Head {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        content_type: header(CONTENT_TYPE),
+        if_match: header(IF_MATCH),
+        if_none_match: header(IF_NONE_MATCH),
+    };
+    let now = shared.time.now();
+    match door::read(&head, &body, &shared.limits, now) {
+        door::Request::One(command, shape) => {
+            let mut replies = served.router.carry_out(now, &[command]).await;
+            let reply = replies.pop().expect("a command is replied to");
+            door::answer(&shape, Answer::Reply(reply))
+        }
+        door::Request::Lines(requests) => door::lines(answered(served, now, requests).await),
+        door::Request::Own(shape) => own(served, &shape).await,
+    }
+}
+
+/// The whole body, or why it is not taken.
+async fn collected(body: Incoming, most: usize) -> Result<Bytes, door::Response> {
+    let collecting = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, most).collect());
+    match collecting.await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!(
+                "the body has more than {most} bytes, the larger of \
+                `value-bytes-max` and `line-bytes-max`"
+            );
+            Err(door::problem(413, Code::TooLarge.name(), &detail))
+        }
+        Ok(Err(error)) => {
+            let detail = format!("the body did not arrive: {error}");
+            Err(door::problem(400, Code::Invalid.name(), &detail))
+        }
+        Err(_) => {
+            let detail = "the body did not arrive within 60 s";
+            Err(door::problem(408, Code::Invalid.name(), detail))
+        }
+    }
+}
+
+/// Carries out lines of the JSON door, and gathers what they come to.
+async fn answered(served: &Served, now: u64, requests: Vec<json::Request<'_>>) -> Vec<u8> {
+    let (mut commands, mut shapes) = (Vec::new(), Vec::new());
+    for json::Request { command, shape } in requests {
+        shapes.push((command.is_some(), shape));
+        commands.extend(command);
+    }
+    let mut replies = Vec::with_capacity(commands.len());
+    while replies.len() < commands.len() {
+        replies.extend(served.router.carry_out(now, &commands[replies.len()..]).await);
+    }
+    let (mut replies, mut out) = (replies.into_iter(), Vec::new());
+    for (asks, shape) in shapes {
+        let reply = if asks { replies.next() } else { None };
+        json::answer(&shape, reply.map_or(Answer::Own, Answer::Reply), &mut out);
+    }
+    out
+}
+
+/// What the node says about itself.
+async fn own(served: &Served, shape: &Shape) -> door::Response {
+    match shape {
+        Shape::Ready => match numbers::ready(served).await {
+            Ok(()) => door::answer(shape, Answer::Own),
+            Err((code, why)) => door::problem(503, code.name(), &why),
+        },
+        Shape::Metrics => door::Response {
+            status: 200,
+            headers: vec![("content-type", "text/plain; version=0.0.4; charset=utf-8".to_owned())],
+            body: numbers::metrics(served).await.into_bytes(),
+        },
+        Shape::Welcome => door::Response {
+            status: 200,
+            headers: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
+            body: WELCOME.into(),
+        },
+        shape => door::answer(shape, Answer::Own),
+    }
+}
+
+/// What there is, for people who look.
+const WELCOME: &str = "\
+Olivine. Key-values are under /kv/{key}, all of them under /kv; /openapi.json says how.
+/readyz tells whether the node can be used, /metrics is for Prometheus.
+";
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// An answer as hyper sends it.
+fn framed(answer: door::Response) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    if let Ok(status) = answer.status.try_into() {
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,41 @@
+//! The node: sockets around a store.
+//!
+//! A node is one process, or two: a coordinator with the doors and a storage with the store, and
+//! frames between them over a socket. The way of a command is the same.
+//!
+//! Modules in reading order: `settings` says what a node is to be; `time` is when commands are
+//! accepted; `store` carries them out and waits for the disk; `frames` are the bytes between the two
+//! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
+//! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
+//! the door that does not; `worker` are the threads that connections live on; `numbers` what a node
+//! tells about itself; `node` starts all of it and ends it.
+//!
+//! 1. A reply leaves when nothing in it can be lost any more, as the durability promises.
+//! 2. A connection costs no more memory than what it sent, or waits for, and never more than its limits.
+//! 3. Whoever does not read gets no more to read: a connection that is written to is not read from.
+
+#![warn(missing_docs)]
+
+mod connection;
+mod frames;
+mod http;
+mod link;
+mod node;
+mod numbers;
+mod protocol;
+mod rewound;
+mod router;
+mod settings;
+mod storage;
+mod store;
+mod time;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use node::{Node, Problem, Started, Stop};
+pub use settings::{Door, DoorSetting, Half, Settings};
+
+#[doc(no_inline)]
+pub use olivine_doors::{http::Hosts, limits::Limits};

@@ -1,0 +1,170 @@
+//! The coordinator's end of the way to the storage: one connection a worker, shared by all that the
+//! worker serves.
+//!
+//! Whatever is asked while the link is busy goes into one buffer and leaves in one write. Replies are
+//! given to whom they belong by their number.
+//!
+//! 1. Nobody waits for a storage that is gone: what was under way and what comes meanwhile is refused
+//!    with words that say so, and the link tries again and again to come back.
+//! 2. A command that was under way when the storage went is not sent again: whether it was carried out
+//!    is not known, and its sender is told just that.
+//! 3. What waits to be sent is bounded; who asks for more waits.
+
+use std::{cell::RefCell, collections::BTreeMap, io, path::PathBuf, rc::Rc, time::Duration};
+
+use olivine_command::{Code, Command, Refusal, Reply, wire};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    select,
+    sync::{Notify, oneshot},
+};
+
+use crate::frames::{self, Found};
+
+/// Bytes that may wait to be sent.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+/// How long the link waits before it tries again, the first time and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// What is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+pub(crate) struct Link {
+    socket: PathBuf,
+    state: RefCell<State>,
+    /// Something is to be sent.
+    asked: Notify,
+    /// Something was sent.
+    sent: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    is_open: bool,
+    next: u64,
+    /// What waits to be sent.
+    out: Vec<u8>,
+    /// Who waits for which replies.
+    waiting: BTreeMap<u64, oneshot::Sender<Vec<Reply>>>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: PathBuf) -> Rc<Link> {
+        let state = RefCell::default();
+        Rc::new(Link { socket, state, asked: Notify::new(), sent: Notify::new() })
+    }
+
+    /// Has the storage carry out the first of some commands. Returns their replies, at least one.
+    pub(crate) async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
+        while WAITING_BYTES_MAX < self.state.borrow().out.len() {
+            self.sent.notified().await;
+        }
+        let Some(replies) = self.send(now, commands) else {
+            let text = "the storage cannot be reached; it is tried again and again";
+            return refused(text, commands);
+        };
+        match replies.await {
+            Ok(replies) if !replies.is_empty() && replies.len() <= commands.len() => replies,
+            Ok(_) => refused("the storage answered another number of commands", commands),
+            Err(_) => {
+                let text = "the storage went away; whether this was carried out is not known";
+                refused(text, commands)
+            }
+        }
+    }
+
+    fn send(&self, now: u64, commands: &[Command<'_>]) -> Option<oneshot::Receiver<Vec<Reply>>> {
+        let mut state = self.state.borrow_mut();
+        if !state.is_open {
+            return None;
+        }
+        let number = state.next;
+        state.next += 1;
+        frames::put(number, &mut state.out, |out| wire::encode_commands(now, commands, out));
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.insert(number, sender);
+        self.asked.notify_one();
+        Some(receiver)
+    }
+
+    /// Keeps the link open, for ever.
+    pub(crate) async fn keep(self: Rc<Link>) {
+        let mut pause = RETRY.0;
+        loop {
+            if let Ok(stream) = UnixStream::connect(&self.socket).await {
+                pause = RETRY.0;
+                self.state.borrow_mut().is_open = true;
+                let (input, output) = stream.into_split();
+                select! {
+                    _ = self.receive(input) => {}
+                    _ = self.transmit(output) => {}
+                }
+                self.fail();
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(RETRY.1);
+        }
+    }
+
+    /// Tells all that wait that they wait in vain.
+    fn fail(&self) {
+        let mut state = self.state.borrow_mut();
+        state.is_open = false;
+        state.out = Vec::new();
+        state.waiting.clear();
+        self.sent.notify_waiters();
+    }
+
+    async fn transmit(&self, mut output: OwnedWriteHalf) -> io::Result<()> {
+        loop {
+            let out = std::mem::take(&mut self.state.borrow_mut().out);
+            if out.is_empty() {
+                self.asked.notified().await;
+                continue;
+            }
+            self.sent.notify_waiters();
+            output.write_all(&out).await?;
+        }
+    }
+
+    async fn receive(&self, mut input: OwnedReadHalf) -> io::Result<()> {
+        let mut buffer = Vec::with_capacity(READ_BYTES);
+        loop {
+            if input.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+            let mut start = 0;
+            loop {
+                match frames::next(&buffer[start..]) {
+                    Found::Frame { number, contents, bytes } => {
+                        self.replied(number, contents)?;
+                        start += bytes;
+                    }
+                    Found::Part(bytes) => {
+                        buffer.drain(..start);
+                        buffer.reserve(bytes.saturating_sub(buffer.len()).max(READ_BYTES));
+                        break;
+                    }
+                    Found::Wrong => return Err(io::ErrorKind::InvalidData.into()),
+                }
+            }
+        }
+    }
+
+    fn replied(&self, number: u64, contents: &[u8]) -> io::Result<()> {
+        let replies = wire::decode_replies(contents)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Some(waiting) = self.state.borrow_mut().waiting.remove(&number) {
+            // Who has gone away meanwhile misses nothing.
+            waiting.send(replies).ok();
+        }
+        Ok(())
+    }
+}
+
+fn refused(text: &str, commands: &[Command<'_>]) -> Vec<Reply> {
+    vec![Reply::Refused(Refusal::new(Code::Unavailable, text)); commands.len()]
+}

@@ -1,0 +1,319 @@
+//! A node from its start to its end.
+//!
+//! 1. A node that started has every door open that was asked for; a default one whose port is taken is
+//!    left out, and told.
+//! 2. A door is open to other machines only if it was said that nobody is asked who they are.
+//! 3. An ended node has answered what had arrived, and closed its store.
+
+mod ports;
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use olivine_engine::{Cut, Db, Durability, Environment, EnvironmentOptions, Options};
+use olivine_model::{Model, ModelOptions};
+use olivine_vfs::{Vfs, user_id};
+use tokio::{
+    runtime, select,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::{LocalSet, spawn_local},
+};
+
+use crate::{
+    numbers::Counters,
+    settings::{Door, DoorSetting, Half, Settings},
+    store::Store,
+    time::Time,
+    worker::{Place, Shared, Workers},
+};
+
+/// How long connections may take to end.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether they have.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// A node that has started.
+pub struct Node {
+    shared: Arc<Shared>,
+    environment: Environment,
+    place: Place,
+    doors: Vec<(Door, TcpListener)>,
+    /// Where coordinators come, if they do.
+    coordinators: Option<UnixListener>,
+    workers: usize,
+    connections_max: usize,
+    stop: watch::Sender<bool>,
+    started: Started,
+}
+
+/// What a node started with.
+#[derive(Clone, Debug, Default)]
+pub struct Started {
+    /// The doors that are open, and where.
+    pub doors: Vec<(Door, SocketAddr)>,
+    /// Default doors that were left out, and why.
+    pub skipped: Vec<(DoorSetting, String)>,
+    /// The directory of its store, if it has one.
+    pub store: Option<PathBuf>,
+    /// The socket between coordinator and storage, if they are two.
+    pub socket: Option<PathBuf>,
+    /// What opening the store found that somebody should know, if anything.
+    pub recovered: Option<String>,
+}
+
+/// Ends a node from another thread.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// Has the node end as a signal would.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug)]
+pub enum Problem {
+    /// The settings cannot be.
+    Settings(String),
+    /// The store cannot be opened, or closed.
+    Store(olivine_engine::Error),
+    /// Sockets or threads cannot be had.
+    System {
+        /// What for.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Settings(what) | Problem::System { what, .. } => f.write_str(what),
+            Problem::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Problem {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Problem::Settings(_) => None,
+            Problem::Store(error) => error.source(),
+            Problem::System { source, .. } => Some(source),
+        }
+    }
+}
+
+impl From<olivine_engine::Error> for Problem {
+    fn from(error: olivine_engine::Error) -> Problem {
+        Problem::Store(error)
+    }
+}
+
+impl Node {
+    /// Opens the store and the doors.
+    pub fn start(settings: &Settings) -> Result<Node, Problem> {
+        let mut started = Started::default();
+        let doors = ports::open(settings, &mut started)?;
+        let defaults = EnvironmentOptions::default();
+        let memory_bytes = settings.memory_bytes.unwrap_or(defaults.memory_bytes);
+        let environment = Environment::new(EnvironmentOptions { memory_bytes })?;
+        let vfs = environment.vfs();
+        let clock = Arc::clone(environment.clock());
+        let socket = || settings.data_dir.join("run").join("storage.sock");
+        let (time, place, coordinators) = match &settings.half {
+            Half::Coordinator(asked) => {
+                let socket = asked.clone().unwrap_or_else(socket);
+                started.socket = Some(socket.clone());
+                (Arc::new(Time::new(clock, 0)), Place::There(socket), None)
+            }
+            half => {
+                let model = open_store(&environment, settings, &mut started)?;
+                let time = Arc::new(Time::new(clock, model.time()?));
+                let store = Arc::new(Store::new(model, Arc::clone(&time)));
+                // The store's lock is ours, so whoever left a socket there is gone.
+                let coordinators = match half {
+                    Half::Storage(asked) => {
+                        let socket = asked.clone().unwrap_or_else(socket);
+                        started.socket = Some(socket.clone());
+                        Some(ports::open_socket(&**vfs, &socket)?)
+                    }
+                    _ => None,
+                };
+                (time, Place::Here(store), coordinators)
+            }
+        };
+        let (stop, stopping) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            time,
+            user: user_id(),
+            limits: settings.limits.clone(),
+            hosts: settings.hosts.clone(),
+            counters: Counters::default(),
+            stopping,
+        });
+        let (workers, connections_max) = (settings.workers, settings.connections_max);
+        Ok(Node {
+            shared,
+            environment,
+            place,
+            doors,
+            coordinators,
+            workers,
+            connections_max,
+            stop,
+            started,
+        })
+    }
+
+    /// What it started with.
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// What ends it.
+    pub fn stopper(&self) -> Stop {
+        Stop(self.stop.clone())
+    }
+
+    /// Serves until SIGTERM, SIGINT or [`Stop`] ends it; then answers what has arrived and closes the
+    /// store. A second signal waits for no connection any more.
+    pub fn run(self) -> Result<(), Problem> {
+        let Node { shared, environment, place, doors, coordinators, stop, .. } = self;
+        let is_storage = coordinators.is_some();
+        let workers =
+            Workers::start(self.workers, &shared, &place).map_err(system("start a thread"))?;
+        let workers = Rc::new(workers);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(system("start a runtime"))?;
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, async {
+            for (door, listener) in doors {
+                let listener = tokio::net::TcpListener::from_std(listener);
+                let listener = listener.map_err(system("listen"))?;
+                let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
+                spawn_local(ports::take(door, listener, workers, shared, self.connections_max));
+            }
+            if let Some(listener) = coordinators {
+                let listener = tokio::net::UnixListener::from_std(listener);
+                let listener = listener.map_err(system("listen"))?;
+                let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
+                spawn_local(ports::take_coordinators(listener, workers, shared));
+            }
+            if let Place::Here(store) = &place {
+                let store = Arc::clone(store);
+                spawn_local(async move { store.sweep().await });
+            }
+            drain(&stop, &workers).await
+        })?;
+        drop(tasks);
+        drop(runtime);
+        if let Ok(workers) = Rc::try_unwrap(workers) {
+            workers.end();
+        }
+        if let Place::Here(store) = place
+            && let Some(store) = Arc::into_inner(store)
+        {
+            store.close()?;
+        }
+        if is_storage && let Some(socket) = &self.started.socket {
+            // Whoever starts next takes away what could not be taken away here.
+            environment.vfs().remove_file(socket).ok();
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the end, and then for the connections to end.
+async fn drain(stop: &watch::Sender<bool>, workers: &Workers) -> Result<(), Problem> {
+    let mut terminate = signal_of(SignalKind::terminate())?;
+    let mut interrupt = signal_of(SignalKind::interrupt())?;
+    let mut asked = stop.subscribe();
+    select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = asked.wait_for(|stopping| *stopping) => {}
+    }
+    stop.send_replace(true);
+    let drained = async {
+        while 0 < workers.connections() {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    // Who has not ended by then is cut off.
+    select! {
+        () = drained => {}
+        () = tokio::time::sleep(DRAIN_PATIENCE) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn signal_of(kind: SignalKind) -> Result<Signal, Problem> {
+    signal(kind).map_err(system("wait for signals"))
+}
+
+/// Opens the store in the data directory, whose parents are made.
+fn open_store(
+    environment: &Environment,
+    settings: &Settings,
+    started: &mut Started,
+) -> Result<Model, Problem> {
+    make_dirs(&**environment.vfs(), &settings.data_dir)?;
+    let dir = settings.data_dir.join("store");
+    let mut options = Options {
+        durability: settings.durability,
+        memtable_entries_max: settings.memtable_entries_max,
+        ..Options::default()
+    };
+    if settings.durability == Durability::Interval {
+        options.interval = settings.interval;
+    }
+    let db = Db::open(environment, &dir, options)?;
+    started.store = Some(dir);
+    started.recovered = db.recovery().cut.as_ref().map(told);
+    Ok(Model::open(db, ModelOptions { durability: settings.durability })?)
+}
+
+fn told(cut: &Cut) -> String {
+    let Cut { path, offset, bytes_dropped, why } = cut;
+    let path = path.display();
+    format!(
+        "the log ends at byte {offset} of {path} ({why}); {bytes_dropped} bytes behind it, which were \
+         never acknowledged, are left out"
+    )
+}
+
+/// Makes a directory and those above it.
+fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Problem> {
+    for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
+            continue;
+        }
+        match vfs.create_dir(dir) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                let what = format!("cannot make the directory {}; see --data-dir", dir.display());
+                return Err(Problem::System { what, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn system(what: &str) -> impl FnOnce(io::Error) -> Problem + use<> {
+    let what = format!("cannot {what}");
+    move |source| Problem::System { what, source }
+}

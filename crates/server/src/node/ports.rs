@@ -1,0 +1,173 @@
+//! Ports and sockets: opened when a node starts, and who comes to them.
+
+use std::{
+    io,
+    net::TcpListener,
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use olivine_command::Code;
+use olivine_vfs::Vfs;
+use tokio::{io::AsyncWriteExt as _, select};
+
+use super::{Problem, Started, make_dirs, system};
+use crate::{
+    protocol::{Json, Line, Protocol as _},
+    settings::{Door, DoorSetting, Half, Settings},
+    worker::{Shared, Taken, Workers},
+};
+
+/// How long nobody is taken after taking somebody failed, as it does when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Opens the ports of the doors.
+pub(super) fn open(
+    settings: &Settings,
+    started: &mut Started,
+) -> Result<Vec<(Door, TcpListener)>, Problem> {
+    if let Half::Storage(_) = settings.half {
+        return Ok(Vec::new());
+    }
+    check(settings)?;
+    let mut listeners = Vec::new();
+    for setting in &settings.doors {
+        let DoorSetting { door, address, asked } = *setting;
+        let bound = TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        match bound {
+            Ok(listener) => {
+                let address = listener.local_addr().map_err(system("tell an address"))?;
+                started.doors.push((door, address));
+                listeners.push((door, listener));
+            }
+            Err(error) if !asked && error.kind() == io::ErrorKind::AddrInUse => {
+                started.skipped.push((*setting, error.to_string()));
+            }
+            Err(error) => {
+                let name = door.name();
+                let what = format!("cannot open the {name} door at {address}; see --{name}-port");
+                return Err(Problem::System { what, source: error });
+            }
+        }
+    }
+    if listeners.is_empty() {
+        let ports: Vec<String> =
+            settings.doors.iter().map(|door| door.address.to_string()).collect();
+        return Err(Problem::Settings(format!(
+            "all ports are taken ({}); is a node running already? --<door>-port names others",
+            ports.join(", ")
+        )));
+    }
+    Ok(listeners)
+}
+
+/// Refuses doors that cannot be.
+fn check(settings: &Settings) -> Result<(), Problem> {
+    if settings.doors.is_empty() {
+        return Err(Problem::Settings("no door is to be opened; name one with --doors".to_owned()));
+    }
+    let public = settings.doors.iter().find(|door| !door.address.ip().is_loopback());
+    if let Some(DoorSetting { door, address, .. }) = public
+        && !settings.insecure
+    {
+        let (name, ip) = (door.name(), address.ip());
+        return Err(Problem::Settings(format!(
+            "the {name} door would be open to other machines at {ip}, and nobody is asked who they are; \
+             bind it to 127.0.0.1, or say --insecure if the network is trusted"
+        )));
+    }
+    Ok(())
+}
+
+/// Opens the socket that coordinators come to, in place of one that somebody left.
+pub(super) fn open_socket(vfs: &dyn Vfs, socket: &Path) -> Result<UnixListener, Problem> {
+    let failed = |source| {
+        let what = format!("cannot open the socket {}; see --socket", socket.display());
+        Problem::System { what, source }
+    };
+    if let Some(dir) = socket.parent() {
+        make_dirs(vfs, dir)?;
+    }
+    if UnixStream::connect(socket).is_ok() {
+        let text =
+            format!("{} is another storage's; --socket names another place", socket.display());
+        return Err(Problem::Settings(text));
+    }
+    match vfs.remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Takes connections for a door.
+pub(super) async fn take(
+    door: Door,
+    listener: tokio::net::TcpListener,
+    workers: Rc<Workers>,
+    shared: Arc<Shared>,
+    connections_max: usize,
+) {
+    let mut stopping = shared.stopping.clone();
+    loop {
+        let taken = select! {
+            taken = listener.accept() => taken,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let Ok((mut stream, _)) = taken else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if connections_max <= workers.connections() {
+            shared.counters.turned_away();
+            let text = turned_away(door, connections_max);
+            // Whether it is told or not, it ends.
+            tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(&text)).await.ok();
+            continue;
+        }
+        if let Ok(stream) = stream.into_std() {
+            shared.counters.taken();
+            workers.take(Taken::Door(door, stream));
+        }
+    }
+}
+
+/// What a connection is told that is one too many.
+fn turned_away(door: Door, connections_max: usize) -> Vec<u8> {
+    let text =
+        format!("there are `connections-max`, {connections_max}, connections; try again later");
+    let mut out = Vec::new();
+    match door {
+        Door::Json => Json::error(&text, Code::Busy, &mut out),
+        Door::Line => Line::error(&text, Code::Busy, &mut out),
+        Door::Http => out.extend_from_slice(
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        ),
+    }
+    out
+}
+
+/// Takes coordinators.
+pub(super) async fn take_coordinators(
+    listener: tokio::net::UnixListener,
+    workers: Rc<Workers>,
+    shared: Arc<Shared>,
+) {
+    let mut stopping = shared.stopping.clone();
+    loop {
+        let taken = select! {
+            taken = listener.accept() => taken,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        match taken.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => workers.take(Taken::Coordinator(stream)),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a node is to be.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use olivine_doors::{http::Hosts, limits::Limits};
+use olivine_engine::Durability;
+
+/// What a node is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What of a node this process is. Default all of it.
+    pub half: Half,
+    /// Where everything lies. Default `data`.
+    pub data_dir: PathBuf,
+    /// Memory for everything. Default: a quarter of the machine's, or of the cgroup's.
+    pub memory_bytes: Option<u64>,
+    /// When writes are acknowledged. Default `Sync`.
+    pub durability: Durability,
+    /// The longest time between syncs under `Durability::Interval`. Default 1 s.
+    pub interval: Duration,
+    /// Entries a memtable takes before it is flushed; nothing leaves it to the bytes.
+    pub memtable_entries_max: Option<u64>,
+    /// The doors that are opened.
+    pub doors: Vec<DoorSetting>,
+    /// Threads that connections live on. Default: as many as there are cores.
+    pub workers: usize,
+    /// How large what comes in may be.
+    pub limits: Limits,
+    /// Connections of all doors together. Default 10,000.
+    pub connections_max: usize,
+    /// The names that HTTP doors answer to.
+    pub hosts: Hosts,
+    /// Open doors to other machines though nobody is asked who they are.
+    pub insecure: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            half: Half::Both,
+            data_dir: "data".into(),
+            memory_bytes: None,
+            durability: Durability::Sync,
+            interval: Duration::from_secs(1),
+            memtable_entries_max: None,
+            doors: Door::ALL.map(DoorSetting::default_of).into(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            limits: Limits::default(),
+            connections_max: 10_000,
+            hosts: Hosts::default(),
+            insecure: false,
+        }
+    }
+}
+
+/// What of a node a process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// All of it.
+    Both,
+    /// The store, for coordinators at this socket; nothing said is `run/storage.sock` in the data directory.
+    Storage(Option<PathBuf>),
+    /// The doors, to the storage at this socket; nothing said is the same.
+    Coordinator(Option<PathBuf>),
+}
+
+/// A protocol that is spoken at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// JSON lines; HTTP is told from them by its first bytes.
+    Json,
+    /// `PUT key value`.
+    Line,
+    /// Key-values, health and metrics over HTTP.
+    Http,
+}
+
+impl Door {
+    /// All doors.
+    pub const ALL: [Door; 3] = [Door::Json, Door::Line, Door::Http];
+
+    /// What flags call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Door::Json => "json",
+            Door::Line => "line",
+            Door::Http => "http",
+        }
+    }
+
+    /// Where it is when nobody says otherwise.
+    pub fn port(self) -> u16 {
+        match self {
+            Door::Json => 9999,
+            Door::Line => 7000,
+            Door::Http => 8080,
+        }
+    }
+}
+
+/// Where a door is.
+#[derive(Clone, Copy, Debug)]
+pub struct DoorSetting {
+    /// Which door.
+    pub door: Door,
+    /// Its address; port 0 takes any that is free.
+    pub address: SocketAddr,
+    /// Whether somebody asked for this port. A default that is taken is skipped, one that was asked for is
+    /// an error.
+    pub asked: bool,
+}
+
+impl DoorSetting {
+    /// Where a door is when nobody says otherwise.
+    pub fn default_of(door: Door) -> DoorSetting {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), door.port());
+        DoorSetting { door, address, asked: false }
+    }
+}

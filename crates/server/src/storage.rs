@@ -1,0 +1,234 @@
+//! The storage's end of the way to a coordinator.
+//!
+//! All batches that have arrived together are carried out as one, so that those of many connections
+//! cost one write of the engine. Replies that must wait for the disk wait behind each other; those
+//! that need not leave at once.
+//!
+//! 1. Only the user that runs the storage, or root, is spoken to.
+//! 2. A frame that is wrong costs the connection; nothing behind it is carried out.
+
+use std::{collections::VecDeque, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
+
+use olivine_command::{Batch, Command, Refusal, Reply, wire};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    select,
+    sync::Notify,
+};
+
+use crate::{
+    frames::{self, Found},
+    store::{Pending, Store},
+    worker::Shared,
+};
+
+/// What is read at once.
+const READ_BYTES: usize = 64 << 10;
+/// Bytes of replies that may wait before nothing more is read.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// How long the other end may take to take its replies.
+const WRITE_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Serves a connection of a coordinator.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    stream: UnixStream,
+) -> io::Result<()> {
+    let user = stream.peer_cred()?.uid();
+    if user != 0 && user != shared.user {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let (input, output) = stream.into_split();
+    let replies = Rc::new(Replies::default());
+    let mut stopping = shared.stopping.clone();
+    let receiving = receive(&shared, &store, input, &replies);
+    let mut sending = pin!(send(&store, output, &replies));
+    select! {
+        received = receiving => received,
+        sent = &mut sending => sent,
+        _ = stopping.wait_for(|stopping| *stopping) => select! {
+            sent = &mut sending => sent,
+            () = replies.all_left() => Ok(()),
+        },
+    }
+}
+
+/// Replies on their way out.
+#[derive(Default)]
+struct Replies {
+    state: std::cell::RefCell<Waiting>,
+    /// There are some.
+    there: Notify,
+    /// Some have left.
+    left: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// May leave at once.
+    free: Vec<u8>,
+    /// Wait for the disk, in this order.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Some are being sent.
+    under_way: bool,
+}
+
+/// Replies that wait for the disk.
+struct Held {
+    out: Vec<u8>,
+    /// The number of each of their batches, and how many replies it has.
+    batches: Vec<(u64, usize)>,
+    pending: Pending,
+}
+
+async fn receive(
+    shared: &Shared,
+    store: &Store,
+    mut input: OwnedReadHalf,
+    replies: &Replies,
+) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(READ_BYTES);
+    loop {
+        if input.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+        let needed = carry_out(shared, store, &mut buffer, replies).await?;
+        buffer.reserve(needed.saturating_sub(buffer.len()).max(READ_BYTES));
+        loop {
+            let waiting = {
+                let state = replies.state.borrow();
+                state.free.len() + state.held_bytes
+            };
+            if waiting < WAITING_BYTES_MAX {
+                break;
+            }
+            replies.left.notified().await;
+        }
+    }
+}
+
+/// Carries out all whole batches of the buffer, and takes them from it. Returns how many bytes the one
+/// behind them needs, as far as is known.
+async fn carry_out(
+    shared: &Shared,
+    store: &Store,
+    buffer: &mut Vec<u8>,
+    replies: &Replies,
+) -> io::Result<usize> {
+    let (mut start, mut now) = (0, 0);
+    let mut commands: Vec<Command<'_>> = Vec::new();
+    // The number of each batch, and how many commands it has.
+    let mut batches = Vec::new();
+    let needed = loop {
+        match frames::next(&buffer[start..]) {
+            Found::Frame { number, contents, bytes } => {
+                let batch: Batch<'_> = wire::decode_batch(contents)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                now = shared.time.not_before(batch.now).max(now);
+                if batch.commands.is_empty() {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                batches.push((number, batch.commands.len()));
+                commands.extend(batch.commands);
+                start += bytes;
+            }
+            Found::Part(bytes) => break bytes,
+            Found::Wrong => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    };
+    let mut rest: &[Command<'_>] = &commands;
+    let mut gathered: Vec<Reply> = Vec::new();
+    let mut batches = batches.into_iter().peekable();
+    while !rest.is_empty() {
+        let (come, pending) = store.apply(now, rest).await;
+        rest = &rest[come.len()..];
+        gathered.extend(come);
+        let (mut out, mut whole) = (Vec::new(), Vec::new());
+        while let Some((number, count)) = batches.next_if(|(_, count)| *count <= gathered.len()) {
+            let come: Vec<Reply> = gathered.drain(..count).collect();
+            frames::put(number, &mut out, |out| wire::encode_replies(&come, out));
+            whole.push((number, count));
+        }
+        replies.add(out, whole, pending);
+    }
+    drop(commands);
+    buffer.drain(..start);
+    Ok(needed)
+}
+
+impl Replies {
+    fn add(&self, out: Vec<u8>, batches: Vec<(u64, usize)>, pending: Option<Pending>) {
+        let mut state = self.state.borrow_mut();
+        match pending {
+            None => state.free.extend_from_slice(&out),
+            Some(pending) => {
+                state.held_bytes += out.len();
+                state.held.push_back(Held { out, batches, pending });
+            }
+        }
+        self.there.notify_one();
+    }
+
+    /// Returns when there are none.
+    async fn all_left(&self) {
+        loop {
+            {
+                let state = self.state.borrow();
+                if state.free.is_empty() && state.held.is_empty() && !state.under_way {
+                    return;
+                }
+            }
+            self.left.notified().await;
+        }
+    }
+
+    /// The first that wait may leave, as they are or as the refusals that they have become.
+    fn release(&self, outcome: Result<(), Refusal>) {
+        let mut state = self.state.borrow_mut();
+        let Some(Held { out, batches, .. }) = state.held.pop_front() else {
+            return;
+        };
+        state.held_bytes -= out.len();
+        match outcome {
+            Ok(()) => state.free.extend_from_slice(&out),
+            Err(refusal) => {
+                for (number, count) in batches {
+                    let refused = vec![Reply::Refused(refusal.clone()); count];
+                    let write = |out: &mut Vec<u8>| wire::encode_replies(&refused, out);
+                    frames::put(number, &mut state.free, write);
+                }
+            }
+        }
+    }
+}
+
+async fn send(store: &Store, mut output: OwnedWriteHalf, replies: &Replies) -> io::Result<()> {
+    loop {
+        let out = {
+            let mut state = replies.state.borrow_mut();
+            state.under_way = !state.free.is_empty();
+            std::mem::take(&mut state.free)
+        };
+        if !out.is_empty() {
+            tokio::time::timeout(WRITE_PATIENCE, output.write_all(&out)).await??;
+            replies.state.borrow_mut().under_way = false;
+            replies.left.notify_one();
+            continue;
+        }
+        let first = replies.state.borrow().held.front().map(|held| held.pending);
+        let Some(first) = first else {
+            replies.there.notified().await;
+            continue;
+        };
+        select! {
+            outcome = store.durable(first) => replies.release(outcome),
+            () = replies.there.notified() => {}
+        }
+    }
+}

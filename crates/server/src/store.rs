@@ -1,0 +1,121 @@
+//! The store half of a node: carries commands out, and waits for the disk.
+//!
+//! 1. A store that is behind is waited for; who has waited too long is told to come again.
+//! 2. When the disk fails, nobody who waits is told that all is well.
+
+use std::{sync::Arc, time::Duration};
+
+use olivine_command::{Code, Command, Refusal, Reply};
+use olivine_engine::{Result, SeqNo};
+use olivine_model::{Behind, Model};
+use tokio::sync::watch;
+
+use crate::time::Time;
+
+/// How long a command waits for a store that is behind its work.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Places looked at by one sweep.
+const SWEEP: u64 = 1_000;
+/// How long after a sweep that found little the next begins.
+const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+
+/// Carries commands out.
+pub(crate) struct Store {
+    model: Model,
+    time: Arc<Time>,
+    durable: watch::Receiver<Durable>,
+}
+
+/// How far the store is durable.
+#[derive(Clone, Debug, Default)]
+struct Durable {
+    seqno: SeqNo,
+    /// Why it will get no further.
+    failure: Option<String>,
+}
+
+/// Up to where the store must be durable before something is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending(SeqNo);
+
+impl Store {
+    pub(crate) fn new(model: Model, time: Arc<Time>) -> Store {
+        let (told, durable) = watch::channel(Durable::default());
+        model.db().on_durable(move |outcome| {
+            told.send_modify(|durable| match outcome {
+                Ok(seqno) => durable.seqno = durable.seqno.max(*seqno),
+                Err(error) => durable.failure = Some(error.to_string()),
+            });
+        });
+        Store { model, time, durable }
+    }
+
+    /// Closes it.
+    pub(crate) fn close(self) -> Result<()> {
+        self.model.close()
+    }
+
+    /// Carries out the first of some commands. Returns their replies, at least one, when they may be shown.
+    pub(crate) async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
+        let (replies, pending) = self.apply(now, commands).await;
+        let Some(pending) = pending else {
+            return replies;
+        };
+        match self.durable(pending).await {
+            Ok(()) => replies,
+            Err(refusal) => vec![Reply::Refused(refusal); replies.len()],
+        }
+    }
+
+    /// Carries out the first of some commands. Returns their replies, at least one, and what must be waited for
+    /// before they are shown.
+    pub(crate) async fn apply(
+        &self,
+        now: u64,
+        commands: &[Command<'_>],
+    ) -> (Vec<Reply>, Option<Pending>) {
+        let clock = self.time.clock();
+        let mut until = None;
+        loop {
+            match self.model.apply(now, commands) {
+                Ok(applied) => return (applied.replies, applied.durable_at.map(Pending)),
+                Err(Behind { retry_after }) => {
+                    if *until.get_or_insert_with(|| clock.now() + PATIENCE) <= clock.now() {
+                        let text =
+                            "the store is behind its work; try again, or write less at a time";
+                        let refusal = Refusal::new(Code::Busy, text);
+                        return (vec![Reply::Refused(refusal); commands.len()], None);
+                    }
+                    tokio::time::sleep(retry_after).await;
+                }
+            }
+        }
+    }
+
+    /// Returns when the store is durable that far, or why it never will be.
+    pub(crate) async fn durable(&self, pending: Pending) -> Result<(), Refusal> {
+        let Pending(seqno) = pending;
+        let mut durable = self.durable.clone();
+        let reached =
+            durable.wait_for(|durable| durable.failure.is_some() || seqno <= durable.seqno).await;
+        let failure = match reached {
+            Ok(durable) if seqno <= durable.seqno => return Ok(()),
+            Ok(durable) => durable.failure.clone().unwrap_or_default(),
+            Err(_) => "the store is closed".to_owned(),
+        };
+        let text = format!(
+            "whether it was kept is not known: {failure}; the store takes no writes until it is started again"
+        );
+        Err(Refusal::new(Code::Poisoned, text))
+    }
+
+    /// Takes away what has expired, for ever.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            let replies = self.carry_out(self.time.now(), &[Command::Sweep { limit: SWEEP }]).await;
+            if replies != [Reply::Count(SWEEP)] {
+                tokio::time::sleep(SWEEP_PAUSE).await;
+            }
+        }
+    }
+}

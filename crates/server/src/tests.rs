@@ -1,0 +1,540 @@
+//! A node on ports of its own, spoken to over sockets.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use olivine_vfs::{Clock as _, RealClock, RealVfs, Vfs as _};
+
+use crate::{Door, DoorSetting, Half, Node, Problem, Settings, Stop};
+
+/// A directory that is gone with its owner.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Dir {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("olivine-node-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        Dir(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(path: &std::path::Path) {
+    for entry in RealVfs.list(path).unwrap_or_default() {
+        let path = path.join(&entry.name);
+        if RealVfs.remove_file(&path).is_err() {
+            remove(&path);
+        }
+    }
+    RealVfs.remove_dir(path).ok();
+}
+
+fn settings(dir: &Dir) -> Settings {
+    let any_port = |door| {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        DoorSetting { door, address, asked: true }
+    };
+    Settings {
+        data_dir: dir.0.join("deep/data"),
+        memory_bytes: Some(16 << 20),
+        doors: Door::ALL.map(any_port).into(),
+        workers: 2,
+        ..Settings::default()
+    }
+}
+
+/// A node that runs, and ends with its owner.
+struct Running {
+    doors: Vec<(Door, SocketAddr)>,
+    stop: Stop,
+    thread: Option<JoinHandle<Result<(), Problem>>>,
+}
+
+impl Running {
+    fn start(settings: &Settings) -> Running {
+        let node = Node::start(settings).unwrap();
+        let (doors, stop) = (node.started().doors.clone(), node.stopper());
+        let thread = thread::Builder::new().spawn(move || node.run()).unwrap();
+        Running { doors, stop, thread: Some(thread) }
+    }
+
+    fn connect(&self, door: Door) -> TcpStream {
+        let (_, address) = self.doors.iter().find(|(known, _)| *known == door).unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// What a connection answers to some bytes, after which nothing more is sent.
+    fn say(&self, door: Door, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = self.connect(door);
+        stream.write_all(bytes.as_ref()).unwrap();
+        stream.shutdown(Shutdown::Write).ok();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Status and body of an answer to a request over HTTP.
+    fn http(&self, door: Door, method: &str, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        let mut stream = self.connect(door);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        (status, body.to_owned())
+    }
+
+    fn end(mut self) {
+        self.stop.stop();
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+#[test]
+fn what_one_door_stores_the_others_read() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    assert_eq!(
+        node.say(Door::Json, "{\"command\":\"put\",\"key\":\"a\",\"value\":{\"b\": [1.50]}}\n"),
+        "{\"status\":\"ok\",\"message\":\"Key-value pair stored\"}\n"
+    );
+    assert_eq!(node.say(Door::Line, "GET a\n"), "OK {\"b\":[1.50]}\n");
+    assert_eq!(node.http(Door::Http, "GET", "/kv/a", ""), (200, "{\"b\":[1.50]}".to_owned()));
+    assert_eq!(
+        node.say(Door::Line, "PUT name age 30\nGET name\nGET other\n"),
+        "OK\nOK age 30\nNOT_FOUND\n"
+    );
+    assert_eq!(
+        node.say(Door::Json, "{\"command\":\"get\",\"key\":\"name\"}"),
+        "{\"status\":\"ok\",\"value\":\"age 30\"}\n",
+        "a line without an end is one when nothing more comes"
+    );
+    assert_eq!(node.http(Door::Http, "PUT", "/kv/b%20c", "\u{1f600}"), (204, String::new()));
+    assert_eq!(
+        node.http(Door::Http, "GET", "/kv?prefix=b", ""),
+        (200, "{\"key\":\"b c\",\"value\":\"\u{1f600}\"}\n".to_owned())
+    );
+    assert_eq!(node.http(Door::Http, "DELETE", "/kv/a", "").0, 204);
+    assert_eq!(
+        node.say(Door::Json, "{\"command\":\"get\",\"key\":\"a\"}\n"),
+        "{\"status\":\"not_found\",\"message\":\"Key not found\"}\n"
+    );
+    assert_eq!(
+        node.http(
+            Door::Http,
+            "POST",
+            "/kv",
+            "{\"command\":\"ping\"}\n{\"command\":\"get\",\"key\":\"name\"}"
+        ),
+        (
+            200,
+            "{\"status\":\"ok\",\"message\":\"pong\"}\n{\"status\":\"ok\",\"value\":\"age 30\"}\n"
+                .to_owned()
+        )
+    );
+    assert!(node.say(Door::Json, "{\"command\":\"stats\"}\n").contains("\"data\":{\"keys\":2,"));
+}
+
+/// The start of a line may be the start of another one.
+#[test]
+fn half_a_line_is_not_carried_out() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    assert_eq!(node.say(Door::Line, "PUT a 1\nPUT a 2"), "OK\n");
+    assert!(
+        node.say(Door::Json, "{\"command\":\"put\",\"key\":\"a\",\"val").contains("Invalid JSON")
+    );
+    assert_eq!(node.say(Door::Line, "GET a\n"), "OK 1\n");
+}
+
+#[test]
+fn what_was_acknowledged_is_there_when_the_node_starts_again() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    assert_eq!(node.say(Door::Line, "PUT a 1\nPUT b 2\nDELETE a\n"), "OK\nOK\nOK\n");
+    node.end();
+    let node = Running::start(&settings(&dir));
+    assert_eq!(node.say(Door::Line, "GET a\nGET b\n"), "NOT_FOUND\nOK 2\n");
+}
+
+fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+    std::fmt::Write::write_fmt(text, more).unwrap();
+}
+
+#[test]
+fn many_requests_are_answered_in_their_order() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let (mut asked, mut told) = (String::new(), String::new());
+    for number in 0..5_000 {
+        let key = number % 7;
+        match number % 3 {
+            0 => {
+                push(
+                    &mut asked,
+                    format_args!(
+                        "{{\"command\":\"put\",\"key\":\"{key}\",\"value\":{number},\"id\":{number}}}\n"
+                    ),
+                );
+                push(
+                    &mut told,
+                    format_args!(
+                        "{{\"status\":\"ok\",\"message\":\"Key-value pair stored\",\"id\":{number}}}\n"
+                    ),
+                );
+            }
+            1 => {
+                push(&mut asked, format_args!("{{\"command\":\"ping\",\"id\":{number}}}\r\n\n"));
+                push(
+                    &mut told,
+                    format_args!("{{\"status\":\"ok\",\"message\":\"pong\",\"id\":{number}}}\n"),
+                );
+            }
+            _ => {
+                // What was put two requests before.
+                let (key, value) = ((number - 2) % 7, number - 2);
+                push(
+                    &mut asked,
+                    format_args!("{{\"command\":\"get\",\"key\":\"{key}\",\"id\":{number}}}\n"),
+                );
+                push(
+                    &mut told,
+                    format_args!("{{\"status\":\"ok\",\"value\":{value},\"id\":{number}}}\n"),
+                );
+            }
+        }
+    }
+    assert_eq!(node.say(Door::Json, asked), told);
+}
+
+#[test]
+fn large_answers_come_whole_and_cost_no_more_than_themselves() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let value = "x".repeat(1 << 20);
+    node.say(Door::Line, format!("PUT large {value}\n"));
+    let answer = node.say(Door::Line, "GET large\n".repeat(40));
+    assert_eq!(answer.len(), 40 * (value.len() + 4));
+    assert!(answer.split_terminator('\n').all(|line| line.len() == value.len() + 3));
+}
+
+#[test]
+fn protocols_are_told_apart_and_strangers_are_sent_away() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    node.say(Door::Line, "PUT a 1\n");
+    assert_eq!(node.http(Door::Json, "GET", "/kv/a", ""), (200, "1".to_owned()));
+    let answer = node.say(Door::Line, "POST / HTTP/1.1\r\nHost: x\r\n\r\nPUT a 2\r\n");
+    assert_eq!(answer, "ERROR this port does not speak HTTP; ask the HTTP door\n");
+    assert!(node.say(Door::Json, b"\x16\x03\x01\x02").contains("this port has no TLS"));
+    assert_eq!(node.say(Door::Line, "GET a\n"), "OK 1\n");
+
+    let get = |host: &str| format!("GET /kv/a HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+    let evil = node.say(Door::Http, get("evil.example") + "\r\n");
+    assert!(evil.starts_with("HTTP/1.1 421 "), "{evil}");
+    let foreign = node.say(Door::Http, get("localhost") + "origin: http://evil.example\r\n\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
+    let own = node.say(Door::Http, get("localhost") + "\r\n");
+    assert!(
+        own.starts_with("HTTP/1.1 200 ") && own.contains("x-content-type-options: nosniff"),
+        "{own}"
+    );
+}
+
+/// Two readings of where a request ends are an error, not a second request.
+#[test]
+fn smuggled_requests_are_refused() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    node.say(Door::Line, "PUT a 1\n");
+    let smuggled = "PUT /kv/a HTTP/1.1\r\nhost: localhost\r\n\r\n2";
+    for head in [
+        "content-length: 0\r\ncontent-length: 5\r\n",
+        "content-length: +5\r\n",
+        "content-length: 5, 6\r\n",
+        "transfer-encoding: xchunked\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n",
+        "content-length : 5\r\n",
+        "x: a\r\n b: c\r\n",
+    ] {
+        let request = format!("POST /livez HTTP/1.1\r\nhost: localhost\r\n{head}\r\n{smuggled}");
+        let answer = node.say(Door::Http, request);
+        assert!(!answer.contains(" 204 "), "{head:?}: {answer}");
+    }
+    for chunks in ["fffffffffffffffff\r\n", "5;\n", "-1\r\n", "0x5\r\nabcde\r\n"] {
+        let head = "POST /kv HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = node.say(Door::Http, format!("{head}{chunks}{smuggled}"));
+        assert!(!answer.contains(" 204 "), "{chunks:?}: {answer}");
+    }
+    assert_eq!(node.say(Door::Line, "GET a\n"), "OK 1\n");
+    // Sent as it should be, the second request is one.
+    let two =
+        format!("POST /livez HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n{smuggled}");
+    let two = two.replace("\r\n\r\n2", "\r\ncontent-length: 1\r\n\r\n2");
+    let answer = node.say(Door::Http, two);
+    assert!(answer.contains(" 405 ") && answer.contains(" 204 "), "{answer}");
+    assert_eq!(node.say(Door::Line, "GET a\n"), "OK 2\n");
+}
+
+#[test]
+fn limits_are_named_by_who_cites_them() {
+    let dir = Dir::new();
+    let mut settings = settings(&dir);
+    settings.limits.line_bytes_max = 1_000;
+    settings.limits.value_bytes_max = 100;
+    settings.connections_max = 2;
+    let node = Running::start(&settings);
+    let long = "x".repeat(101);
+    assert!(
+        node.say(Door::Line, format!("PUT a {long}\nPING\n"))
+            .ends_with("ERROR the value has 101 bytes, and `value-bytes-max` is 100\nOK PONG\n")
+    );
+    assert!(node.http(Door::Http, "PUT", "/kv/a", &long).1.contains("`value-bytes-max` is 100"));
+    let endless = node.say(Door::Json, "{".repeat(100_000));
+    assert!(
+        endless.contains("`line-bytes-max`, 1000") && endless.contains("too_large"),
+        "{endless}"
+    );
+
+    let held: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = node.connect(Door::Line);
+            stream.write_all(b"PING\n").unwrap();
+            stream.read_exact(&mut [0; 8]).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(
+        node.say(Door::Line, "PING\n"),
+        "ERROR there are `connections-max`, 2, connections; try again later\n"
+    );
+    assert!(node.say(Door::Http, "").starts_with("HTTP/1.1 503 "));
+    drop(held);
+    let again = || node.say(Door::Line, "PING\n") == "OK PONG\n";
+    assert!((0..100).any(|_| again() || pause()), "there is room again");
+}
+
+fn pause() -> bool {
+    RealClock::new().sleep(Duration::from_millis(20));
+    false
+}
+
+#[test]
+fn keys_expire_by_themselves() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let put = "{\"command\":\"put\",\"key\":\"a\",\"value\":1,\"ttl_ms\":60000}\n";
+    node.say(Door::Json, put.replace("60000", "1") + &put.replace("\"a\"", "\"b\""));
+    pause();
+    assert_eq!(node.say(Door::Line, "GET a\nGET b\n"), "NOT_FOUND\nOK 1\n");
+    let swept = || node.say(Door::Json, "{\"command\":\"stats\"}\n").contains("\"keys\":1,");
+    assert!((0..100).any(|_| swept() || pause()), "what has expired is taken away");
+}
+
+#[test]
+fn a_node_that_ends_answers_what_has_arrived() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let mut idle = node.connect(Door::Line);
+    let mut half = node.connect(Door::Line);
+    half.write_all(b"PING\nPI").unwrap();
+    half.read_exact(&mut [0; 8]).unwrap();
+    node.end();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn health_and_metrics_are_there_from_the_start() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    for path in ["/livez", "/readyz", "/health"] {
+        assert_eq!(node.http(Door::Http, "GET", path, ""), (200, "ok\n".to_owned()), "{path}");
+    }
+    let metrics = node.http(Door::Http, "GET", "/metrics", "").1;
+    for name in ["olivine_keys 0\n", "olivine_disk_full 0\n", "olivine_compactions_total 0\n"] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    for line in metrics.lines().filter(|line| line.starts_with("# TYPE")) {
+        let (name, kind) = line[7..].split_once(' ').unwrap();
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+    }
+    assert_eq!(node.http(Door::Http, "GET", "/", "").0, 200);
+    assert_eq!(node.http(Door::Http, "GET", "/openapi.json", "").0, 200);
+}
+
+/// Every path and method of the document is answered, and every method that it does not have is not.
+#[test]
+fn the_document_for_programs_says_what_there_is() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let document = node.http(Door::Http, "GET", "/openapi.json", "").1;
+    let lines: Vec<&str> = document.lines().collect();
+    let mut checked = 0;
+    for (place, line) in lines.iter().enumerate() {
+        let Some(path) = line.strip_prefix("    \"/").and_then(|rest| rest.split('"').next())
+        else {
+            continue;
+        };
+        let end = lines[place + 1..].iter().position(|line| line.starts_with("    \"/"));
+        let section = lines[place..end.map_or(lines.len(), |end| place + 1 + end)].concat();
+        let path = format!("/{}", path.replace("{key}", "a"));
+        for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {
+            let listed = section.contains(&format!("\"{}\":", method.to_lowercase()));
+            let (status, _) = node.http(Door::Http, method, &path, "");
+            let head_for_get = method == "HEAD" && path != "/kv/a" && path != "/kv";
+            assert_eq!(listed || head_for_get, status != 405, "{method} {path}: {status}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 7 * 5);
+}
+
+#[test]
+fn doors_that_cannot_be_opened() {
+    let dir = Dir::new();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut settings = settings(&dir);
+    settings.doors[0].address = address;
+    let problem = Node::start(&settings).err().unwrap().to_string();
+    assert_eq!(problem, format!("cannot open the json door at {address}; see --json-port"));
+
+    settings.doors[0].asked = false;
+    let node = Node::start(&settings).unwrap();
+    let skipped: Vec<Door> = node.started().skipped.iter().map(|(door, _)| door.door).collect();
+    assert_eq!(skipped, [Door::Json], "a default that is taken is left out");
+    drop(node);
+
+    settings.doors.truncate(1);
+    let problem = Node::start(&settings).err().unwrap().to_string();
+    assert!(problem.contains("is a node running already?"), "{problem}");
+}
+
+#[test]
+fn a_node_is_not_open_to_other_machines_unasked() {
+    let dir = Dir::new();
+    for ip in ["0.0.0.0", "::", "192.0.2.1"] {
+        let mut settings = settings(&dir);
+        settings.doors[1].address.set_ip(ip.parse().unwrap());
+        let problem = Node::start(&settings).err().unwrap().to_string();
+        assert!(problem.contains("the line door would be open to other machines"), "{problem}");
+        assert!(problem.contains("--insecure"), "{problem}");
+    }
+}
+
+#[test]
+fn a_second_node_is_told_who_has_the_store() {
+    let dir = Dir::new();
+    let _node = Running::start(&settings(&dir));
+    let problem = Node::start(&settings(&dir)).err().unwrap().to_string();
+    assert!(problem.contains(&std::process::id().to_string()), "{problem}");
+}
+
+/// The settings of both halves of a node in two processes, here in one.
+fn halves(dir: &Dir) -> (Settings, Settings) {
+    let whole = settings(dir);
+    let storage = Settings { half: Half::Storage(None), ..whole.clone() };
+    (storage, Settings { half: Half::Coordinator(None), ..whole })
+}
+
+#[test]
+fn a_coordinator_has_the_storage_carry_out_what_is_asked() {
+    let dir = Dir::new();
+    let (storage, coordinator) = halves(&dir);
+    let storage = Running::start(&storage);
+    let node = Running::start(&coordinator);
+    let ready = || node.http(Door::Http, "GET", "/readyz", "").0 == 200;
+    assert!((0..100).any(|_| ready() || pause()));
+    assert_eq!(node.say(Door::Line, "PUT a 1\nGET a\nGET b\n"), "OK\nOK 1\nNOT_FOUND\n");
+    let long = "x".repeat(300_000);
+    assert_eq!(node.http(Door::Http, "PUT", "/kv/long", &long).0, 204);
+    assert_eq!(node.http(Door::Http, "GET", "/kv/long", ""), (200, long));
+    let mut many = String::new();
+    for number in 0..3_000 {
+        push(&mut many, format_args!("PUT {} {number}\n", number % 10));
+    }
+    assert_eq!(node.say(Door::Line, many), "OK\n".repeat(3_000));
+    assert!(node.http(Door::Http, "GET", "/metrics", "").1.contains("olivine_keys 12\n"));
+    assert!(node.say(Door::Json, "{\"command\":\"stats\"}\n").contains("\"keys\":12,"));
+    node.end();
+    storage.end();
+}
+
+#[test]
+fn each_half_may_start_again_under_the_other() {
+    let dir = Dir::new();
+    let (storage_settings, coordinator_settings) = halves(&dir);
+    let node = Running::start(&coordinator_settings);
+    let put = |value: u32| node.say(Door::Line, format!("PUT a {value}\n"));
+    assert_eq!(put(0), "ERROR the storage cannot be reached; it is tried again and again\n");
+    assert_eq!(node.http(Door::Http, "GET", "/readyz", "").0, 503);
+    assert_eq!(node.http(Door::Http, "GET", "/livez", "").0, 200);
+    for value in 1..4 {
+        let storage = Running::start(&storage_settings);
+        assert!((0..200).any(|_| put(value) == "OK\n" || pause()), "it comes back");
+        storage.end();
+        assert!(put(0).starts_with("ERROR the storage "));
+    }
+    node.end();
+    let storage = Running::start(&storage_settings);
+    for _ in 0..2 {
+        let node = Running::start(&coordinator_settings);
+        let got = || node.say(Door::Line, "GET a\n") == "OK 3\n";
+        assert!((0..200).any(|_| got() || pause()));
+        node.end();
+    }
+    storage.end();
+}
+
+/// What comes to the storage's socket and is no frame costs its sender the connection, and nothing else.
+#[test]
+fn garbage_at_the_socket_is_left_alone() {
+    let dir = Dir::new();
+    let (storage, coordinator) = halves(&dir);
+    let (_storage, node) = (Running::start(&storage), Running::start(&coordinator));
+    let socket = storage.data_dir.join("run/storage.sock");
+    let mut random = olivine_vfs::Random::new(7);
+    for number in 0..200 {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut bytes = random.bytes(1 + number % 60);
+        if number % 2 == 0 && 4 <= bytes.len() {
+            let length = (bytes.len() - 4) as u32;
+            bytes[..4].copy_from_slice(&length.to_le_bytes());
+        }
+        stream.write_all(&bytes).unwrap();
+        stream.shutdown(Shutdown::Write).ok();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
+    }
+    let put = || node.say(Door::Line, "PUT a 1\n") == "OK\n";
+    assert!((0..100).any(|_| put() || pause()));
+}
