@@ -70,3 +70,12 @@ fn less_than_promised_is_said_and_fails() {
     assert!(!summary.passed() && summary.failures.is_empty(), "{summary}");
     assert!(summary.to_string().contains("SHORT of the promised images 60 and double 1000"));
 }
+
+/// In a keyspace of windows a collection that was left off between two tables, and small tables being put
+/// together again behind it, undid each other's work for ever.
+#[test]
+fn settling_comes_to_an_end() {
+    let plan = Plan { seed: 226, seeds: 1, image: Some(170), threads: 1, ..Plan::default() };
+    let summary = crash::run(&plan, &|_| {}, &crash::honest);
+    assert!(summary.failures.is_empty(), "{:?}", summary.failures);
+}

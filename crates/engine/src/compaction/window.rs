@@ -156,19 +156,23 @@ impl Windows<'_> {
         (bytes(true) as f64 / bytes(false).max(1) as f64, Job { is_deep: true, ..job })
     }
 
-    /// Small tables beside each other in the last level that make up a sensible one.
+    /// Small tables beside each other in the last level that make up a sensible one. What a merge has left
+    /// of a table for later, with what overlaps it above, is not mixed with what it has written: it
+    /// would begin anew, and never end.
     fn join_small(&self) -> Option<Job> {
         let full = self.situation.options.table_bytes_max;
+        let is_above = |file| (0..LAST).any(|level| !is_apart(file, self.tables(level)));
         let (mut together, mut bytes): (Vec<&Arc<LiveTable>>, u64) = (Vec::new(), 0);
         for file in self.tables(LAST) {
             let more = file.info.visible_bytes();
-            if self.small_bytes() <= more || full < bytes + more {
+            let is_taken = file.info.is_cut() && is_above(file);
+            if is_taken || self.small_bytes() <= more || full < bytes + more {
                 if self.is_worth_joining(together.len(), bytes) {
                     break;
                 }
                 (together, bytes) = (Vec::new(), 0);
             }
-            if more < self.small_bytes() {
+            if !is_taken && more < self.small_bytes() {
                 together.push(file);
                 bytes += more;
             }
