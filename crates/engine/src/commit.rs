@@ -324,8 +324,9 @@ impl Store {
         self.memtable_bytes_max.store(self.options.memtable_bytes_within(share), Relaxed);
     }
 
-    /// Appends without waiting: for writers that are told later, or that ask for no sync.
-    pub(crate) fn write_ticketed(&self, batch: &Batch, durability: Durability) -> Result<SeqNo> {
+    /// Appends without waiting: for writers that are told later, or that ask for no sync. Who works for
+    /// it is called by `want_durable`.
+    pub(crate) fn write_unwaited(&self, batch: &Batch, hand_over: bool) -> Result<SeqNo> {
         if batch.is_empty() {
             self.latch.check()?;
             return Ok(self.visible());
@@ -334,13 +335,16 @@ impl Store {
             return Err(unlogged(&tree.name));
         }
         self.admit_ticket(batch.bytes())?;
-        let sync = durability == Durability::Sync;
-        let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), !sync)?;
+        let last = self.append(batch.payload(), batch.len() as u64, batch.trees(), hand_over)?;
         self.tell_held();
-        if sync && self.group.ticket(last) {
+        Ok(last)
+    }
+
+    /// Has the sync thread make everything up to `seqno` durable.
+    pub(crate) fn want_durable(&self, seqno: SeqNo) {
+        if self.durable() < seqno && self.group.ticket(seqno) {
             self.environment.signal(Duty::Sync);
         }
-        Ok(last)
     }
 
     /// Everything visible now is durable when this returns.

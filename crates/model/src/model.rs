@@ -50,7 +50,8 @@ pub struct Model {
 pub struct Applied {
     /// Their replies, at least one; bring the commands that have none again.
     pub replies: Vec<Reply>,
-    /// Up to where the store must be durable before they are shown; nothing if they may be at once.
+    /// Up to where the store must be durable before they are shown; nothing if they may be at once. Nobody
+    /// works for that yet.
     pub durable_at: Option<SeqNo>,
 }
 
@@ -155,7 +156,11 @@ impl Model {
     /// Hands a batch to the engine. Returns what must be durable before that is told, and what was read.
     pub(crate) fn write(&self, batch: olivine_engine::Batch) -> Result<Option<Position>> {
         if !batch.is_empty() {
-            self.db.write_ticketed_with(batch, self.options.durability)?;
+            match self.options.durability {
+                // Who shows the reply sees to it.
+                Durability::Sync => self.db.write_unled(batch)?,
+                durability => self.db.write_ticketed_with(batch, durability)?,
+            };
         }
         Ok(self.shown_at())
     }

@@ -91,7 +91,7 @@ pub(crate) const COMMAND: Command = Command {
     notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
     examples: &[
         "olivine serve",
-        "olivine serve --data-dir /var/lib/olivine --memory 2GiB",
+        "olivine serve --data-dir /srv/data --memory 2GiB",
         "olivine serve json --port 9000 --memtable-size 5000",
     ],
     run: |call| run(&both(call)?),
@@ -114,7 +114,7 @@ pub(crate) const STORAGE: Command = Command {
     notes: "",
     examples: &[
         "olivine storage",
-        "olivine storage --data-dir /var/lib/olivine --socket /run/olivine.sock",
+        "olivine storage --data-dir /srv/data --socket /run/olivine.sock",
     ],
     run: |call| {
         let socket = call.value("--socket").map(PathBuf::from);

@@ -1,15 +1,22 @@
 //! Where commands are carried out: in this process, or across a socket.
+//!
+//! 1. A worker that has nothing else to do makes the disk keep what it wrote itself: calling another
+//!    thread costs as much as the sync. While others wait on the same worker, a thread of the engine does,
+//!    for all of them.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use olivine_command::{Command, Reply};
+use olivine_command::{Command, Refusal, Reply};
 
-use crate::{link::Link, store::Store};
+use crate::{
+    link::Link,
+    store::{Pending, Store},
+};
 
 /// The way of one worker to the store.
 pub(crate) enum Router {
     /// The store is in this process.
-    Here(Arc<Store>),
+    Here(Here),
     /// The store is a process of its own.
     There(Rc<Link>),
 }
@@ -18,8 +25,60 @@ impl Router {
     /// Carries out the first of some commands. Returns their replies, at least one, when they may be shown.
     pub(crate) async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
         match self {
-            Router::Here(store) => store.carry_out(now, commands).await,
+            Router::Here(here) => here.carry_out(now, commands).await,
             Router::There(link) => link.carry_out(now, commands).await,
+        }
+    }
+}
+
+/// The store, as one worker has it.
+pub(crate) struct Here {
+    pub(crate) store: Arc<Store>,
+    /// How many on this worker are having something carried out.
+    under_way: Cell<usize>,
+}
+
+/// Counts one of them while it lives.
+struct UnderWay<'a>(&'a Cell<usize>);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a Cell<usize>) -> UnderWay<'a> {
+        count.set(count.get() + 1);
+        UnderWay(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Here {
+    pub(crate) fn new(store: Arc<Store>) -> Here {
+        Here { store, under_way: Cell::new(0) }
+    }
+
+    async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
+        let _one = UnderWay::new(&self.under_way);
+        let (replies, pending) = self.store.apply(now, commands).await;
+        let Some(pending) = pending else {
+            return replies;
+        };
+        // Others whose requests have arrived write first, and are then kept by the same sync.
+        tokio::task::yield_now().await;
+        match self.keep(pending).await {
+            Ok(()) => replies,
+            Err(refusal) => vec![Reply::Refused(refusal); replies.len()],
+        }
+    }
+
+    /// Returns when the store is durable that far.
+    async fn keep(&self, pending: Pending) -> Result<(), Refusal> {
+        if self.under_way.get() == 1 {
+            self.store.lead(pending)
+        } else {
+            self.store.durable(pending).await
         }
     }
 }

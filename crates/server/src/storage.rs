@@ -221,11 +221,20 @@ async fn send(store: &Store, mut output: OwnedWriteHalf, replies: &Replies) -> i
             replies.left.notify_one();
             continue;
         }
-        let first = replies.state.borrow().held.front().map(|held| held.pending);
-        let Some(first) = first else {
+        let first = {
+            let state = replies.state.borrow();
+            // One batch and nothing behind it: its client waits, and so does everybody here.
+            let alone = state.held.len() == 1 && state.held[0].batches.len() == 1;
+            state.held.front().map(|held| (held.pending, alone))
+        };
+        let Some((first, alone)) = first else {
             replies.there.notified().await;
             continue;
         };
+        if alone {
+            replies.release(store.lead(first));
+            continue;
+        }
         select! {
             outcome = store.durable(first) => replies.release(outcome),
             () = replies.there.notified() => {}

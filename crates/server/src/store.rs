@@ -55,18 +55,6 @@ impl Store {
         self.model.close()
     }
 
-    /// Carries out the first of some commands. Returns their replies, at least one, when they may be shown.
-    pub(crate) async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
-        let (replies, pending) = self.apply(now, commands).await;
-        let Some(pending) = pending else {
-            return replies;
-        };
-        match self.durable(pending).await {
-            Ok(()) => replies,
-            Err(refusal) => vec![Reply::Refused(refusal); replies.len()],
-        }
-    }
-
     /// Carries out the first of some commands. Returns their replies, at least one, and what must be waited for
     /// before they are shown.
     pub(crate) async fn apply(
@@ -92,9 +80,16 @@ impl Store {
         }
     }
 
+    /// Makes the store durable that far, on this thread: for who has nothing else to do.
+    pub(crate) fn lead(&self, pending: Pending) -> Result<(), Refusal> {
+        let Pending(seqno) = pending;
+        self.model.db().wait_durable(seqno).map_err(|error| not_kept(&error.to_string()))
+    }
+
     /// Returns when the store is durable that far, or why it never will be.
     pub(crate) async fn durable(&self, pending: Pending) -> Result<(), Refusal> {
         let Pending(seqno) = pending;
+        self.model.db().want_durable(seqno);
         let mut durable = self.durable.clone();
         let reached =
             durable.wait_for(|durable| durable.failure.is_some() || seqno <= durable.seqno).await;
@@ -103,19 +98,28 @@ impl Store {
             Ok(durable) => durable.failure.clone().unwrap_or_default(),
             Err(_) => "the store is closed".to_owned(),
         };
-        let text = format!(
-            "whether it was kept is not known: {failure}; the store takes no writes until it is started again"
-        );
-        Err(Refusal::new(Code::Poisoned, text))
+        Err(not_kept(&failure))
     }
 
     /// Takes away what has expired, for ever.
     pub(crate) async fn sweep(&self) {
         loop {
-            let replies = self.carry_out(self.time.now(), &[Command::Sweep { limit: SWEEP }]).await;
+            let commands = [Command::Sweep { limit: SWEEP }];
+            let (replies, pending) = self.apply(self.time.now(), &commands).await;
+            if let Some(pending) = pending {
+                // What could not be kept is swept again when the store is started again.
+                self.durable(pending).await.ok();
+            }
             if replies != [Reply::Count(SWEEP)] {
                 tokio::time::sleep(SWEEP_PAUSE).await;
             }
         }
     }
+}
+
+fn not_kept(failure: &str) -> Refusal {
+    let text = format!(
+        "whether it was kept is not known: {failure}; the store takes no writes until it is started again"
+    );
+    Refusal::new(Code::Poisoned, text)
 }

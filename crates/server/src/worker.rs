@@ -24,8 +24,15 @@ use tokio::{
 };
 
 use crate::{
-    connection, http, link::Link, numbers::Counters, protocol::Line, router::Router,
-    settings::Door, storage, store::Store, time::Time,
+    connection, http,
+    link::Link,
+    numbers::Counters,
+    protocol::Line,
+    router::{Here, Router},
+    settings::Door,
+    storage,
+    store::Store,
+    time::Time,
 };
 
 /// What all threads of a node share.
@@ -126,7 +133,7 @@ async fn run(
     connections: Arc<AtomicUsize>,
 ) {
     let router = match place {
-        Place::Here(store) => Router::Here(store),
+        Place::Here(store) => Router::Here(Here::new(store)),
         Place::There(socket) => {
             let link = Link::new(socket);
             spawn_local(Rc::clone(&link).keep());
@@ -150,7 +157,7 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
         Taken::Coordinator(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
             return match &served.router {
-                Router::Here(store) => {
+                Router::Here(Here { store, .. }) => {
                     storage::serve(Arc::clone(&served.shared), Arc::clone(store), stream).await
                 }
                 // A coordinator has no such door.

@@ -27,7 +27,7 @@ impl Node {
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
-        while !greeting.contains("ready") {
+        while !greeting.contains("\nready") {
             assert_ne!(out.read_line(&mut greeting).unwrap(), 0, "{greeting}");
         }
         Node { child, out, greeting }

@@ -366,7 +366,7 @@ fn an_answer_that_cannot_be_written_is_no_panic() {
         (&["--version"][..], 1),
         (&["--help"], 1),
         (&["dump", "--help"], 1),
-        (&["serve"], 1),
+        (&["serve", "--help"], 1),
         (&["--nosuch"], 2),
         (&["dump", "--nosuch"], 2),
         (&["dump", "/nowhere/at/all"], 1),
