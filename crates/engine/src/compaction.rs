@@ -248,10 +248,11 @@ impl Store {
             if writing.may_end() && fold.is_new(merge.key()) {
                 fold.end(&mut writing).map_err(Stop::of_writing)?;
                 while let Some(end) = writing.end_before(merge.key()) {
-                    if joins && let Some(bytes) = writing.short_bytes() {
-                        tree.joined_bytes.fetch_min(bytes / 2, Relaxed);
-                    }
+                    let is_short = joins && writing.is_out_of_room();
                     writing.end(Some(&end)).map_err(Stop::of_writing)?;
+                    if is_short {
+                        tree.joined_bytes.fetch_min(writing.ended_bytes() / 2, Relaxed);
+                    }
                     if in_pieces {
                         self.prove(&mut proven, read, &fold, &writing)?;
                         let written = writing.written().map_err(Stop::Unwritten)?;

@@ -181,10 +181,14 @@ impl<'a, 'b> Writing<'a, 'b> {
         writer.carry(block)
     }
 
-    /// What the table being written would have, were it ended here because there is no memory for more.
-    pub(super) fn short_bytes(&self) -> Option<u64> {
-        let writer = self.writer.as_ref()?;
-        writer.is_out_of_room().then(|| writer.estimated_bytes())
+    /// Whether there is no memory for more of the table being written.
+    pub(super) fn is_out_of_room(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.is_out_of_room())
+    }
+
+    /// Bytes of the table that was ended last.
+    pub(super) fn ended_bytes(&self) -> u64 {
+        self.outputs.infos().last().map_or(0, |info| info.bytes)
     }
 
     /// Whether a table of the level below ends between here and where this was asked before.
