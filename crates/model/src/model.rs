@@ -133,12 +133,16 @@ impl Model {
                 break;
             }
         }
-        let outcome = work.finish().and_then(|batch| self.write(batch));
+        let outcome = match work.finish() {
+            Ok(batch) => match self.write(batch) {
+                Err(Error::Busy { retry_after }) => return Err(Behind { retry_after }),
+                outcome => outcome.map_err(|error| refused(&error)),
+            },
+            Err(refusal) => Err(refusal),
+        };
         let durable_at = match outcome {
             Ok(position) => position,
-            Err(Error::Busy { retry_after }) => return Err(Behind { retry_after }),
-            Err(error) => {
-                let refusal = refused(&error);
+            Err(refusal) => {
                 let mut work = Work::new(self, now, false);
                 for (command, reply) in commands.iter().zip(&mut replies) {
                     *reply = if command.writes() {
@@ -155,19 +159,22 @@ impl Model {
 
     /// Hands a batch to the engine. Returns what must be durable before that is told, and what was read.
     pub(crate) fn write(&self, batch: olivine_engine::Batch) -> Result<Option<Position>> {
-        if !batch.is_empty() {
-            match self.options.durability {
-                // Who shows the reply sees to it.
-                Durability::Sync => self.db.write_unled(batch)?,
-                durability => self.db.write_ticketed_with(batch, durability)?,
-            };
+        if batch.is_empty() {
+            return Ok(self.shown_at());
         }
-        Ok(self.shown_at())
+        if self.options.durability != Durability::Sync {
+            self.db.write_ticketed_with(batch, self.options.durability)?;
+            return Ok(None);
+        }
+        // Who shows the reply sees to it.
+        let ticket = self.db.write_unled(batch)?;
+        Ok((!ticket.is_durable()).then(|| ticket.seqno().max(self.db.visible())))
     }
 
-    /// What must be durable before replies of now are shown.
+    /// What must be durable before what was read now is shown. Once a sync has failed nothing more will be,
+    /// and reads go on: what they see that was never acknowledged may be gone when the store is opened again.
     fn shown_at(&self) -> Option<Position> {
-        if self.options.durability != Durability::Sync {
+        if self.options.durability != Durability::Sync || self.db.check_writable().is_err() {
             return None;
         }
         let seen = self.db.visible();
@@ -188,6 +195,7 @@ fn stretch(commands: &[Command<'_>]) -> usize {
     for (place, command) in commands.iter().enumerate() {
         let alone = matches!(command, Command::Sweep { .. });
         let reads_all = matches!(command, Command::Scan { .. } | Command::Count | Command::Numbers);
+        bytes += bytes_of(command);
         if 0 < place && (alone || (writes && reads_all) || STRETCH_BYTES_MAX < bytes) {
             return place;
         }
@@ -195,7 +203,6 @@ fn stretch(commands: &[Command<'_>]) -> usize {
             return 1;
         }
         writes |= command.writes();
-        bytes += bytes_of(command);
     }
     commands.len()
 }
@@ -270,5 +277,10 @@ mod tests {
         assert_eq!(stretch(&[Command::Sweep { limit: 1 }, get()]), 1);
         assert_eq!(stretch(&[put(STRETCH_BYTES_MAX), get(), get()]), 1);
         assert_eq!(stretch(&[put(STRETCH_BYTES_MAX - 1), get(), get()]), 3);
+        assert_eq!(
+            stretch(&[put(1), put(STRETCH_BYTES_MAX), get()]),
+            1,
+            "a large one stands alone"
+        );
     }
 }

@@ -454,6 +454,26 @@ fn time_does_not_go_back() {
     assert_eq!(bench.one(60, Command::Get { key: b"a".as_slice().into() }), Reply::Value(None));
 }
 
+/// A failed sync ends the writing and not the reading.
+#[test]
+fn reads_go_on_when_the_disk_has_failed() {
+    let disk = CrashingVfs::new();
+    let bench = Bench::new(Arc::new(disk.clone()), 1);
+    let get = |key: &'static [u8]| [Command::Get { key: key.into() }];
+    assert_eq!(bench.one(0, put("a", "1", Condition::Always)), Reply::Done(true));
+    bench.model().db().sync().unwrap();
+    let commands = [put("b", "2", Condition::Always)];
+    let applied = bench.model().apply(0, &commands).unwrap();
+    assert!(bench.model().apply(0, &get(b"a")).unwrap().durable_at.is_some(), "it may have seen b");
+    disk.lose_next_sync();
+    bench.model().db().wait_durable(applied.durable_at.unwrap()).unwrap_err();
+    let applied = bench.model().apply(0, &get(b"a")).unwrap();
+    assert!(matches!(&applied.replies[..], [Reply::Value(Some(_))]), "{applied:?}");
+    assert_eq!(applied.durable_at, None, "nothing more gets durable, and nobody waits for it");
+    let Reply::Refused(refusal) = bench.one(0, put("c", "3", Condition::Always)) else { panic!() };
+    assert_eq!(refusal.code, olivine_command::Code::Poisoned);
+}
+
 /// Writers of the same keys take turns: nothing is counted twice or forgotten.
 #[test]
 fn writers_beside_each_other_count_right() {

@@ -1,7 +1,8 @@
 //! Carries out one command after the other, gathering what they write.
 //!
 //! 1. A command sees what those before it wrote, though the engine does not have it yet.
-//! 2. A command that is refused has added nothing.
+//! 2. A command that is refused has added nothing; where it had begun to, nothing of the stretch is
+//!    written.
 
 use std::{collections::BTreeMap, ops::Bound as Range};
 
@@ -39,6 +40,8 @@ pub(crate) struct Work<'a> {
     pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// By how much the number of rows changes.
     counted: i64,
+    /// Why nothing can be written: a command was refused that had added a part of what it should.
+    broken: Option<Refusal>,
 }
 
 /// A row that was read.
@@ -60,20 +63,31 @@ impl<'a> Work<'a> {
     pub(crate) fn new(model: &'a Model, now: u64, tracks: bool) -> Work<'a> {
         let live = model.rows.at(now);
         let pending = BTreeMap::new();
-        Work { model, now, live, batch: Batch::new(), tracks, pending, counted: 0 }
+        Work { model, now, live, batch: Batch::new(), tracks, pending, counted: 0, broken: None }
     }
 
     /// What is to be written.
-    pub(crate) fn finish(mut self) -> Result<Batch, Error> {
+    pub(crate) fn finish(mut self) -> Outcome<Batch> {
+        if let Some(refusal) = self.broken {
+            return Err(refusal);
+        }
         if self.counted != 0 {
-            self.batch.merge(&self.model.numbers, &count_key(), &self.counted.to_le_bytes())?;
+            let counted = self.counted.to_le_bytes();
+            let merged = self.batch.merge(&self.model.numbers, &count_key(), &counted);
+            merged.map_err(|error| refused(&error))?;
         }
         Ok(self.batch)
     }
 
     /// Carries out one command.
     pub(crate) fn run(&mut self, command: &Command<'_>) -> Reply {
-        self.outcome(command).unwrap_or_else(Reply::Refused)
+        let before = self.batch.len();
+        self.outcome(command).unwrap_or_else(|refusal| {
+            if self.batch.len() != before {
+                self.broken = Some(refusal.clone());
+            }
+            Reply::Refused(refusal)
+        })
     }
 
     fn outcome(&mut self, command: &Command<'_>) -> Outcome {
@@ -199,9 +213,7 @@ impl<'a> Work<'a> {
             self.delete(&row_key)?;
             return Ok(());
         }
-        if !self.is_stored(&row_key)? {
-            self.counted += 1;
-        }
+        let is_new = !self.is_stored(&row_key)?;
         let bytes = row.encode();
         let Model { rows, deadlines, .. } = self.model;
         match row.expiry {
@@ -212,6 +224,7 @@ impl<'a> Work<'a> {
                 .and_then(|()| self.batch.put(deadlines, &deadline_key(expiry, &row_key), b"")),
         }
         .map_err(|error| refused(&error))?;
+        self.counted += i64::from(is_new);
         if self.tracks {
             self.pending.insert(row_key, Some(bytes));
         }
