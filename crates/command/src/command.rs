@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::reply::Reply;
+
 /// Bytes that may still lie in the buffer they came in.
 pub type Bytes<'a> = Cow<'a, [u8]>;
 
@@ -113,6 +115,30 @@ impl Command<'_> {
             | Command::DeleteMany { .. }
             | Command::Expire { .. }
             | Command::Sweep { .. } => true,
+        }
+    }
+
+    /// Whether the reply is one that this command is answered by.
+    pub fn is_answered_by(&self, reply: &Reply) -> bool {
+        match (self, reply) {
+            (_, Reply::Refused(_))
+            | (Command::Get { .. }, Reply::Value(_))
+            | (Command::Look { .. }, Reply::Look(_))
+            | (
+                Command::Put { .. } | Command::Delete { .. } | Command::Expire { .. },
+                Reply::Done(_),
+            )
+            | (
+                Command::PutMany { .. }
+                | Command::DeleteMany { .. }
+                | Command::Count
+                | Command::Sweep { .. },
+                Reply::Count(_),
+            )
+            | (Command::Scan { .. }, Reply::Page { .. })
+            | (Command::Numbers, Reply::Numbers(_)) => true,
+            (Command::GetMany { keys }, Reply::Values(values)) => keys.len() == values.len(),
+            _ => false,
         }
     }
 }

@@ -50,12 +50,7 @@ const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 /// Serves a connection of the JSON door, which is also that of HTTP for those who speak it.
 pub(crate) async fn serve_json(served: Rc<Served>, stream: TcpStream) -> io::Result<()> {
     let mut connection = Connection::new(served, stream);
-    while let First::Part = first(&connection.input) {
-        if connection.read().await? != More::Come {
-            return Ok(());
-        }
-    }
-    match first(&connection.input) {
+    match connection.told().await? {
         First::Http => {
             let Connection { served, stream, input, .. } = connection;
             http::serve(served, Rewound::new(input, stream)).await;
@@ -66,26 +61,23 @@ pub(crate) async fn serve_json(served: Rc<Served>, stream: TcpStream) -> io::Res
             Json::error(text, Code::Invalid, &mut connection.out);
             connection.send().await
         }
-        First::Part | First::Lines => connection.serve::<Json>().await,
+        First::Lines => connection.serve::<Json>().await,
+        First::Part => Ok(()),
     }
 }
 
 /// Serves a connection of a door that speaks only in lines.
 pub(crate) async fn serve<P: Protocol>(served: Rc<Served>, stream: TcpStream) -> io::Result<()> {
     let mut connection = Connection::new(served, stream);
-    while let First::Part = first(&connection.input) {
-        if connection.read().await? != More::Come {
-            return Ok(());
-        }
-    }
-    match first(&connection.input) {
+    match connection.told().await? {
         // A browser, perhaps on behalf of another site: nothing of what it sent may be carried out.
         First::Http => {
             let text = "this port does not speak HTTP; ask the HTTP door";
             P::error(text, Code::Invalid, &mut connection.out);
             connection.send().await
         }
-        _ => connection.serve::<P>().await,
+        First::Lines | First::Tls => connection.serve::<P>().await,
+        First::Part => Ok(()),
     }
 }
 
@@ -132,6 +124,16 @@ impl Connection {
     fn new(served: Rc<Served>, stream: TcpStream) -> Connection {
         let input = Vec::with_capacity(IDLE_BYTES);
         Connection { served, stream, input, out: Vec::new(), ended: false }
+    }
+
+    /// Reads until it can be told what the connection begins with; a part when no more comes.
+    async fn told(&mut self) -> io::Result<First> {
+        loop {
+            match first(&self.input) {
+                First::Part if self.read().await? == More::Come => {}
+                told => return Ok(told),
+            }
+        }
     }
 
     async fn serve<P: Protocol>(mut self) -> io::Result<()> {

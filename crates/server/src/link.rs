@@ -67,8 +67,10 @@ impl Link {
             return refused(text, commands);
         };
         match replies.await {
-            Ok(replies) if !replies.is_empty() && replies.len() <= commands.len() => replies,
-            Ok(_) => refused("the storage answered another number of commands", commands),
+            Ok(replies) if are_answered(commands, &replies) => replies,
+            Ok(_) => {
+                refused("the storage answered something else; is it of this release?", commands)
+            }
             Err(_) => {
                 let text = "the storage went away; whether this was carried out is not known";
                 refused(text, commands)
@@ -165,6 +167,34 @@ impl Link {
     }
 }
 
+/// Whether these are replies to the first of the commands.
+fn are_answered(commands: &[Command<'_>], replies: &[Reply]) -> bool {
+    let mut pairs = commands.iter().zip(replies);
+    !replies.is_empty()
+        && replies.len() <= commands.len()
+        && pairs.all(|(command, reply)| command.is_answered_by(reply))
+}
+
 fn refused(text: &str, commands: &[Command<'_>]) -> Vec<Reply> {
     vec![Reply::Refused(Refusal::new(Code::Unavailable, text)); commands.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_must_be_those_to_the_commands() {
+        let get = || Command::Get { key: b"a".as_slice().into() };
+        let many = Command::GetMany { keys: vec![b"a".as_slice().into()] };
+        let commands = [get(), many, Command::Count];
+        let value = Reply::Value(None);
+        assert!(are_answered(&commands, std::slice::from_ref(&value)));
+        let all = [value.clone(), Reply::Values(vec![None]), Reply::Count(1)];
+        assert!(are_answered(&commands, &all));
+        assert!(!are_answered(&commands, &[]));
+        assert!(!are_answered(&commands[..1], &all));
+        assert!(!are_answered(&commands, &[Reply::Done(true)]));
+        assert!(!are_answered(&commands, &[value, Reply::Values(Vec::new())]));
+    }
 }
