@@ -27,14 +27,14 @@ pub(crate) const COMMAND: Command = Command {
         the disk, writes that do not, point reads, keys that are not there, and a scan of everything. The \
         folder is removed afterwards.",
     operands: &[],
-    options: &[
+    options: &[&[
         Opt::value("--dir", "DIR", "where to make the folder: on the disk to be measured (.)"),
         Opt::value("--n", "N", "entries (200000); the writes that wait are a hundredth of it"),
         Opt::value("--value-bytes", "BYTES", "length of a value (100)"),
         JSON,
         QUIET,
         MEMORY,
-    ],
+    ]],
     notes: "Keys have 16 bytes and come in random order. What is measured is the whole way of one caller, one \
         call after the other; several callers together get more synced writes a second.",
     examples: &["olivine bench --dir /var/lib --n 1000000", "olivine bench --json"],

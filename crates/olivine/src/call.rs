@@ -27,7 +27,8 @@ pub(crate) struct Command {
     pub(crate) about: &'static str,
     /// Names of what is given by place; one in brackets may be missing.
     pub(crate) operands: &'static [&'static str],
-    pub(crate) options: &'static [Opt],
+    /// Those that belong together stand together.
+    pub(crate) options: &'static [&'static [Opt]],
     /// What its help says behind the options; may be empty.
     pub(crate) notes: &'static str,
     pub(crate) examples: &'static [&'static str],
@@ -131,8 +132,7 @@ impl Call {
             _ => (bytes, None),
         };
         let name = String::from_utf8_lossy(name).into_owned();
-        let Some(option) = self.command.options.iter().find(|option| option.is_called(&name))
-        else {
+        let Some(option) = self.command.options().find(|option| option.is_called(&name)) else {
             return Err(unknown_option(self.command, &name));
         };
         let value = match (option.value, attached) {
@@ -154,7 +154,7 @@ impl Call {
 
     /// Whether the switch was given.
     pub(crate) fn has(&self, name: &str) -> bool {
-        debug_assert!(self.command.options.iter().any(|option| option.name == name), "{name}");
+        debug_assert!(self.command.options().any(|option| option.name == name), "{name}");
         self.options.iter().any(|(known, _)| *known == name)
     }
 
@@ -169,7 +169,7 @@ impl Call {
     }
 
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a OsStr> {
-        debug_assert!(self.command.options.iter().any(|option| option.name == name), "{name}");
+        debug_assert!(self.command.options().any(|option| option.name == name), "{name}");
         let named = self.options.iter().filter(move |(known, _)| *known == name);
         named.map(|(_, value)| value.as_os_str())
     }
@@ -237,7 +237,7 @@ fn one_too_many(command: &Command, argument: &OsStr) -> String {
 }
 
 fn unknown_option(command: &Command, name: &str) -> String {
-    let known: Vec<&str> = command.options.iter().map(|option| option.name).collect();
+    let known: Vec<&str> = command.options().map(|option| option.name).collect();
     match (nearest(name, &known), known.as_slice()) {
         (Some(near), _) => format!("no option `{name}`; did you mean `{near}`?"),
         (None, []) => format!("no option `{name}`; there is none yet"),
@@ -319,6 +319,11 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
 const EXPLAINED_AT: usize = 24;
 
 impl Command {
+    /// All its options.
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+        self.options.iter().flat_map(|together| together.iter())
+    }
+
     /// How a call looks, in one line.
     pub(crate) fn usage(&self) -> String {
         let mut usage = format!("usage: olivine {}", self.name);
@@ -336,9 +341,12 @@ impl Command {
         let mut help = wrapped(self.about, HELP_COLUMNS).join("\n");
         let _infallible = write!(help, "\n\n{}\n", self.usage());
         if !self.options.is_empty() {
-            help.push_str("\noptions:\n");
+            help.push_str("\noptions:");
         }
-        for option in self.options {
+        for (number, option) in self.options.iter().flat_map(|group| group.iter().enumerate()) {
+            if number == 0 {
+                help.push('\n');
+            }
             let name = match option.value {
                 "" => option.name.to_owned(),
                 value => format!("{} {value}", option.name),
@@ -372,14 +380,14 @@ mod tests {
         what: "tries",
         about: "Tries.",
         operands: &["DIR", "[FILE]"],
-        options: &[
+        options: &[&[
             DB,
             JSON,
             Opt::value("--n", "N", "how many"),
             Opt::value("--size", "BYTES", "how large"),
             Opt::value("--mode", "MODE", "a, the default, or b:\n  b does more"),
             Opt::value("--keyspace", "NAME", "which").many(),
-        ],
+        ]],
         notes: "That is all.",
         examples: &["olivine try DIR"],
         run: |_| Ok(Ending::Good),

@@ -24,7 +24,7 @@ pub(crate) const COMMAND: Command = Command {
         every block matches its checksum, keys are in order within tables and levels, counts and filters \
         are right, and the log begins and ends where it must. Nothing is changed.",
     operands: &["DIR"],
-    options: &[DB, JSON, QUIET, MEMORY],
+    options: &[&[DB, JSON, QUIET, MEMORY]],
     notes: "The store must be closed; one that is open elsewhere is named with its process (exit code 6). \
         Damage is exit code 5. What a crash leaves behind is noted and is none.",
     examples: &["olivine check data/store", "olivine check data/store --json > report.json"],

@@ -31,7 +31,7 @@ pub(crate) const BACKUP: Command = Command {
         when it is missing. Only what no earlier backup there has is copied. The store may be open: \
         it is read without its lock, and nothing in it is changed.",
     operands: &["DIR", "TARGET"],
-    options: &[JSON, QUIET, MEMORY],
+    options: &[&[JSON, QUIET, MEMORY]],
     notes: "TARGET holds backups of one store and nothing else; best on another disk. A backup is there whole or \
         not at all. `olivine backups verify TARGET` reads everything again.",
     examples: &["olivine backup data/store /mnt/backups", "olivine backup data/store b --json"],
@@ -44,7 +44,7 @@ pub(crate) const RESTORE: Command = Command {
     about: "Restore makes the directory DIR, which must be new or empty, the store that a backup in BACKUPS holds. \
         DIR gets its name only after every file matched its hash, and every table its entries.",
     operands: &["BACKUPS", "DIR"],
-    options: &[NUMBER, JSON, QUIET, MEMORY],
+    options: &[&[NUMBER, JSON, QUIET, MEMORY]],
     notes: "A damaged file is named with every backup that needs it (exit code 5); an earlier backup may do \
         without it. The restored store goes on behind the last write of the backup.",
     examples: &[
@@ -61,13 +61,13 @@ pub(crate) const BACKUPS: Command = Command {
         verify, read all files, or those of one backup, and compare them with what was stored; prune, remove \
         all backups but the newest, and the files that only they needed.",
     operands: &["ACTION", "TARGET"],
-    options: &[
+    options: &[&[
         Opt::value("--number", "N", "verify: the backup of this number only (all)"),
         Opt::value("--keep", "N", "prune: how many of the newest stay; must be given"),
         JSON,
         QUIET,
         MEMORY,
-    ],
+    ]],
     notes: "Listing and verifying change nothing. As long as a backup cannot be read, pruning removes no file: \
         it might need it. Damage is exit code 5.",
     examples: &[

@@ -28,7 +28,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "Dump writes the entries of a store down, as of one moment: a JSON object a line, with what is no \
         text as base64 under `key_base64` and `value_base64`. `olivine load` reads it back.",
     operands: &["DIR"],
-    options: &[
+    options: &[&[
         DB,
         Opt::value("--keyspace", "NAME", "only this keyspace; may be given several times").many(),
         Opt::value("--prefix", "KEY", "only keys that begin with this"),
@@ -39,7 +39,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::value("--format", "FORM", "json, or rocksdb: what rocksdb_undump reads; one keyspace"),
         QUIET,
         MEMORY,
-    ],
+    ]],
     notes: "Bytes of a KEY that are no text are written \\xNN. The store must be closed (exit code 6 otherwise); \
         a keyspace that is not there is exit code 3. Those who dumped with `rocksdb_dump --db_path DIR \
         --dump_location FILE` may keep these two names.",

@@ -55,7 +55,7 @@ fn parse_arguments(bytes: &[u8]) -> Result<u64, String> {
     let command = command.ok_or_else(|| unknown(&name))?;
     let call = Call::parse(command, rest)?;
     let mut given = 0;
-    for option in command.options {
+    for option in command.options() {
         given += u64::from(call.has(option.name));
         read_value(&call, option.name, option.value);
     }
@@ -126,7 +126,7 @@ fn sample_arguments(random: &mut Random, seed: u64) -> Vec<u8> {
     let all: Vec<&Command> = commands().collect();
     let command = all[seed as usize % all.len()];
     let mut words = vec![command.name.to_owned()];
-    for option in command.options {
+    for option in command.options() {
         if random.chance(1, 2) {
             continue;
         }

@@ -26,12 +26,12 @@ pub(crate) const COMMAND: Command = Command {
     about: "Inspect shows what one file of a store says. A log segment, a table, a manifest and CURRENT are told \
         apart by their first bytes.",
     operands: &["FILE"],
-    options: &[
+    options: &[&[
         Opt::switch("--blocks", "each block of a table"),
         Opt::switch("--entries", "each entry of a table, each operation of a log or its batches"),
         JSON,
         MEMORY,
-    ],
+    ]],
     notes: "Works on a store that is open, and on a copy of a file too as long as it keeps its name and lies \
         beside a CURRENT, a table or a log of its store. Damage is exit code 5.",
     examples: &[

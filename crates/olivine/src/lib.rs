@@ -135,7 +135,7 @@ fn tell(command: &Command, call: &Call, failure: &Failure) {
     if failure.text().is_empty() {
         return;
     }
-    if command.options.iter().any(|option| option.name == "--json") && call.has("--json") {
+    if command.options().any(|option| option.name == "--json") && call.has("--json") {
         let exit = failure.ending() as usize;
         let json = Json::object([("error", failure.text().into()), ("exit", exit.into())]);
         complain(&format!("{json}\n"));

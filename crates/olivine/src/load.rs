@@ -31,7 +31,7 @@ pub(crate) const COMMAND: Command = Command {
         told apart by the first bytes. The store and its keyspaces are made when they are not there; a key \
         that is there gets the new value.",
     operands: &["DIR", "[FILE]"],
-    options: &[
+    options: &[&[
         DB,
         Opt::value(
             "--keyspace",
@@ -43,7 +43,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::value("--from-line", "N", "pass over the lines before this one"),
         QUIET,
         MEMORY,
-    ],
+    ]],
     notes: "Without FILE, or with -, the standard input is read. Everything is durable when it ends well. A line \
         that makes no sense ends it with exit code 1, a signal with 130 or 143; both say from which line to go on.",
     examples: &[

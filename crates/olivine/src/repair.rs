@@ -24,13 +24,13 @@ pub(crate) const COMMAND: Command = Command {
         through frame by frame. Files that are not used any more are moved into `damaged-TIME` within the \
         store's directory; none is removed. It reports which keys may be missing, or may show older values.",
     operands: &["DIR"],
-    options: &[
+    options: &[&[
         DB,
         Opt::switch("--dry-run", "say what would be done and what would be lost; change nothing"),
         JSON,
         QUIET,
         MEMORY,
-    ],
+    ]],
     notes: "Copy the directory first if there is room, and try --dry-run. Restoring from a backup is better where \
         there is one: repair cannot bring back what cannot be read. A store that is sound is left as it is. \
         The exit code is 5 when something is lost, 0 when nothing is.",

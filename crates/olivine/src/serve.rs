@@ -18,6 +18,7 @@ use crate::{
     ending::{Ending, Failure, with_causes},
 };
 
+const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies (data)");
 const DOORS: Opt = Opt::value("--doors", "A,B", "the doors to open: json, line, http (all)");
 const BIND: Opt =
     Opt::value("--bind", "ADDRESS", "the address of all doors (127.0.0.1)").also(&["--host"]);
@@ -57,6 +58,23 @@ const SOCKET: Opt = Opt::value(
     "where coordinators come (run/storage.sock in the data directory)",
 );
 
+/// What the half with the store is told.
+const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE];
+/// What the half with the doors is told of them.
+const OF_DOORS: &[Opt] = &[
+    DOORS, BIND, PORT, JSON_PORT, LINE_PORT, HTTP_PORT, JSON_BIND, LINE_BIND, HTTP_BIND, HOST_NAME,
+    INSECURE,
+];
+/// How large what comes to the doors may be.
+const OF_LIMITS: &[Opt] = &[
+    CONNECTIONS_MAX,
+    KEY_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    LINE_BYTES_MAX,
+    BATCH_ENTRIES_MAX,
+    PAGE_ENTRIES_MAX,
+];
+
 pub(crate) const COMMAND: Command = Command {
     name: "serve",
     what: "the node: the store behind its doors, in one process",
@@ -64,30 +82,7 @@ pub(crate) const COMMAND: Command = Command {
         lines such as `PUT key value` on 7000, HTTP on 8080. What is acknowledged is on the disk. It ends on \
         SIGTERM or SIGINT, after what has arrived is answered.",
     operands: &["[DOOR]"],
-    options: &[
-        Opt::value("--data-dir", "DIR", "where everything lies (data)"),
-        DOORS,
-        BIND,
-        PORT,
-        JSON_PORT,
-        LINE_PORT,
-        HTTP_PORT,
-        JSON_BIND,
-        LINE_BIND,
-        HTTP_BIND,
-        DURABILITY,
-        MEMORY,
-        MEMTABLE_SIZE,
-        WORKERS,
-        CONNECTIONS_MAX,
-        KEY_BYTES_MAX,
-        VALUE_BYTES_MAX,
-        LINE_BYTES_MAX,
-        BATCH_ENTRIES_MAX,
-        PAGE_ENTRIES_MAX,
-        HOST_NAME,
-        INSECURE,
-    ],
+    options: &[&[DATA_DIR, WORKERS], OF_STORE, OF_DOORS, OF_LIMITS],
     notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
     examples: &[
         "olivine serve",
@@ -103,14 +98,7 @@ pub(crate) const STORAGE: Command = Command {
     about: "Storage opens the store in the data directory, and serves coordinators of the same user at a socket. It may end \
         and start again under them: their clients are told to try again meanwhile.",
     operands: &[],
-    options: &[
-        Opt::value("--data-dir", "DIR", "where everything lies (data)"),
-        SOCKET,
-        DURABILITY,
-        MEMORY,
-        MEMTABLE_SIZE,
-        WORKERS,
-    ],
+    options: &[&[DATA_DIR, SOCKET, WORKERS], OF_STORE],
     notes: "",
     examples: &[
         "olivine storage",
@@ -129,30 +117,17 @@ pub(crate) const COORDINATOR: Command = Command {
         the storage noticing.",
     operands: &["[DOOR]"],
     options: &[
-        Opt::value(
-            "--storage",
-            "SOCKET",
-            "where the storage is (run/storage.sock in the data directory)",
-        ),
-        Opt::value("--data-dir", "DIR", "where the storage has everything (data)"),
-        DOORS,
-        BIND,
-        PORT,
-        JSON_PORT,
-        LINE_PORT,
-        HTTP_PORT,
-        JSON_BIND,
-        LINE_BIND,
-        HTTP_BIND,
-        WORKERS,
-        CONNECTIONS_MAX,
-        KEY_BYTES_MAX,
-        VALUE_BYTES_MAX,
-        LINE_BYTES_MAX,
-        BATCH_ENTRIES_MAX,
-        PAGE_ENTRIES_MAX,
-        HOST_NAME,
-        INSECURE,
+        &[
+            Opt::value(
+                "--storage",
+                "SOCKET",
+                "where the storage is (run/storage.sock in the data directory)",
+            ),
+            Opt::value("--data-dir", "DIR", "where the storage has everything (data)"),
+            WORKERS,
+        ],
+        OF_DOORS,
+        OF_LIMITS,
     ],
     notes: "",
     examples: &[

@@ -27,7 +27,7 @@ pub(crate) const COMMAND: Command = Command {
     what: "a line shell on a store in a directory",
     about: "A line shell on a store in a directory. Reads commands from standard input; HELP lists them.",
     operands: &["DIR"],
-    options: &[
+    options: &[&[
         DB,
         Opt::value("--keyspace", "NAME", "the keyspace to work in (default)"),
         Opt::value("--capacity", "N", "flush a memtable after N entries (no limit but its bytes)"),
@@ -41,7 +41,7 @@ pub(crate) const COMMAND: Command = Command {
              os        the kernel has it: survives a killed process, no power cut\n  \
              interval  as os, and synced every so often",
         ),
-    ],
+    ]],
     notes: "The store is made when it is not there. The exit code is 1 when a command from a pipe failed.",
     examples: &[
         "olivine shell data/try",

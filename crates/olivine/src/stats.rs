@@ -21,7 +21,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "Stats shows what a store consists of, as its manifest has it: keyspaces and their levels with tables, \
         bytes, entries and deletions, files of values that stand apart, and the log.",
     operands: &["DIR"],
-    options: &[DB, JSON, MEMORY],
+    options: &[&[DB, JSON, MEMORY]],
     notes: "Nothing is locked, opened or changed, so it works beside a process that has the store open.",
     examples: &["olivine stats data/store", "olivine stats data/store --json | jq .keyspaces"],
     run,
