@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use crate::reply::Reply;
+use crate::{
+    access::{Token, User, Who},
+    reply::Reply,
+};
 
 /// Bytes that may still lie in the buffer they came in.
 pub type Bytes<'a> = Cow<'a, [u8]>;
@@ -97,6 +100,36 @@ pub enum Command<'a> {
         /// How many places to look at.
         limit: u64,
     },
+    /// Somebody who was named. Answered by [`Reply::Principal`](crate::Reply::Principal).
+    Principal {
+        /// Who.
+        who: Who<'a>,
+    },
+    /// All users and their tokens. Answered by [`Reply::Principals`](crate::Reply::Principals).
+    Principals,
+    /// Makes a user, or changes one. Answered by [`Reply::Done`](crate::Reply::Done): whether the user is new.
+    SetUser {
+        /// The user.
+        user: User<'a>,
+    },
+    /// Takes a user away, and the user's tokens. Answered by [`Reply::Done`](crate::Reply::Done): whether
+    /// the user was there.
+    DropUser {
+        /// Which user.
+        name: Bytes<'a>,
+    },
+    /// Makes a token. Answered by [`Reply::Done`](crate::Reply::Done): whether its user is there.
+    SetToken {
+        /// The token.
+        token: Token<'a>,
+    },
+    /// Takes a token away. Answered by [`Reply::Done`](crate::Reply::Done): whether it was there.
+    DropToken {
+        /// Which token.
+        id: Bytes<'a>,
+    },
+    /// Who may ask for something. Answered by [`Reply::Access`](crate::Reply::Access).
+    Access,
 }
 
 impl Command<'_> {
@@ -108,13 +141,20 @@ impl Command<'_> {
             | Command::Look { .. }
             | Command::Scan { .. }
             | Command::Count
-            | Command::Numbers => false,
+            | Command::Numbers
+            | Command::Principal { .. }
+            | Command::Principals
+            | Command::Access => false,
             Command::Put { .. }
             | Command::PutMany { .. }
             | Command::Delete { .. }
             | Command::DeleteMany { .. }
             | Command::Expire { .. }
-            | Command::Sweep { .. } => true,
+            | Command::Sweep { .. }
+            | Command::SetUser { .. }
+            | Command::DropUser { .. }
+            | Command::SetToken { .. }
+            | Command::DropToken { .. } => true,
         }
     }
 
@@ -125,7 +165,13 @@ impl Command<'_> {
             | (Command::Get { .. }, Reply::Value(_))
             | (Command::Look { .. }, Reply::Look(_))
             | (
-                Command::Put { .. } | Command::Delete { .. } | Command::Expire { .. },
+                Command::Put { .. }
+                | Command::Delete { .. }
+                | Command::Expire { .. }
+                | Command::SetUser { .. }
+                | Command::DropUser { .. }
+                | Command::SetToken { .. }
+                | Command::DropToken { .. },
                 Reply::Done(_),
             )
             | (
@@ -136,7 +182,10 @@ impl Command<'_> {
                 Reply::Count(_),
             )
             | (Command::Scan { .. }, Reply::Page { .. })
-            | (Command::Numbers, Reply::Numbers(_)) => true,
+            | (Command::Numbers, Reply::Numbers(_))
+            | (Command::Principal { .. }, Reply::Principal(_))
+            | (Command::Principals, Reply::Principals(_))
+            | (Command::Access, Reply::Access(_)) => true,
             (Command::GetMany { keys }, Reply::Values(values)) => keys.len() == values.len(),
             _ => false,
         }

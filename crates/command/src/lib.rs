@@ -9,11 +9,13 @@
 
 #![warn(missing_docs)]
 
+mod access;
 mod command;
 mod refusal;
 mod reply;
 pub mod wire;
 
+pub use access::{Access, Principal, Right, Role, Token, User, Who};
 pub use command::{Batch, Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value};
 pub use refusal::{Code, Refusal};
 pub use reply::{Found, Look, Reply};

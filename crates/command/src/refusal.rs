@@ -46,11 +46,15 @@ pub enum Code {
     Unavailable = 8,
     /// It failed for a reason that the text tells.
     Failed = 9,
+    /// Whoever asks must say who they are, or said something that is not so.
+    Unknown = 10,
+    /// Whoever asks may not do this.
+    Forbidden = 11,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 9] = [
+    pub const ALL: [Code; 11] = [
         Code::Invalid,
         Code::TooLarge,
         Code::WrongKind,
@@ -60,6 +64,8 @@ impl Code {
         Code::Damaged,
         Code::Unavailable,
         Code::Failed,
+        Code::Unknown,
+        Code::Forbidden,
     ];
 
     /// The name that answers carry.
@@ -74,6 +80,8 @@ impl Code {
             Code::Damaged => "damaged",
             Code::Unavailable => "unavailable",
             Code::Failed => "failed",
+            Code::Unknown => "unauthenticated",
+            Code::Forbidden => "forbidden",
         }
     }
 

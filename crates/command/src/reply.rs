@@ -1,6 +1,10 @@
 //! What a store answers.
 
-use crate::{command::Form, refusal::Refusal};
+use crate::{
+    access::{Access, Principal},
+    command::Form,
+    refusal::Refusal,
+};
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,12 @@ pub enum Reply {
     },
     /// Numbers by name.
     Numbers(Vec<(String, u64)>),
+    /// Who was named, if they are there.
+    Principal(Option<Principal>),
+    /// All there are, users before their tokens.
+    Principals(Vec<Principal>),
+    /// Who may ask for something.
+    Access(Access),
     /// It was not carried out.
     Refused(Refusal),
 }

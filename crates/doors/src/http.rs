@@ -8,10 +8,12 @@
 //! 3. A request that a browser sends on behalf of another site is refused (`strangers`).
 
 mod answer;
+mod credentials;
 mod request;
 mod strangers;
 
-pub use answer::{Response, answer, lines, problem};
+pub use answer::{Response, answer, lines, problem, unknown};
+pub use credentials::{is_open_to_all, read as read_credentials};
 pub use request::{Head, Request, Shape, read};
 pub use strangers::{Hosts, check as check_stranger};
 

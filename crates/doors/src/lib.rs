@@ -17,7 +17,21 @@ pub mod limits;
 pub mod line;
 pub mod lines;
 
-use olivine_command::Reply;
+use olivine_command::{Bytes, Reply};
+
+/// Somebody says who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login<'a> {
+    /// A user, and the password.
+    Password {
+        /// What the user is called.
+        user: Bytes<'a>,
+        /// What proves it.
+        password: Bytes<'a>,
+    },
+    /// A token.
+    Token(Bytes<'a>),
+}
 
 /// What a shape is filled with.
 #[derive(Debug)]

@@ -7,13 +7,15 @@
 
 use olivine_command::{Command, Condition, Entry, Expiry, Form, Reply, Value};
 
-use crate::{Answer, limits::Limits};
+use crate::{Answer, Login, limits::Limits};
 
 /// One request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// What to ask of the store, if anything.
     pub command: Option<Command<'a>>,
+    /// Who the sender says to be, from now on.
+    pub login: Option<Login<'a>>,
     /// What the answer looks like.
     pub shape: Shape,
 }
@@ -32,7 +34,7 @@ pub enum Shape {
 }
 
 /// The commands there are, as errors tell them.
-const KNOWN: &str = "PUT key value, GET key, DELETE key, PING";
+const KNOWN: &str = "PUT key value, GET key, DELETE key, AUTH user password, AUTH token, PING";
 
 /// Reads one line; nothing if it is blank.
 pub fn read<'a>(line: &'a [u8], limits: &Limits) -> Option<Request<'a>> {
@@ -68,6 +70,19 @@ fn asked<'a>(word: &[u8], rest: Option<&'a [u8]>, limits: &Limits) -> Result<Req
             let condition = Condition::Always;
             Ok(ask(Command::Delete { key: key.into(), condition }, Shape::Change))
         }
+        b"AUTH" => {
+            let (first, second) = split(rest.unwrap_or_default());
+            let login = match (first, second) {
+                (b"", _) => {
+                    return Err("AUTH wants a user and a password, or a token".to_owned());
+                }
+                (token, None) => Login::Token(token.into()),
+                (user, Some(password)) => {
+                    Login::Password { user: user.into(), password: password.into() }
+                }
+            };
+            Ok(Request { command: None, login: Some(login), shape: Shape::Said("OK") })
+        }
         b"PING" if rest.is_none_or(|rest| rest.trim_ascii().is_empty()) => {
             Ok(say(Shape::Said("OK PONG")))
         }
@@ -80,11 +95,11 @@ fn asked<'a>(word: &[u8], rest: Option<&'a [u8]>, limits: &Limits) -> Result<Req
 }
 
 fn ask(command: Command<'_>, shape: Shape) -> Request<'_> {
-    Request { command: Some(command), shape }
+    Request { command: Some(command), login: None, shape }
 }
 
 fn say(shape: Shape) -> Request<'static> {
-    Request { command: None, shape }
+    Request { command: None, login: None, shape }
 }
 
 /// The first word, and what comes behind the space that ends it.
@@ -182,7 +197,7 @@ mod tests {
             ("PING x", "ERROR PING wants nothing behind it\n"),
             (
                 "S\u{1b}T a",
-                "ERROR unknown command \"S\\x1bT\"; there are PUT key value, GET key, DELETE key, PING\n",
+                "ERROR unknown command \"S\\x1bT\"; there are PUT key value, GET key, DELETE key, AUTH user password, AUTH token, PING\n",
             ),
         ] {
             let request = read(line.as_bytes(), &Limits::default()).unwrap();

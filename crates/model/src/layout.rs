@@ -5,6 +5,8 @@
 //! deadlines  expiry (8) · database (1) · key     →  nothing
 //! numbers    "count" · database (1)              →  how many rows the database has (8, merged by add-i64)
 //!            "time"                              →  the latest time that made something expire (8)
+//! access     "u" · name, "t" · id                →  version (1) · role (1) · made (8) · expiry (8) · …
+//!            "generation"                        →  how often it was changed (8)
 //! ```
 //!
 //! Elements of hashes, lists, sets and sorted sets get a keyspace of their own, under a version that
@@ -28,6 +30,17 @@ pub(crate) const ROWS: &str = "rows";
 pub(crate) const DEADLINES: &str = "deadlines";
 /// The keyspace of counters.
 pub(crate) const NUMBERS: &str = "numbers";
+
+/// The keyspace of users and tokens.
+pub(crate) const ACCESS: &str = "access";
+
+/// The key under which `access` counts its changes.
+pub(crate) const ACCESS_GENERATION: &[u8] = b"generation";
+
+/// The key in `access` of a user's name or a token's id.
+pub(crate) fn access_key(kind: u8, name: &[u8]) -> Vec<u8> {
+    [&[kind], name].concat()
+}
 
 /// The database of doors that know of one only.
 pub(crate) const DATABASE: u8 = 0;

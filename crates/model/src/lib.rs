@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod access;
 mod layout;
 mod locks;
 mod model;

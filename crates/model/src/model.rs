@@ -17,7 +17,8 @@ use olivine_command::{Command, Reply};
 use olivine_engine::{Db, Durability, Error, Keyspace, Result, SeqNo};
 
 use crate::{
-    layout::{self, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
+    access::{Accounts, is_about_access},
+    layout::{self, ACCESS, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
     locks::Locks,
     refused::refused,
     work::Work,
@@ -42,6 +43,7 @@ pub struct Model {
     pub(crate) deadlines: Keyspace,
     pub(crate) numbers: Keyspace,
     pub(crate) locks: Locks,
+    pub(crate) accounts: Accounts,
     options: ModelOptions,
 }
 
@@ -68,7 +70,8 @@ impl Model {
         let rows = db.keyspace(ROWS)?;
         let deadlines = db.keyspace(DEADLINES)?;
         let numbers = db.keyspace_with(NUMBERS, &layout::numbers_options())?;
-        Ok(Model { db, rows, deadlines, numbers, locks: Locks::new(), options })
+        let accounts = Accounts::open(db.keyspace(ACCESS)?)?;
+        Ok(Model { db, rows, deadlines, numbers, locks: Locks::new(), accounts, options })
     }
 
     /// The store that the rows lie in.
@@ -122,6 +125,11 @@ impl Model {
         if let [Command::Sweep { limit }] = commands {
             return self.sweep(now, *limit);
         }
+        if let [command] = commands
+            && is_about_access(command)
+        {
+            return self.apply_to_access(now, command);
+        }
         let _held = self.locks.hold(commands.iter().filter(|c| c.writes()).flat_map(keys_of));
         let mut work = Work::new(self, now, 1 < commands.len());
         let (mut replies, mut bytes) = (Vec::with_capacity(commands.len()), 0);
@@ -173,7 +181,7 @@ impl Model {
 
     /// What must be durable before what was read now is shown. Once a sync has failed nothing more will be,
     /// and reads go on: what they see that was never acknowledged may be gone when the store is opened again.
-    fn shown_at(&self) -> Option<Position> {
+    pub(crate) fn shown_at(&self) -> Option<Position> {
         if self.options.durability != Durability::Sync || self.db.check_writable().is_err() {
             return None;
         }
@@ -193,7 +201,7 @@ fn stretch(commands: &[Command<'_>]) -> usize {
     let mut bytes = 0;
     let mut writes = false;
     for (place, command) in commands.iter().enumerate() {
-        let alone = matches!(command, Command::Sweep { .. });
+        let alone = matches!(command, Command::Sweep { .. }) || is_about_access(command);
         let reads_all = matches!(command, Command::Scan { .. } | Command::Count | Command::Numbers);
         bytes += bytes_of(command);
         if 0 < place && (alone || (writes && reads_all) || STRETCH_BYTES_MAX < bytes) {
@@ -242,9 +250,7 @@ fn keys_of<'a>(command: &'a Command<'_>) -> Vec<&'a [u8]> {
         Command::GetMany { keys } | Command::DeleteMany { keys } => {
             keys.iter().map(|key| &**key).collect()
         }
-        Command::Scan { .. } | Command::Count | Command::Numbers | Command::Sweep { .. } => {
-            Vec::new()
-        }
+        _ => Vec::new(),
     }
 }
 

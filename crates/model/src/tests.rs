@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use olivine_command::{Bound, Command, Condition, Entry, Expiry, Form, Found, Look, Reply, Value};
+use olivine_command::{
+    Access, Bound, Code, Command, Condition, Entry, Expiry, Form, Found, Look, Principal, Reply,
+    Role, Token, User, Value, Who,
+};
 use olivine_engine::{Db, Durability, Environment};
 use olivine_testkit::settings;
 use olivine_vfs::{CrashingVfs, ManualClock, MemoryVfs, Random, Survival, Vfs};
@@ -175,11 +178,11 @@ impl Oracle {
                 self.scan(now, start, end, *limit, *backward)
             }
             Command::Count => Reply::Count(self.rows.len() as u64),
-            Command::Numbers => unreachable!("it is not drawn"),
             Command::Sweep { .. } => {
                 self.rows.retain(|_, held| held.expiry.is_none_or(|expiry| now < expiry));
                 Reply::Count(0)
             }
+            command => unreachable!("{command:?} is not drawn"),
         }
     }
 
@@ -471,7 +474,7 @@ fn reads_go_on_when_the_disk_has_failed() {
     assert!(matches!(&applied.replies[..], [Reply::Value(Some(_))]), "{applied:?}");
     assert_eq!(applied.durable_at, None, "nothing more gets durable, and nobody waits for it");
     let Reply::Refused(refusal) = bench.one(0, put("c", "3", Condition::Always)) else { panic!() };
-    assert_eq!(refusal.code, olivine_command::Code::Poisoned);
+    assert_eq!(refusal.code, Code::Poisoned);
 }
 
 /// Writers of the same keys take turns: nothing is counted twice or forgotten.
@@ -521,4 +524,104 @@ fn writers_beside_each_other_count_right() {
     assert_eq!(model.count().unwrap(), count);
     check_rows(&model);
     model.close().unwrap();
+}
+
+fn user(name: &'static str, role: Role) -> Command<'static> {
+    let (name, secret) = (name.as_bytes().into(), b"proof".as_slice().into());
+    Command::SetUser { user: User { name, role, prefix: b"p:".as_slice().into(), secret } }
+}
+
+fn token(id: &'static str, user: &'static str) -> Command<'static> {
+    let (id, user) = (id.as_bytes().into(), user.as_bytes().into());
+    let secret = b"hash".as_slice().into();
+    Command::SetToken { token: Token { id, user, secret, expiry: Some(9) } }
+}
+
+fn drop_user(name: &'static str) -> Command<'static> {
+    Command::DropUser { name: name.as_bytes().into() }
+}
+
+fn named(who: Who<'static>) -> Command<'static> {
+    Command::Principal { who }
+}
+
+fn code(reply: &Reply) -> Option<Code> {
+    match reply {
+        Reply::Refused(refusal) => Some(refusal.code),
+        _ => None,
+    }
+}
+
+#[test]
+fn users_and_tokens_stay_as_they_were_made() {
+    let mut bench = Bench::new(Arc::new(MemoryVfs::new()), 7);
+    assert_eq!(bench.model().access(), Access { generation: 0, users: 0 });
+    assert_eq!(code(&bench.one(1, user("eve", Role::Writer))), Some(Code::Invalid), "no admin");
+    assert_eq!(bench.one(1, user("ada", Role::Admin)), Reply::Done(true));
+    assert_eq!(bench.one(2, user("bob", Role::Reader)), Reply::Done(true));
+    assert_eq!(bench.one(3, token("t1", "bob")), Reply::Done(true));
+    assert_eq!(code(&bench.one(3, token("t1", "ada"))), Some(Code::Invalid), "ids are used once");
+    assert_eq!(bench.one(3, token("t2", "nobody")), Reply::Done(false));
+    for name in ["", "a b", "a\n", "\u{e4}"] {
+        assert_eq!(code(&bench.one(4, user(name, Role::Reader))), Some(Code::Invalid), "{name:?}");
+    }
+    let before = bench.model().access();
+    assert_eq!(before.users, 2);
+    bench.reopen();
+    assert_eq!(bench.model().access(), before);
+    let token = Principal {
+        user: b"bob".to_vec(),
+        token: Some(b"t1".to_vec()),
+        role: Role::Reader,
+        prefix: b"p:".to_vec(),
+        secret: b"hash".to_vec(),
+        made: 3,
+        expiry: Some(9),
+    };
+    let asked = named(Who::Token(b"t1".as_slice().into()));
+    assert_eq!(bench.one(5, asked.clone()), Reply::Principal(Some(token.clone())));
+    let Reply::Principals(all) = bench.one(5, Command::Principals) else { panic!() };
+    let names: Vec<_> = all.iter().map(|p| (p.user.as_slice(), p.token.is_some())).collect();
+    assert_eq!(names, [(&b"ada"[..], false), (b"bob", false), (b"bob", true)]);
+    assert!(all.iter().all(|principal| principal.secret.is_empty()));
+
+    // A token follows its user: in what the user may, and away.
+    assert_eq!(bench.one(6, user("bob", Role::Writer)), Reply::Done(false));
+    let writer = Principal { role: Role::Writer, ..token };
+    assert_eq!(bench.one(6, asked.clone()), Reply::Principal(Some(writer)));
+    assert!(before.generation < bench.model().access().generation);
+    assert_eq!(bench.one(7, drop_user("bob")), Reply::Done(true));
+    assert_eq!(bench.one(7, drop_user("bob")), Reply::Done(false));
+    assert_eq!(bench.one(7, user("bob", Role::Admin)), Reply::Done(true));
+    assert_eq!(bench.one(7, asked), Reply::Principal(None), "another bob has not his tokens");
+}
+
+#[test]
+fn an_admin_is_left_while_there_are_users() {
+    let bench = Bench::new(Arc::new(MemoryVfs::new()), 8);
+    bench.run(1, &[user("ada", Role::Admin), user("bob", Role::Writer)]);
+    let generation = bench.model().access().generation;
+    for wrong in [drop_user("ada"), user("ada", Role::Reader)] {
+        assert_eq!(code(&bench.one(2, wrong)), Some(Code::Invalid));
+    }
+    assert_eq!(bench.model().access().generation, generation, "nothing was changed");
+    assert_eq!(bench.one(3, drop_user("bob")), Reply::Done(true));
+    assert_eq!(bench.one(3, drop_user("ada")), Reply::Done(true), "the last one may go");
+    assert_eq!(bench.model().access().users, 0);
+}
+
+#[test]
+fn rows_of_users_that_are_damaged_let_nobody_in() {
+    let bench = Bench::new(Arc::new(MemoryVfs::new()), 9);
+    bench.one(1, user("ada", Role::Admin));
+    let key = crate::layout::access_key(b'u', b"ada");
+    let keyspace = bench.model().db().keyspace(crate::layout::ACCESS).unwrap();
+    let row = keyspace.get(&key).unwrap().unwrap().to_vec();
+    for (place, byte) in [(0, 2), (1, 0), (1, 9), (18, 0xff)] {
+        let mut wrong = row.clone();
+        wrong[place] = byte;
+        keyspace.put(&key, &wrong).unwrap();
+        let reply = bench.one(2, named(Who::User(b"ada".as_slice().into())));
+        assert_eq!(code(&reply), Some(Code::Damaged), "byte {place}");
+    }
 }

@@ -115,7 +115,7 @@ impl<'a> Work<'a> {
                 let numbers = self.model.numbers_of_store();
                 numbers.map(Reply::Numbers).map_err(|e| refused(&e))
             }
-            Command::Sweep { .. } => unreachable!("a sweep is carried out alone"),
+            command => unreachable!("{command:?} is carried out alone"),
         }
     }
 

@@ -27,6 +27,8 @@ mod shell;
 mod shown;
 mod stats;
 mod transfer;
+#[cfg(feature = "node")]
+mod users;
 
 use std::{
     env,
@@ -44,6 +46,8 @@ use json::Json;
 const GROUPS: &[(&str, &[&Command])] = &[
     #[cfg(feature = "node")]
     ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR]),
+    #[cfg(feature = "node")]
+    ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN]),
     ("talk", &[&shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use olivine_engine::Durability;
-use olivine_server::{Door, DoorSetting, Half, Hosts, Limits, Node, Problem, Settings};
+use olivine_server::{Door, DoorSetting, Half, Hosts, Limits, Node, Problem, Settings, TlsSetting};
 use olivine_vfs::{Open, RealVfs, Vfs as _};
 
 use crate::{
@@ -51,7 +51,17 @@ const PAGE_ENTRIES_MAX: Opt =
 const HOST_NAME: Opt =
     Opt::value("--host-name", "NAME", "a name that HTTP doors answer to, beside localhost").many();
 const INSECURE: Opt =
-    Opt::switch("--insecure", "open doors to other machines, though nobody is asked who they are");
+    Opt::switch("--insecure", "open doors to other machines without TLS or users");
+const TLS_CERT: Opt =
+    Opt::value("--tls-cert", "FILE", "the doors speak TLS, and show this certificate (PEM)");
+const TLS_KEY: Opt = Opt::value("--tls-key", "FILE", "its key (PEM), for nobody else to read");
+const TLS: Opt = Opt::value(
+    "--tls",
+    "HOW",
+    "off; auto: with a certificate that is made in the data directory (off)",
+);
+const STRANGERS_MAX: Opt =
+    Opt::value("--strangers-max", "N", "connections that have yet to log in (500)");
 const SOCKET: Opt = Opt::value(
     "--socket",
     "SOCKET",
@@ -62,12 +72,13 @@ const SOCKET: Opt = Opt::value(
 const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE];
 /// What the half with the doors is told of them.
 const OF_DOORS: &[Opt] = &[
-    DOORS, BIND, PORT, JSON_PORT, LINE_PORT, HTTP_PORT, JSON_BIND, LINE_BIND, HTTP_BIND, HOST_NAME,
-    INSECURE,
+    DOORS, BIND, PORT, JSON_PORT, LINE_PORT, HTTP_PORT, JSON_BIND, LINE_BIND, HTTP_BIND, TLS_CERT,
+    TLS_KEY, TLS, HOST_NAME, INSECURE,
 ];
 /// How large what comes to the doors may be.
 const OF_LIMITS: &[Opt] = &[
     CONNECTIONS_MAX,
+    STRANGERS_MAX,
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
     LINE_BYTES_MAX,
@@ -181,6 +192,9 @@ fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
         let (name, port) = (setting.door.name(), setting.address.port());
         writeln!(out, "  {name:5} left out: port {port}: {why}; --{name}-port names another")?;
     }
+    if let Some((path, fingerprint)) = &started.certificate {
+        writeln!(out, "  TLS with {}, SHA-256 {fingerprint}", path.display())?;
+    }
     if let Some(what) = &started.recovered {
         writeln!(out, "  {what}")?;
     }
@@ -214,12 +228,32 @@ fn with_doors(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
     settings.connections_max = count(call, "--connections-max", settings.connections_max)?;
     settings.limits = limits(call)?;
     settings.hosts = Hosts { names: call.texts("--host-name")? };
+    settings.strangers_max = count(call, "--strangers-max", settings.strangers_max)?;
+    settings.tls = tls(call)?;
     settings.insecure = call.has("--insecure");
     Ok(settings)
 }
 
 fn both(call: &Call) -> Result<Settings, Failure> {
     with_doors(call, with_store(call, common(call)?)?)
+}
+
+fn tls(call: &Call) -> Result<Option<TlsSetting>, Failure> {
+    let how = call.one_of("--tls", &["off", "auto"])?;
+    let (certificate, key) = (call.value("--tls-cert"), call.value("--tls-key"));
+    match (certificate, key) {
+        (None, None) => Ok((how == "auto").then_some(TlsSetting::Auto)),
+        (Some(_), Some(_)) if how == "auto" => {
+            let what =
+                "`--tls auto` makes a certificate, and `--tls-cert` names one; say one of them";
+            Err(Failure::misused(what))
+        }
+        (Some(certificate), Some(key)) => {
+            let (certificate, key) = (certificate.into(), key.into());
+            Ok(Some(TlsSetting::Files { certificate, key }))
+        }
+        _ => Err(Failure::misused("`--tls-cert` and `--tls-key` go together")),
+    }
 }
 
 fn count(call: &Call, name: &str, default: usize) -> Result<usize, Failure> {

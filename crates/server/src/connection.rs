@@ -10,7 +10,7 @@
 
 use std::{io, rc::Rc, time::Duration};
 
-use olivine_command::{Code, Command};
+use olivine_command::{Code, Command, Reply};
 use olivine_doors::{
     Answer,
     lines::{Found, Lines},
@@ -24,8 +24,11 @@ use tokio::{
 
 use crate::{
     http,
-    protocol::{Asked, Json, Protocol},
+    protocol::{Asked, Asks, Json, Line, Protocol},
     rewound::Rewound,
+    session::Session,
+    settings::Door,
+    stream::Stream,
     worker::Served,
 };
 
@@ -44,20 +47,28 @@ const TICK: Duration = Duration::from_secs(5);
 /// How many ticks a request may take to arrive, and a connection may say nothing.
 const PART_TICKS: u32 = 6;
 const IDLE_TICKS: u32 = 60;
+/// How many it may take until somebody who must has said who they are.
+const STRANGER_TICKS: u32 = 1;
+/// The longest line of somebody who has yet to say who they are.
+const STRANGER_BYTES_MAX: usize = 16 << 10;
 /// How long a peer may take to take its answers.
 const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection of the JSON door, which is also that of HTTP for those who speak it.
-pub(crate) async fn serve_json(served: Rc<Served>, stream: TcpStream) -> io::Result<()> {
-    let mut connection = Connection::new(served, stream);
+pub(crate) async fn serve_json(served: Rc<Served>, stream: Stream) -> io::Result<()> {
+    let mut connection = Connection::new(served, stream)?;
     match connection.told().await? {
         First::Http => {
-            let Connection { served, stream, input, .. } = connection;
-            http::serve(served, Rewound::new(input, stream)).await;
+            let Connection { served, stream, input, session, .. } = connection;
+            http::serve(served, session.address(), Rewound::new(input, stream)).await;
             Ok(())
         }
         First::Tls => {
-            let text = "this port has no TLS; connect without it";
+            let text = if connection.stream.is_tls() {
+                "this connection has TLS already"
+            } else {
+                "this port has no TLS; connect without it, or start the node with --tls-cert"
+            };
             Json::error(text, Code::Invalid, &mut connection.out);
             connection.send().await
         }
@@ -67,8 +78,8 @@ pub(crate) async fn serve_json(served: Rc<Served>, stream: TcpStream) -> io::Res
 }
 
 /// Serves a connection of a door that speaks only in lines.
-pub(crate) async fn serve<P: Protocol>(served: Rc<Served>, stream: TcpStream) -> io::Result<()> {
-    let mut connection = Connection::new(served, stream);
+pub(crate) async fn serve<P: Protocol>(served: Rc<Served>, stream: Stream) -> io::Result<()> {
+    let mut connection = Connection::new(served, stream)?;
     match connection.told().await? {
         // A browser, perhaps on behalf of another site: nothing of what it sent may be carried out.
         First::Http => {
@@ -79,6 +90,21 @@ pub(crate) async fn serve<P: Protocol>(served: Rc<Served>, stream: TcpStream) ->
         First::Lines | First::Tls => connection.serve::<P>().await,
         First::Part => Ok(()),
     }
+}
+
+/// Tells somebody who came without TLS that it takes that, in the words of the door.
+pub(crate) async fn refuse_plain(door: Door, mut stream: TcpStream) -> io::Result<()> {
+    let text = "this port speaks only TLS";
+    let mut out = Vec::new();
+    match door {
+        Door::Json => Json::error(text, Code::Invalid, &mut out),
+        Door::Line => Line::error(text, Code::Invalid, &mut out),
+        Door::Http => out.extend_from_slice(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 26\r\nconnection: close\r\n\r\nthis port speaks only TLS\n",
+        ),
+    }
+    timeout(TICK, stream.write_all(&out)).await??;
+    stream.shutdown().await
 }
 
 /// What a connection begins with.
@@ -111,7 +137,8 @@ fn first(input: &[u8]) -> First {
 
 struct Connection {
     served: Rc<Served>,
-    stream: TcpStream,
+    stream: Stream,
+    session: Session,
     /// What has arrived and was not answered yet.
     input: Vec<u8>,
     /// Answers that were not sent yet.
@@ -121,9 +148,21 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(served: Rc<Served>, stream: TcpStream) -> Connection {
+    fn new(served: Rc<Served>, stream: Stream) -> io::Result<Connection> {
         let input = Vec::with_capacity(IDLE_BYTES);
-        Connection { served, stream, input, out: Vec::new(), ended: false }
+        let session = Session::new(stream.address()?);
+        Ok(Connection { served, stream, session, input, out: Vec::new(), ended: false })
+    }
+
+    /// Whether the other end must say who it is before anything else.
+    fn is_stranger(&self) -> bool {
+        !self.session.is_known() && self.served.asks_who()
+    }
+
+    /// The longest line that is taken now.
+    fn line_bytes_max(&self) -> usize {
+        let most = self.served.shared.limits.line_bytes_max;
+        if self.is_stranger() { most.min(STRANGER_BYTES_MAX) } else { most }
     }
 
     /// Reads until it can be told what the connection begins with; a part when no more comes.
@@ -138,6 +177,10 @@ impl Connection {
 
     async fn serve<P: Protocol>(mut self) -> io::Result<()> {
         let mut lines = Lines::default();
+        if let Err(refusal) = self.served.welcome(&mut self.session) {
+            P::error(&refusal.text, refusal.code, &mut self.out);
+            return self.send().await;
+        }
         loop {
             let (bytes, after) = self.answer_arrived::<P>(&mut lines).await?;
             self.input.drain(..bytes);
@@ -153,8 +196,12 @@ impl Connection {
                     More::End | More::Stopping => return Ok(()),
                 },
                 After::TooLong => {
-                    let most = self.served.shared.limits.line_bytes_max;
-                    let text = format!("the line is longer than `line-bytes-max`, {most}");
+                    let text = match self.line_bytes_max() {
+                        most if self.is_stranger() => {
+                            format!("the line is longer than {most}, before anybody has logged in")
+                        }
+                        most => format!("the line is longer than `line-bytes-max`, {most}"),
+                    };
                     P::error(&text, Code::TooLarge, &mut self.out);
                     return self.send().await;
                 }
@@ -167,32 +214,42 @@ impl Connection {
         &mut self,
         lines: &mut Lines,
     ) -> io::Result<(usize, After)> {
+        let line_bytes_max = self.line_bytes_max();
         let shared = &self.served.shared;
         let now = shared.time.now();
         let (mut commands, mut shapes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut login = None;
         let after = loop {
             if REQUESTS_MAX <= shapes.len() || GATHERED_BYTES_MAX <= bytes {
                 break After::More;
             }
-            match lines.next(&self.input[bytes..], shared.limits.line_bytes_max) {
+            match lines.next(&self.input[bytes..], line_bytes_max) {
                 Found::Line(line, taken) => {
                     bytes += taken;
-                    if let Some(Asked { command, shape }) = P::read(line, &shared.limits, now) {
-                        shapes.push((command.is_some(), shape));
-                        commands.extend(command);
+                    match P::read(line, &shared.limits, now) {
+                        None => {}
+                        Some(Asked { asks: Asks::Login(asked), shape }) => {
+                            login = Some((asked, shape));
+                            break After::More;
+                        }
+                        Some(Asked { asks: Asks::Store(command), shape }) => {
+                            shapes.push((true, shape));
+                            commands.push(command);
+                        }
+                        Some(Asked { asks: Asks::Nothing, shape }) => shapes.push((false, shape)),
                     }
                 }
                 Found::Part => break After::Part,
                 Found::TooLong => break After::TooLong,
             }
         };
-        shared.counters.asked(shapes.len());
+        shared.counters.asked(shapes.len() + usize::from(login.is_some()));
         let mut shapes = shapes.into_iter().peekable();
         let mut commands: &[Command<'_>] = &commands;
         while shapes.peek().is_some() {
             let replies = match commands {
                 [] => Vec::new(),
-                commands => self.served.router.carry_out(now, commands).await,
+                commands => self.served.carry_out(&mut self.session, now, commands).await,
             };
             commands = &commands[replies.len()..];
             let mut replies = replies.into_iter();
@@ -205,6 +262,13 @@ impl Connection {
             if OUT_BYTES <= self.out.len() {
                 send(&mut self.stream, &mut self.out).await?;
             }
+        }
+        if let Some((login, shape)) = login {
+            let answer = match self.served.log_in(&mut self.session, now, &login).await {
+                Ok(()) => Answer::Own,
+                Err(refusal) => Answer::Reply(Reply::Refused(refusal)),
+            };
+            P::answer(&shape, answer, &mut self.out);
         }
         send(&mut self.stream, &mut self.out).await?;
         Ok((bytes, after))
@@ -233,7 +297,11 @@ impl Connection {
             if let Ok(read) = read {
                 return Ok(if read? == 0 { More::End } else { More::Come });
             }
-            let most = if self.input.is_empty() { IDLE_TICKS } else { PART_TICKS };
+            let most = match () {
+                () if self.is_stranger() => STRANGER_TICKS,
+                () if self.input.is_empty() => IDLE_TICKS,
+                () => PART_TICKS,
+            };
             if most <= tick {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -267,11 +335,16 @@ enum After {
 }
 
 /// Sends answers, and keeps the memory if it is little.
-async fn send(stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
+async fn send(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<()> {
     if out.is_empty() {
         return Ok(());
     }
-    timeout(WRITE_PATIENCE, stream.write_all(out)).await??;
+    let sending = async {
+        stream.write_all(out).await?;
+        // TLS may have kept some of it.
+        stream.flush().await
+    };
+    timeout(WRITE_PATIENCE, sending).await??;
     out.clear();
     if OUT_BYTES < out.capacity() {
         *out = Vec::new();

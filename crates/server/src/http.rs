@@ -3,20 +3,20 @@
 //! 1. A body is read no further than its limit.
 //! 2. A request on behalf of another site's page is refused before anything of it is carried out.
 
-use std::{convert::Infallible, rc::Rc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Request, Response,
     body::Incoming,
-    header::{CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, ORIGIN},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, ORIGIN},
     http::HeaderValue,
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use olivine_command::Code;
+use olivine_command::{Code, Refusal, Reply};
 use olivine_doors::{
     Answer,
     http::{self as door, Head, Shape},
@@ -27,7 +27,7 @@ use tokio::{
     select,
 };
 
-use crate::{numbers, worker::Served};
+use crate::{numbers, session::Session, worker::Served};
 
 /// How long the head of a request may take to arrive.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,11 +37,15 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection until it ends, or the node does.
-pub(crate) async fn serve(served: Rc<Served>, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+pub(crate) async fn serve(
+    served: Rc<Served>,
+    address: IpAddr,
+    io: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) {
     let mut stopping = served.shared.stopping.clone();
     let service = service_fn(move |request| {
         let served = Rc::clone(&served);
-        async move { Ok::<_, Infallible>(framed(respond(&served, request).await)) }
+        async move { Ok::<_, Infallible>(framed(respond(&served, address, request).await)) }
     });
     let mut builder = http1::Builder::new();
     // Who has sent all it will send may still read the answers.
@@ -59,7 +63,7 @@ pub(crate) async fn serve(served: Rc<Served>, io: impl AsyncRead + AsyncWrite + 
     connection.await.ok();
 }
 
-async fn respond(served: &Served, request: Request<Incoming>) -> door::Response {
+async fn respond(served: &Served, address: IpAddr, request: Request<Incoming>) -> door::Response {
     let shared = &served.shared;
     shared.counters.asked(1);
     let (parts, body) = request.into_parts();
@@ -67,6 +71,13 @@ async fn respond(served: &Served, request: Request<Incoming>) -> door::Response 
     let fetch_site = header(HeaderName::from_static("sec-fetch-site"));
     let stranger = door::check_stranger(&shared.hosts, header(HOST), header(ORIGIN), fetch_site);
     if let Some(refused) = stranger {
+        return refused;
+    }
+    let now = shared.time.now();
+    let mut session = Session::new(address);
+    if !door::is_open_to_all(parts.uri.path())
+        && let Err(refused) = log_in(served, &mut session, now, header(AUTHORIZATION)).await
+    {
         return refused;
     }
     let most = shared.limits.value_bytes_max.max(shared.limits.line_bytes_max);
@@ -82,16 +93,37 @@ async fn respond(served: &Served, request: Request<Incoming>) -> door::Response 
         if_match: header(IF_MATCH),
         if_none_match: header(IF_NONE_MATCH),
     };
-    let now = shared.time.now();
     match door::read(&head, &body, &shared.limits, now) {
         door::Request::One(command, shape) => {
-            let mut replies = served.router.carry_out(now, &[command]).await;
+            let mut replies = served.carry_out(&mut session, now, &[command]).await;
             let reply = replies.pop().expect("a command is replied to");
             door::answer(&shape, Answer::Reply(reply))
         }
-        door::Request::Lines(requests) => door::lines(answered(served, now, requests).await),
+        door::Request::Lines(requests) => {
+            door::lines(answered(served, &mut session, now, requests).await)
+        }
         door::Request::Own(shape) => own(served, &shape).await,
     }
+}
+
+/// Finds out who sends a request, before any more of it is read.
+async fn log_in(
+    served: &Served,
+    session: &mut Session,
+    now: u64,
+    authorization: Option<&str>,
+) -> Result<(), door::Response> {
+    if !served.asks_who() {
+        return Ok(());
+    }
+    let Some(authorization) = authorization else {
+        let text =
+            "say who you are: Authorization with `Bearer token`, or `Basic` with user and password";
+        return Err(door::unknown(&Refusal::new(Code::Unknown, text)));
+    };
+    let login = door::read_credentials(authorization)
+        .map_err(|what| door::unknown(&Refusal::new(Code::Unknown, what)))?;
+    served.log_in(session, now, &login).await.map_err(|refusal| door::unknown(&refusal))
 }
 
 /// The whole body, or why it is not taken.
@@ -118,19 +150,31 @@ async fn collected(body: Incoming, most: usize) -> Result<Bytes, door::Response>
 }
 
 /// Carries out lines of the JSON door, and gathers what they come to.
-async fn answered(served: &Served, now: u64, requests: Vec<json::Request<'_>>) -> Vec<u8> {
+async fn answered(
+    served: &Served,
+    session: &mut Session,
+    now: u64,
+    requests: Vec<json::Request<'_>>,
+) -> Vec<u8> {
     let (mut commands, mut shapes) = (Vec::new(), Vec::new());
-    for json::Request { command, shape } in requests {
-        shapes.push((command.is_some(), shape));
+    for json::Request { command, login, shape } in requests {
+        shapes.push((command.is_some(), login.is_some(), shape));
         commands.extend(command);
     }
     let mut replies = Vec::with_capacity(commands.len());
     while replies.len() < commands.len() {
-        replies.extend(served.router.carry_out(now, &commands[replies.len()..]).await);
+        replies.extend(served.carry_out(session, now, &commands[replies.len()..]).await);
     }
     let (mut replies, mut out) = (replies.into_iter(), Vec::new());
-    for (asks, shape) in shapes {
-        let reply = if asks { replies.next() } else { None };
+    for (asks, logs_in, shape) in shapes {
+        let reply = match (asks, logs_in) {
+            (true, _) => replies.next(),
+            (false, true) => {
+                let text = "auth is for connections; over HTTP, Authorization says who you are";
+                Some(Reply::Refused(Refusal::new(Code::Invalid, text)))
+            }
+            (false, false) => None,
+        };
         json::answer(&shape, reply.map_or(Answer::Own, Answer::Reply), &mut out);
     }
     out

@@ -4,7 +4,10 @@
 //! frames between them over a socket. The way of a command is the same.
 //!
 //! Modules in reading order: `settings` says what a node is to be; `time` is when commands are
-//! accepted; `store` carries them out and waits for the disk; `frames` are the bytes between the two
+//! accepted; `store` carries them out and waits for the disk; `secret` is what proves who
+//! somebody is, `passwords` and `guesses` check it and bound what guessing costs, `session` decides what
+//! each may have, `local` is the way of whoever runs the node; `tls` and `stream` are sockets that nobody
+//! else can listen to; `frames` are the bytes between the two
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
 //! the door that does not; `worker` are the threads that connections live on; `numbers` what a node
@@ -12,30 +15,42 @@
 //!
 //! 1. A reply leaves when nothing in it can be lost any more, as the durability promises.
 //! 2. A connection costs no more memory than what it sent, or waits for, and never more than its limits.
-//! 3. Whoever does not read gets no more to read: a connection that is written to is not read from.
+//! 3. Nothing reaches the store but through `session`, where it is decided whether its sender may have it.
+//! 4. Whoever does not read gets no more to read: a connection that is written to is not read from.
 
 #![warn(missing_docs)]
 
 mod connection;
 mod frames;
+mod guesses;
 mod http;
 mod link;
+mod local;
 mod node;
 mod numbers;
+mod passwords;
 mod protocol;
 mod rewound;
 mod router;
+pub mod secret;
+mod session;
 mod settings;
 mod storage;
 mod store;
+mod stream;
 mod time;
+mod tls;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
+pub use local::Local;
 pub use node::{Node, Problem, Started, Stop};
 pub use settings::{Door, DoorSetting, Half, Settings};
+pub use tls::TlsSetting;
 
+#[doc(no_inline)]
+pub use olivine_command::{Command, Principal, Reply, Role, Token, User, Who};
 #[doc(no_inline)]
 pub use olivine_doors::{http::Hosts, limits::Limits};

@@ -12,7 +12,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, io, path::PathBuf, rc::Rc, time::Duration};
 
-use olivine_command::{Code, Command, Refusal, Reply, wire};
+use olivine_command::{Access, Code, Command, Refusal, Reply, wire};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -29,6 +29,8 @@ use crate::frames::{self, Found};
 const WAITING_BYTES_MAX: usize = 8 << 20;
 /// How long the link waits before it tries again, the first time and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// How often the storage is asked who may ask for something.
+const ACCESS_PAUSE: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -44,6 +46,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct State {
     is_open: bool,
+    /// Who may ask for something; nothing before the storage has said so.
+    access: Option<Access>,
     next: u64,
     /// What waits to be sent.
     out: Vec<u8>,
@@ -55,6 +59,11 @@ impl Link {
     pub(crate) fn new(socket: PathBuf) -> Rc<Link> {
         let state = RefCell::default();
         Rc::new(Link { socket, state, asked: Notify::new(), sent: Notify::new() })
+    }
+
+    /// Who may ask for something.
+    pub(crate) fn access(&self) -> Option<Access> {
+        self.state.borrow().access
     }
 
     /// Has the storage carry out the first of some commands. Returns their replies, at least one.
@@ -103,6 +112,7 @@ impl Link {
                 select! {
                     _ = self.receive(input) => {}
                     _ = self.transmit(output) => {}
+                    () = self.watch_access() => {}
                 }
                 self.fail();
             }
@@ -111,10 +121,23 @@ impl Link {
         }
     }
 
+    /// Asks again and again who may ask for something; the time of that is of no matter.
+    async fn watch_access(&self) {
+        loop {
+            match self.carry_out(0, &[Command::Access]).await.pop() {
+                Some(Reply::Access(access)) => self.state.borrow_mut().access = Some(access),
+                // Without knowing, nothing may be carried out; the link begins anew.
+                _ => return,
+            }
+            tokio::time::sleep(ACCESS_PAUSE).await;
+        }
+    }
+
     /// Tells all that wait that they wait in vain.
     fn fail(&self) {
         let mut state = self.state.borrow_mut();
         state.is_open = false;
+        state.access = None;
         state.out = Vec::new();
         state.waiting.clear();
         self.sent.notify_waiters();

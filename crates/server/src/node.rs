@@ -2,7 +2,7 @@
 //!
 //! 1. A node that started has every door open that was asked for; a default one whose port is taken is
 //!    left out, and told.
-//! 2. A door is open to other machines only if it was said that nobody is asked who they are.
+//! 2. A door is open to other machines only with TLS and users, or if it was said that it may be without.
 //! 3. An ended node has answered what had arrived, and closed its store.
 
 mod ports;
@@ -13,7 +13,7 @@ use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -28,10 +28,13 @@ use tokio::{
 };
 
 use crate::{
+    guesses::Guesses,
     numbers::Counters,
+    passwords::Passwords,
     settings::{Door, DoorSetting, Half, Settings},
     store::Store,
     time::Time,
+    tls::Tls,
     worker::{Place, Shared, Workers},
 };
 
@@ -65,6 +68,8 @@ pub struct Started {
     pub store: Option<PathBuf>,
     /// The socket between coordinator and storage, if they are two.
     pub socket: Option<PathBuf>,
+    /// The certificate that the doors show, and its fingerprint, if they speak TLS.
+    pub certificate: Option<(PathBuf, String)>,
     /// What opening the store found that somebody should know, if anything.
     pub recovered: Option<String>,
 }
@@ -131,7 +136,7 @@ impl Node {
         let environment = Environment::new(EnvironmentOptions { memory_bytes })?;
         let vfs = environment.vfs();
         let clock = Arc::clone(environment.clock());
-        let socket = || settings.data_dir.join("run").join("storage.sock");
+        let socket = || socket_in(&settings.data_dir);
         let (time, place, coordinators) = match &settings.half {
             Half::Coordinator(asked) => {
                 let socket = asked.clone().unwrap_or_else(socket);
@@ -140,18 +145,30 @@ impl Node {
             }
             half => {
                 let model = open_store(&environment, settings, &mut started)?;
+                ports::check_users(settings, model.access().users)?;
                 let time = Arc::new(Time::new(clock, model.time()?));
                 let store = Arc::new(Store::new(model, Arc::clone(&time)));
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
                     Half::Storage(asked) => {
                         let socket = asked.clone().unwrap_or_else(socket);
-                        started.socket = Some(socket.clone());
-                        Some(ports::open_socket(&**vfs, &socket)?)
+                        let listener = ports::open_socket(&**vfs, &socket)?;
+                        started.socket = Some(socket);
+                        Some(listener)
                     }
-                    _ => None,
+                    // For the tools of who runs the node; without it they wait until the node has ended.
+                    _ => ports::open_socket(&**vfs, &socket()).ok(),
                 };
                 (time, Place::Here(store), coordinators)
+            }
+        };
+        let tls = match &settings.tls {
+            None => None,
+            Some(setting) => {
+                let (dir, names) = (&settings.data_dir, &settings.hosts.names);
+                let tls = Tls::start(setting, dir, vfs, names, time.clock().wall())?;
+                started.certificate = Some((tls.certificate().to_owned(), tls.fingerprint()));
+                Some(tls)
             }
         };
         let (stop, stopping) = watch::channel(false);
@@ -161,6 +178,12 @@ impl Node {
             limits: settings.limits.clone(),
             hosts: settings.hosts.clone(),
             counters: Counters::default(),
+            asks_always: ports::public(settings).is_some(),
+            tls,
+            passwords: Passwords::start().map_err(system("start a thread"))?,
+            guesses: Guesses::default(),
+            strangers: AtomicUsize::new(0),
+            strangers_max: settings.strangers_max,
             stopping,
         });
         let (workers, connections_max) = (settings.workers, settings.connections_max);
@@ -191,7 +214,9 @@ impl Node {
     /// store. A second signal waits for no connection any more.
     pub fn run(self) -> Result<(), Problem> {
         let Node { shared, environment, place, doors, coordinators, stop, .. } = self;
-        let is_storage = coordinators.is_some();
+        let socket = coordinators
+            .as_ref()
+            .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
         let workers =
             Workers::start(self.workers, &shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
@@ -215,6 +240,7 @@ impl Node {
                 let store = Arc::clone(store);
                 spawn_local(async move { store.sweep().await });
             }
+            spawn_local(reload(Arc::clone(&shared), signal_of(SignalKind::hangup())?));
             drain(&stop, &workers).await
         })?;
         drop(tasks);
@@ -227,12 +253,27 @@ impl Node {
         {
             store.close()?;
         }
-        if is_storage && let Some(socket) = &self.started.socket {
+        if let Some(socket) = socket {
             // Whoever starts next takes away what could not be taken away here.
-            environment.vfs().remove_file(socket).ok();
+            environment.vfs().remove_file(&socket).ok();
         }
         Ok(())
     }
+}
+
+/// Reads again what may change while a node runs, whenever SIGHUP says so: certificate and key.
+async fn reload(shared: Arc<Shared>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        if let Some(tls) = &shared.tls {
+            // What cannot be read leaves what there was.
+            tls.reload(shared.time.clock().wall()).ok();
+        }
+    }
+}
+
+/// Where coordinators come, and the tools of who runs the node.
+pub(crate) fn socket_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("run").join("storage.sock")
 }
 
 /// Waits for the end, and then for the connections to end.
@@ -266,7 +307,7 @@ fn signal_of(kind: SignalKind) -> Result<Signal, Problem> {
 }
 
 /// Opens the store in the data directory, whose parents are made.
-fn open_store(
+pub(crate) fn open_store(
     environment: &Environment,
     settings: &Settings,
     started: &mut Started,
@@ -297,7 +338,7 @@ fn told(cut: &Cut) -> String {
 }
 
 /// Makes a directory and those above it.
-fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Problem> {
+pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Problem> {
     for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
         if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
             continue;

@@ -1,12 +1,32 @@
 //! The doors that speak in lines, as a connection drives them.
 
 use olivine_command::{Code, Command};
-use olivine_doors::{Answer, json, limits::Limits, line};
+use olivine_doors::{Answer, Login, json, limits::Limits, line};
 
-/// A request: a command if the store is to be asked, and what the answer looks like.
+/// A request: who is to act on it, and what the answer looks like.
 pub(crate) struct Asked<'a, S> {
-    pub(crate) command: Option<Command<'a>>,
+    pub(crate) asks: Asks<'a>,
     pub(crate) shape: S,
+}
+
+/// Who is to act on a request.
+pub(crate) enum Asks<'a> {
+    /// The door can answer by itself.
+    Nothing,
+    /// The store.
+    Store(Command<'a>),
+    /// Whoever knows who may do what.
+    Login(Login<'a>),
+}
+
+impl<'a> Asks<'a> {
+    pub(crate) fn new(command: Option<Command<'a>>, login: Option<Login<'a>>) -> Asks<'a> {
+        match (command, login) {
+            (Some(command), _) => Asks::Store(command),
+            (None, Some(login)) => Asks::Login(login),
+            (None, None) => Asks::Nothing,
+        }
+    }
 }
 
 /// A door that speaks in lines.
@@ -37,8 +57,8 @@ impl Protocol for Json {
     const KNOWS_ITS_END: bool = true;
 
     fn read<'a>(line: &'a [u8], limits: &Limits, now: u64) -> Option<Asked<'a, json::Shape<'a>>> {
-        let json::Request { command, shape } = json::read(line, limits, now)?;
-        Some(Asked { command, shape })
+        let json::Request { command, login, shape } = json::read(line, limits, now)?;
+        Some(Asked { asks: Asks::new(command, login), shape })
     }
 
     fn answer(shape: &json::Shape<'_>, filled: Answer, out: &mut Vec<u8>) {
@@ -59,8 +79,8 @@ impl Protocol for Line {
     const KNOWS_ITS_END: bool = false;
 
     fn read<'a>(line: &'a [u8], limits: &Limits, _now: u64) -> Option<Asked<'a, line::Shape>> {
-        let line::Request { command, shape } = line::read(line, limits)?;
-        Some(Asked { command, shape })
+        let line::Request { command, login, shape } = line::read(line, limits)?;
+        Some(Asked { asks: Asks::new(command, login), shape })
     }
 
     fn answer(shape: &line::Shape, filled: Answer, out: &mut Vec<u8>) {

@@ -6,20 +6,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::stream::Stream;
 
 pub(crate) struct Rewound {
     /// What was read already, and how much of it has been read again.
     first: Vec<u8>,
     read: usize,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl Rewound {
-    pub(crate) fn new(first: Vec<u8>, stream: TcpStream) -> Rewound {
+    pub(crate) fn new(first: Vec<u8>, stream: Stream) -> Rewound {
         Rewound { first, read: 0, stream }
     }
 }

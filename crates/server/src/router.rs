@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use olivine_command::{Command, Refusal, Reply};
+use olivine_command::{Access, Command, Refusal, Reply};
 
 use crate::{
     link::Link,
@@ -22,6 +22,14 @@ pub(crate) enum Router {
 }
 
 impl Router {
+    /// Who may ask for something; nothing while that cannot be told.
+    pub(crate) fn access(&self) -> Option<Access> {
+        match self {
+            Router::Here(here) => Some(here.store.access()),
+            Router::There(link) => link.access(),
+        }
+    }
+
     /// Carries out the first of some commands. Returns their replies, at least one, when they may be shown.
     pub(crate) async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
         match self {

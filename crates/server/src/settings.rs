@@ -9,6 +9,8 @@ use std::{
 use olivine_doors::{http::Hosts, limits::Limits};
 use olivine_engine::Durability;
 
+use crate::tls::TlsSetting;
+
 /// What a node is to be.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -34,7 +36,11 @@ pub struct Settings {
     pub connections_max: usize,
     /// The names that HTTP doors answer to.
     pub hosts: Hosts,
-    /// Open doors to other machines though nobody is asked who they are.
+    /// Connections that have not logged in, where they must. Default 500.
+    pub strangers_max: usize,
+    /// Where the doors' certificate is; nothing for doors without TLS.
+    pub tls: Option<TlsSetting>,
+    /// Open doors to other machines though nobody is asked who they are, or everybody can listen.
     pub insecure: bool,
 }
 
@@ -52,6 +58,8 @@ impl Default for Settings {
             limits: Limits::default(),
             connections_max: 10_000,
             hosts: Hosts::default(),
+            strangers_max: 500,
+            tls: None,
             insecure: false,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use olivine_command::{Code, Command, Refusal, Reply};
+use olivine_command::{Access, Code, Command, Refusal, Reply};
 use olivine_engine::{Result, SeqNo};
 use olivine_model::{Behind, Model};
 use tokio::sync::watch;
@@ -48,6 +48,11 @@ impl Store {
             });
         });
         Store { model, time, durable }
+    }
+
+    /// Who may ask for something.
+    pub(crate) fn access(&self) -> Access {
+        self.model.access()
     }
 
     /// Closes it.

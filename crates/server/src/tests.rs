@@ -1,5 +1,7 @@
 //! A node on ports of its own, spoken to over sockets.
 
+mod access;
+
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},

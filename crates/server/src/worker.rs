@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use olivine_doors::{http::Hosts, limits::Limits};
@@ -24,16 +25,26 @@ use tokio::{
 };
 
 use crate::{
-    connection, http,
+    connection,
+    guesses::Guesses,
+    http,
     link::Link,
     numbers::Counters,
+    passwords::Passwords,
     protocol::Line,
     router::{Here, Router},
+    secret,
+    session::Proven,
     settings::Door,
     storage,
     store::Store,
+    stream::Stream,
     time::Time,
+    tls::Tls,
 };
+
+/// How long agreeing on TLS may take.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all threads of a node share.
 pub(crate) struct Shared {
@@ -43,6 +54,14 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) hosts: Hosts,
     pub(crate) counters: Counters,
+    /// People are asked who they are even while there are no users.
+    pub(crate) asks_always: bool,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) passwords: Passwords,
+    pub(crate) guesses: Guesses,
+    /// Connections that have not said who they are, and how many of them there may be.
+    pub(crate) strangers: AtomicUsize,
+    pub(crate) strangers_max: usize,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -50,6 +69,7 @@ pub(crate) struct Shared {
 pub(crate) struct Served {
     pub(crate) shared: Arc<Shared>,
     pub(crate) router: Router,
+    pub(crate) proven: Proven,
 }
 
 /// Where the store is.
@@ -140,7 +160,10 @@ async fn run(
             Router::There(link)
         }
     };
-    let served = Rc::new(Served { shared, router });
+    let mut key = [0; 32];
+    // Without chance nothing can be guessed either: fingerprints never leave the process.
+    secret::random(&mut key).ok();
+    let served = Rc::new(Served { shared, router, proven: Proven::new(key) });
     while let Some(taken) = incoming.recv().await {
         let (served, connections) = (Rc::clone(&served), Arc::clone(&connections));
         spawn_local(async move {
@@ -167,12 +190,38 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
     };
     stream.set_nodelay(true)?;
     let stream = tokio::net::TcpStream::from_std(stream)?;
+    let stream = match &served.shared.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match handshake(tls, stream).await? {
+            Ok(stream) => stream,
+            Err(plain) => return connection::refuse_plain(door, plain).await,
+        },
+    };
     match door {
         Door::Json => connection::serve_json(served, stream).await,
         Door::Line => connection::serve::<Line>(served, stream).await,
         Door::Http => {
-            http::serve(served, stream).await;
+            let address = stream.address()?;
+            http::serve(served, address, stream).await;
             Ok(())
         }
     }
+}
+
+/// Agrees on TLS; gives the socket back if the other end begins otherwise.
+async fn handshake(
+    tls: &Tls,
+    stream: tokio::net::TcpStream,
+) -> io::Result<Result<Stream, tokio::net::TcpStream>> {
+    /// The first byte of every handshake.
+    const HANDSHAKE: u8 = 0x16;
+    let shaking = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+            return Ok(Err(stream));
+        }
+        let stream = tls.acceptor().accept(stream).await?;
+        Ok(Ok(Stream::Tls(Box::new(stream))))
+    };
+    tokio::time::timeout(HANDSHAKE_PATIENCE, shaking).await?
 }

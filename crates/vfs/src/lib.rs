@@ -37,7 +37,7 @@ pub use process::{
     Input, Interrupt, Interrupts, limit_malloc_arenas, open_files_max, user_id, yield_to_foreground,
 };
 pub use random::Random;
-pub use real::{RealClock, RealVfs};
+pub use real::{Permissions, RealClock, RealVfs, permissions};
 pub use recording::RecordingVfs;
 
 #[cfg(test)]

@@ -137,6 +137,21 @@ impl Vfs for RealVfs {
     }
 }
 
+/// Who owns something, and who may do what with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    /// Its owner.
+    pub user: u32,
+    /// The bits of its mode that say who may do what.
+    pub mode: u32,
+}
+
+/// Who may do what with what a path leads to.
+pub fn permissions(path: &Path) -> io::Result<Permissions> {
+    let stat = retry_on_intr(|| fs::stat(path))?;
+    Ok(Permissions { user: stat.st_uid, mode: Mode::from_raw_mode(stat.st_mode).bits() })
+}
+
 /// Opens what must be a regular file. Asking not to wait keeps a pipe from holding us up before its
 /// kind is known; for a regular file it changes nothing.
 fn open_regular(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {

@@ -2,9 +2,12 @@
 
 use super::{
     Malformed,
-    bytes::{Reader, put_bytes, put_number},
+    bytes::{Reader, put_bytes, put_number, put_option},
 };
-use crate::command::{Batch, Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value};
+use crate::{
+    access::{Role, Token, User, Who},
+    command::{Batch, Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value},
+};
 
 /// The byte a command begins with.
 mod op {
@@ -20,6 +23,13 @@ mod op {
     pub(super) const COUNT: u8 = 10;
     pub(super) const SWEEP: u8 = 11;
     pub(super) const NUMBERS: u8 = 12;
+    pub(super) const PRINCIPAL: u8 = 13;
+    pub(super) const PRINCIPALS: u8 = 14;
+    pub(super) const SET_USER: u8 = 15;
+    pub(super) const DROP_USER: u8 = 16;
+    pub(super) const SET_TOKEN: u8 = 17;
+    pub(super) const DROP_TOKEN: u8 = 18;
+    pub(super) const ACCESS: u8 = 19;
 }
 
 pub(super) fn encode(now: u64, commands: &[Command<'_>], out: &mut Vec<u8>) {
@@ -89,6 +99,34 @@ fn put_command(command: &Command<'_>, out: &mut Vec<u8>) {
             out.push(op::SWEEP);
             put_number(*limit, out);
         }
+        Command::Principal { who } => {
+            out.push(op::PRINCIPAL);
+            put_who(who, out);
+        }
+        Command::Principals => out.push(op::PRINCIPALS),
+        Command::SetUser { user } => {
+            out.push(op::SET_USER);
+            put_bytes(&user.name, out);
+            out.push(user.role as u8);
+            put_bytes(&user.prefix, out);
+            put_bytes(&user.secret, out);
+        }
+        Command::DropUser { name } => {
+            out.push(op::DROP_USER);
+            put_bytes(name, out);
+        }
+        Command::SetToken { token } => {
+            out.push(op::SET_TOKEN);
+            put_bytes(&token.id, out);
+            put_bytes(&token.user, out);
+            put_bytes(&token.secret, out);
+            put_option(token.expiry.as_ref(), out, |expiry, out| put_number(*expiry, out));
+        }
+        Command::DropToken { id } => {
+            out.push(op::DROP_TOKEN);
+            put_bytes(id, out);
+        }
+        Command::Access => out.push(op::ACCESS),
     }
 }
 
@@ -115,7 +153,49 @@ fn command<'a>(reader: &mut Reader<'a>) -> Result<Command<'a>, Malformed> {
         op::COUNT => Command::Count,
         op::NUMBERS => Command::Numbers,
         op::SWEEP => Command::Sweep { limit: reader.number()? },
+        op::PRINCIPAL => Command::Principal { who: who(reader)? },
+        op::PRINCIPALS => Command::Principals,
+        op::SET_USER => Command::SetUser { user: user(reader)? },
+        op::DROP_USER => Command::DropUser { name: key(reader)? },
+        op::SET_TOKEN => Command::SetToken { token: token(reader)? },
+        op::DROP_TOKEN => Command::DropToken { id: key(reader)? },
+        op::ACCESS => Command::Access,
         _ => return reader.fault("there is no such command"),
+    })
+}
+
+fn put_who(who: &Who<'_>, out: &mut Vec<u8>) {
+    let (kind, name) = match who {
+        Who::User(name) => (0, name),
+        Who::Token(id) => (1, id),
+    };
+    out.push(kind);
+    put_bytes(name, out);
+}
+
+fn who<'a>(reader: &mut Reader<'a>) -> Result<Who<'a>, Malformed> {
+    match reader.byte()? {
+        0 => Ok(Who::User(key(reader)?)),
+        1 => Ok(Who::Token(key(reader)?)),
+        _ => reader.fault("there is nobody of this kind"),
+    }
+}
+
+pub(super) fn role(reader: &mut Reader<'_>) -> Result<Role, Malformed> {
+    let number = reader.byte()?;
+    Role::numbered(number).map_or_else(|| reader.fault("there is no such role"), Ok)
+}
+
+fn user<'a>(reader: &mut Reader<'a>) -> Result<User<'a>, Malformed> {
+    Ok(User { name: key(reader)?, role: role(reader)?, prefix: key(reader)?, secret: key(reader)? })
+}
+
+fn token<'a>(reader: &mut Reader<'a>) -> Result<Token<'a>, Malformed> {
+    Ok(Token {
+        id: key(reader)?,
+        user: key(reader)?,
+        secret: key(reader)?,
+        expiry: reader.option(Reader::number)?,
     })
 }
 

@@ -18,6 +18,18 @@ pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// Adds something that may be missing.
+pub(super) fn put_option<T>(
+    value: Option<&T>,
+    out: &mut Vec<u8>,
+    put: impl FnOnce(&T, &mut Vec<u8>),
+) {
+    out.push(value.is_some().into());
+    if let Some(value) = value {
+        put(value, out);
+    }
+}
+
 /// Reads from the start of bytes to their end.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],

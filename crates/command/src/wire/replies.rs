@@ -2,10 +2,11 @@
 
 use super::{
     Malformed,
-    batch::form,
-    bytes::{Reader, put_bytes, put_number},
+    batch::{form, role},
+    bytes::{Reader, put_bytes, put_number, put_option},
 };
 use crate::{
+    access::{Access, Principal},
     refusal::{Code, Refusal},
     reply::{Found, Look, Reply},
 };
@@ -20,6 +21,9 @@ mod kind {
     pub(super) const PAGE: u8 = 6;
     pub(super) const REFUSED: u8 = 7;
     pub(super) const NUMBERS: u8 = 8;
+    pub(super) const PRINCIPAL: u8 = 9;
+    pub(super) const PRINCIPALS: u8 = 10;
+    pub(super) const ACCESS: u8 = 11;
 }
 
 pub(super) fn encode(replies: &[Reply], out: &mut Vec<u8>) {
@@ -72,6 +76,22 @@ fn put_reply(reply: &Reply, out: &mut Vec<u8>) {
                 put_number(*number, out);
             }
         }
+        Reply::Principal(principal) => {
+            out.push(kind::PRINCIPAL);
+            put_option(principal.as_ref(), out, put_principal);
+        }
+        Reply::Principals(principals) => {
+            out.push(kind::PRINCIPALS);
+            put_number(principals.len() as u64, out);
+            for principal in principals {
+                put_principal(principal, out);
+            }
+        }
+        Reply::Access(Access { generation, users }) => {
+            out.push(kind::ACCESS);
+            put_number(*generation, out);
+            put_number(*users, out);
+        }
         Reply::Refused(Refusal { code, text }) => {
             out.extend([kind::REFUSED, *code as u8]);
             put_bytes(text.as_bytes(), out);
@@ -94,16 +114,14 @@ fn reply(reader: &mut Reader<'_>) -> Result<Reply, Malformed> {
             let number = |reader: &mut Reader<'_>| Ok((text(reader)?, reader.number()?));
             Reply::Numbers(reader.list(number)?)
         }
+        kind::PRINCIPAL => Reply::Principal(reader.option(principal)?),
+        kind::PRINCIPALS => Reply::Principals(reader.list(principal)?),
+        kind::ACCESS => {
+            Reply::Access(Access { generation: reader.number()?, users: reader.number()? })
+        }
         kind::REFUSED => Reply::Refused(refusal(reader)?),
         _ => return reader.fault("there is no such reply"),
     })
-}
-
-fn put_option<T>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(&T, &mut Vec<u8>)) {
-    out.push(value.is_some().into());
-    if let Some(value) = value {
-        put(value, out);
-    }
 }
 
 fn put_found(found: &Found, out: &mut Vec<u8>) {
@@ -130,6 +148,30 @@ fn look(reader: &mut Reader<'_>) -> Result<Look, Malformed> {
         bytes: reader.number()?,
         expiry: reader.option(Reader::number)?,
         revision: reader.number()?,
+    })
+}
+
+fn put_principal(principal: &Principal, out: &mut Vec<u8>) {
+    let Principal { user, token, role, prefix, secret, made, expiry } = principal;
+    put_bytes(user, out);
+    put_option(token.as_ref(), out, |id, out| put_bytes(id, out));
+    out.push(*role as u8);
+    put_bytes(prefix, out);
+    put_bytes(secret, out);
+    put_number(*made, out);
+    put_option(expiry.as_ref(), out, |expiry, out| put_number(*expiry, out));
+}
+
+fn principal(reader: &mut Reader<'_>) -> Result<Principal, Malformed> {
+    let owned = |reader: &mut Reader<'_>| Ok(reader.bytes()?.to_vec());
+    Ok(Principal {
+        user: owned(reader)?,
+        token: reader.option(owned)?,
+        role: role(reader)?,
+        prefix: owned(reader)?,
+        secret: owned(reader)?,
+        made: reader.number()?,
+        expiry: reader.option(Reader::number)?,
     })
 }
 

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::*;
-use crate::{Bound, Code, Command, Condition, Entry, Expiry, Form, Found, Look, Refusal, Value};
+use crate::{
+    Access, Bound, Code, Command, Condition, Entry, Expiry, Form, Found, Look, Principal, Refusal,
+    Role, Token, User, Value, Who,
+};
 
 fn entry(key: &'static [u8], form: Form) -> Entry<'static> {
     Entry { key: key.into(), value: Value { form, bytes: Cow::Borrowed(b"value") } }
@@ -26,7 +29,21 @@ fn commands() -> Vec<Command<'static>> {
         Command::Count,
         Command::Numbers,
         Command::Sweep { limit: 1_000 },
+        Command::Principal { who: Who::User(key()) },
+        Command::Principal { who: Who::Token(key()) },
+        Command::Principals,
+        Command::DropUser { name: key() },
+        Command::DropToken { id: key() },
+        Command::Access,
     ];
+    for expiry in [None, Some(7)] {
+        let token = Token { id: key(), user: key(), secret: key(), expiry };
+        commands.push(Command::SetToken { token });
+    }
+    for role in Role::ALL {
+        let user = User { name: key(), role, prefix: Cow::Borrowed(b""), secret: key() };
+        commands.push(Command::SetUser { user });
+    }
     let conditions =
         [Condition::Always, Condition::Absent, Condition::Present, Condition::Revision(u64::MAX)];
     for condition in conditions {
@@ -46,6 +63,12 @@ fn commands() -> Vec<Command<'static>> {
     commands
 }
 
+fn principal(role: Role, token: Option<Vec<u8>>) -> Principal {
+    let expiry = token.as_ref().map(|_| u64::MAX);
+    let (user, prefix, secret) = (b"ada".to_vec(), b"a:".to_vec(), b"hash".to_vec());
+    Principal { user, token, role, prefix, secret, made: 1, expiry }
+}
+
 fn replies() -> Vec<Reply> {
     let found = |form| Found { form, bytes: b"bytes".to_vec(), revision: u64::MAX };
     let look = |expiry| Look { form: Form::Json, bytes: 128, expiry, revision: 1 };
@@ -59,6 +82,10 @@ fn replies() -> Vec<Reply> {
         Reply::Look(None),
         Reply::Look(Some(look(None))),
         Reply::Look(Some(look(Some(0)))),
+        Reply::Principal(None),
+        Reply::Principals(Role::ALL.map(|role| principal(role, None)).into()),
+        Reply::Principal(Some(principal(Role::Reader, Some(b"id".to_vec())))),
+        Reply::Access(Access { generation: 3, users: 200 }),
         Reply::Numbers(vec![("keys".to_owned(), 7)]),
         Reply::Page { entries: vec![(b"k".to_vec(), found(Form::Bytes))], more: true },
     ];

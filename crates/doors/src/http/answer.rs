@@ -89,9 +89,26 @@ fn refused(refusal: &Refusal) -> Response {
         Code::Busy | Code::Poisoned | Code::Unavailable => 503,
         Code::Full => 507,
         Code::Damaged | Code::Failed => 500,
+        Code::Unknown => 401,
+        Code::Forbidden => 403,
     };
     let response = problem(status, refusal.code.name(), &refusal.text);
     if refusal.code.may_pass() { response.with("retry-after", "1".to_owned()) } else { response }
+}
+
+/// The answer to somebody who must say who they are, or whom nobody knows.
+pub fn unknown(refusal: &Refusal) -> Response {
+    match refusal.code {
+        Code::Unknown => {
+            let response = problem(401, refusal.code.name(), &refusal.text);
+            response.with("www-authenticate", "Bearer, Basic realm=\"olivine\"".to_owned())
+        }
+        Code::Busy => {
+            let response = problem(429, refusal.code.name(), &refusal.text);
+            response.with("retry-after", "1".to_owned())
+        }
+        _ => refused(refusal),
+    }
 }
 
 fn value(found: Found, known: Option<u64>) -> Response {
@@ -120,6 +137,7 @@ fn tag(revision: u64) -> String {
 fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -127,6 +145,7 @@ fn reason(status: u16) -> &'static str {
         412 => "Precondition Failed",
         413 => "Content Too Large",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         503 => "Service Unavailable",
         507 => "Insufficient Storage",
         _ => "Internal Server Error",

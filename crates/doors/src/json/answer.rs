@@ -72,6 +72,7 @@ pub(crate) fn problem(status: u16, title: &str, code: &str, detail: &str, out: &
 fn own(act: &Act, out: &mut Vec<u8>) {
     match act {
         Act::Ping => ok_message("pong", out),
+        Act::Auth => ok_message("Authenticated", out),
         Act::Wrong { message, code, detail } => wrong(message, code, detail.as_deref(), out),
         _ => unreachable!("{act:?} needs a reply"),
     }

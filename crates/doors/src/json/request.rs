@@ -7,13 +7,15 @@ use std::{borrow::Cow, str};
 use olivine_command::{Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value};
 
 use super::reader::{Fault, Raw, Reader};
-use crate::{base64, limits::Limits};
+use crate::{Login, base64, limits::Limits};
 
 /// One request.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// What to ask of the store, if anything.
     pub command: Option<Command<'a>>,
+    /// Who the sender says to be, from now on.
+    pub login: Option<Login<'a>>,
     /// What the answer looks like.
     pub shape: Shape<'a>,
 }
@@ -47,6 +49,7 @@ pub enum Act {
     Expire,
     Range,
     Scan,
+    Auth,
     Ping,
     Stats,
     /// The request is wrong.
@@ -58,7 +61,7 @@ pub enum Act {
 }
 
 /// The commands there are.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "put",
     "get",
     "delete",
@@ -71,10 +74,11 @@ const COMMANDS: [&str; 12] = [
     "expire",
     "ping",
     "stats",
+    "auth",
 ];
 
 /// The members there are.
-const MEMBERS: [&str; 19] = [
+const MEMBERS: [&str; 22] = [
     "command",
     "id",
     "key",
@@ -94,6 +98,9 @@ const MEMBERS: [&str; 19] = [
     "if_present",
     "if_revision",
     "revision",
+    "user",
+    "password",
+    "token",
 ];
 
 /// A wrong request.
@@ -140,10 +147,15 @@ pub fn read<'a>(line: &'a [u8], limits: &Limits, now: u64) -> Option<Request<'a>
         binary = members.is_binary()?;
         Asked { members: &members, limits, now, binary }.command()
     });
-    let (command, act) = asked.unwrap_or_else(|Wrong { message, code, detail }| {
-        (None, Act::Wrong { message, code, detail })
+    let (asks, act) = asked.unwrap_or_else(|Wrong { message, code, detail }| {
+        (Asks::Nothing, Act::Wrong { message, code, detail })
     });
-    Some(Request { command, shape: Shape { act, id, binary } })
+    let (command, login) = match asks {
+        Asks::Nothing => (None, None),
+        Asks::Store(command) => (Some(command), None),
+        Asks::Login(login) => (None, Some(login)),
+    };
+    Some(Request { command, login, shape: Shape { act, id, binary } })
 }
 
 /// The members of a request's object.
@@ -235,6 +247,16 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Who is to act on a request.
+enum Asks<'a> {
+    /// The door can answer by itself.
+    Nothing,
+    /// The store.
+    Store(Command<'a>),
+    /// Whoever knows who may do what.
+    Login(Login<'a>),
+}
+
 /// A request that is being understood.
 struct Asked<'m, 'a> {
     members: &'m Members<'a>,
@@ -244,7 +266,7 @@ struct Asked<'m, 'a> {
 }
 
 impl<'a> Asked<'_, 'a> {
-    fn command(&self) -> Outcome<(Option<Command<'a>>, Act)> {
+    fn command(&self) -> Outcome<(Asks<'a>, Act)> {
         let name = self.members.text("command")?.unwrap_or_default();
         let (command, act) = match &*name {
             "put" => self.put()?,
@@ -268,7 +290,8 @@ impl<'a> Asked<'_, 'a> {
                 let (key, expiry) = (self.key("key", "Missing key")?, self.expiry()?);
                 (Command::Expire { key, expiry }, Act::Expire)
             }
-            "ping" => return Ok((None, Act::Ping)),
+            "auth" => return Ok((Asks::Login(self.login()?), Act::Auth)),
+            "ping" => return Ok((Asks::Nothing, Act::Ping)),
             "stats" => (Command::Numbers, Act::Stats),
             other => {
                 let other: String = other.chars().take(64).collect();
@@ -277,7 +300,16 @@ impl<'a> Asked<'_, 'a> {
                 return Err(Wrong { message, code: "unknown_command", detail });
             }
         };
-        Ok((Some(command), act))
+        Ok((Asks::Store(command), act))
+    }
+
+    fn login(&self) -> Outcome<Login<'a>> {
+        let text = |name| -> Outcome<_> { Ok(self.members.text(name)?.map(bytes_of)) };
+        match (text("user")?, text("password")?, text("token")?) {
+            (Some(user), Some(password), None) => Ok(Login::Password { user, password }),
+            (None, None, Some(token)) => Ok(Login::Token(token)),
+            _ => Err(Wrong::known("auth wants user and password, or token")),
+        }
     }
 
     fn put(&self) -> Outcome<(Command<'a>, Act)> {
@@ -373,10 +405,7 @@ impl<'a> Asked<'_, 'a> {
             let wrong = || Wrong::told("What is marked as base64 is not".to_owned());
             return Ok(base64::decode(&text).ok_or_else(wrong)?.into());
         }
-        Ok(match text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        })
+        Ok(bytes_of(text))
     }
 
     fn value(&self, raw: Raw<'a>) -> Outcome<Value<'a>> {
@@ -416,6 +445,13 @@ impl<'a> Asked<'_, 'a> {
                 Err(Wrong::known("Only one of if_absent, if_present and if_revision can be asked"))
             }
         }
+    }
+}
+
+fn bytes_of(text: Cow<'_, str>) -> Bytes<'_> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 

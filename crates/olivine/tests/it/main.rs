@@ -9,6 +9,7 @@ mod copies;
 mod node;
 mod signals;
 mod tools;
+mod users;
 
 use std::{
     env, fs,

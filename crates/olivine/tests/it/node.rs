@@ -10,14 +10,14 @@ use olivine_vfs::Interrupt;
 use crate::{Dir, olivine, text};
 
 /// A node of its own, on ports that were free.
-struct Node {
+pub(crate) struct Node {
     child: Child,
     out: BufReader<ChildStdout>,
-    greeting: String,
+    pub(crate) greeting: String,
 }
 
 impl Node {
-    fn start(dir: &Dir, more: &[&str]) -> Node {
+    pub(crate) fn start(dir: &Dir, more: &[&str]) -> Node {
         let mut child = Command::new(env!("CARGO_BIN_EXE_olivine"))
             .args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"])
             .args(["--json-port", "0", "--line-port", "0", "--http-port", "0"])
@@ -58,7 +58,7 @@ impl Drop for Node {
 }
 
 /// What a shell command prints, with the ports of the node in `$JSON`, `$LINE` and `$HTTP`.
-fn sh(node: &Node, script: &str) -> String {
+pub(crate) fn sh(node: &Node, script: &str) -> String {
     let output = Command::new("sh")
         .args(["-c", script])
         .env("JSON", node.port("json"))

@@ -70,17 +70,39 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     if settings.doors.is_empty() {
         return Err(Problem::Settings("no door is to be opened; name one with --doors".to_owned()));
     }
-    let public = settings.doors.iter().find(|door| !door.address.ip().is_loopback());
-    if let Some(DoorSetting { door, address, .. }) = public
-        && !settings.insecure
-    {
-        let (name, ip) = (door.name(), address.ip());
-        return Err(Problem::Settings(format!(
-            "the {name} door would be open to other machines at {ip}, and nobody is asked who they are; \
-             bind it to 127.0.0.1, or say --insecure if the network is trusted"
-        )));
+    match public(settings) {
+        Some(DoorSetting { door, address, .. }) if settings.tls.is_none() => {
+            let (name, ip) = (door.name(), address.ip());
+            Err(Problem::Settings(format!(
+                "the {name} door would be open to other machines at {ip}, without TLS; name a certificate \
+                 with --tls-cert and --tls-key, or have one made with --tls auto; or bind it to 127.0.0.1; \
+                 or say --insecure if the network is trusted"
+            )))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// A door that is open to other machines without being called insecure, if there is one.
+pub(super) fn public(settings: &Settings) -> Option<&DoorSetting> {
+    let is_public = |door: &&DoorSetting| !door.address.ip().is_loopback();
+    settings.doors.iter().find(is_public).filter(|_| !settings.insecure)
+}
+
+/// Refuses doors that are open to other machines while there is nobody who could be let in.
+pub(super) fn check_users(settings: &Settings, users: u64) -> Result<(), Problem> {
+    match public(settings) {
+        Some(DoorSetting { door, address, .. }) if users == 0 => {
+            let (name, ip) = (door.name(), address.ip());
+            let dir = settings.data_dir.display();
+            Err(Problem::Settings(format!(
+                "the {name} door would be open to other machines at {ip}, and there are no users; make the \
+                 first with `olivine init --data-dir {dir}`, or bind it to 127.0.0.1, or say --insecure if \
+                 the network is trusted"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens the socket that coordinators come to, in place of one that somebody left.

@@ -99,7 +99,13 @@ fn tests(root: &Path) -> Verdict {
 
 /// Tests with programs that are not part of every machine.
 fn clients(root: &Path) -> Verdict {
-    for (program, package) in [("curl", "curl"), ("nc", "netcat-openbsd"), ("python3", "python3")] {
+    let programs = [
+        ("curl", "curl"),
+        ("nc", "netcat-openbsd"),
+        ("openssl", "openssl"),
+        ("python3", "python3"),
+    ];
+    for (program, package) in programs {
         if let Some(skipped) = without_program(program, package) {
             return skipped;
         }
