@@ -19,6 +19,8 @@ use crate::{
 };
 
 const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies (data)");
+const SHARED_DATA_DIR: Opt =
+    Opt::switch("--shared-data-dir", "others on the machine may get at the data directory");
 const DOORS: Opt = Opt::value("--doors", "A,B", "the doors to open: json, line, http (all)");
 const BIND: Opt =
     Opt::value("--bind", "ADDRESS", "the address of all doors (127.0.0.1)").also(&["--host"]);
@@ -69,7 +71,7 @@ const SOCKET: Opt = Opt::value(
 );
 
 /// What the half with the store is told.
-const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE];
+const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE, SHARED_DATA_DIR];
 /// What the half with the doors is told of them.
 const OF_DOORS: &[Opt] = &[
     DOORS, BIND, PORT, JSON_PORT, LINE_PORT, HTTP_PORT, JSON_BIND, LINE_BIND, HTTP_BIND, TLS_CERT,
@@ -218,6 +220,7 @@ fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
     if let Some(text) = call.text("--durability")? {
         (settings.durability, settings.interval) = durability(&text)?;
     }
+    settings.shared_dir = call.has("--shared-data-dir");
     settings.memtable_entries_max = number(call, "--memtable-size")?;
     Ok(settings)
 }

@@ -6,6 +6,7 @@
 //! 3. An ended node has answered what had arrived, and closed its store.
 
 mod ports;
+mod private;
 
 use std::{
     fmt, io,
@@ -314,6 +315,9 @@ pub(crate) fn open_store(
 ) -> Result<Model, Problem> {
     make_dirs(&**environment.vfs(), &settings.data_dir)?;
     let dir = settings.data_dir.join("store");
+    if !settings.shared_dir {
+        private::check(&settings.data_dir, user_id())?;
+    }
     let mut options = Options {
         durability: settings.durability,
         memtable_entries_max: settings.memtable_entries_max,

@@ -20,6 +20,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Memory for everything. Default: a quarter of the machine's, or of the cgroup's.
     pub memory_bytes: Option<u64>,
+    /// Others on the machine may get at the data directory.
+    pub shared_dir: bool,
     /// When writes are acknowledged. Default `Sync`.
     pub durability: Durability,
     /// The longest time between syncs under `Durability::Interval`. Default 1 s.
@@ -50,6 +52,7 @@ impl Default for Settings {
             half: Half::Both,
             data_dir: "data".into(),
             memory_bytes: None,
+            shared_dir: false,
             durability: Durability::Sync,
             interval: Duration::from_secs(1),
             memtable_entries_max: None,

@@ -540,3 +540,52 @@ fn garbage_at_the_socket_is_left_alone() {
     let put = || node.say(Door::Line, "PUT a 1\n") == "OK\n";
     assert!((0..100).any(|_| put() || pause()));
 }
+
+/// Ten ways to let others at the data; each is refused by name, or said to be meant so.
+#[test]
+fn a_data_directory_that_others_get_at_is_refused() {
+    use std::{fs::Permissions, os::unix::fs as unix, os::unix::fs::PermissionsExt as _};
+    let dir = Dir::new();
+    let settings = settings(&dir);
+    Running::start(&settings).end();
+    let (data, store) = (settings.data_dir.clone(), settings.data_dir.join("store"));
+    let told = |settings: &Settings| match Node::start(settings) {
+        Ok(_) => String::new(),
+        Err(problem) => problem.to_string(),
+    };
+    #[expect(clippy::disallowed_methods, reason = "permissions are spoilt on purpose")]
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, wrong) in [
+        (&data, 0o777),
+        (&data, 0o1777),
+        (&data, 0o770),
+        (&data, 0o702),
+        (&store, 0o755),
+        (&store, 0o750),
+        (&store, 0o701),
+    ] {
+        mode(path, wrong);
+        let text = told(&settings);
+        let wanted = format!("(mode {:o}); chmod 700 it", wrong & 0o777);
+        assert!(text.contains(&wanted) && text.contains("--shared-data-dir"), "{wrong:o}: {text}");
+        assert_eq!(told(&Settings { shared_dir: true, ..settings.clone() }), "", "{wrong:o}");
+        mode(path, 0o700);
+    }
+    // Others may look into the directory of everything; what is in it is closed to them.
+    mode(&data, 0o755);
+    assert_eq!(told(&settings), "");
+    if olivine_vfs::user_id() == 0 {
+        for path in [&data, &store] {
+            unix::chown(path, Some(12_345), None).unwrap();
+            let text = told(&settings);
+            assert!(text.contains("belongs to the user 12345, and the node runs as 0"), "{text}");
+            unix::chown(path, Some(0), None).unwrap();
+        }
+    }
+    let moved = dir.0.join("moved");
+    RealVfs.rename(&store, &moved).unwrap();
+    unix::symlink(&moved, &store).unwrap();
+    assert!(told(&settings).contains("is a link or a file"), "{}", told(&settings));
+}
