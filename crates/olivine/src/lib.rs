@@ -9,6 +9,8 @@
 
 mod bench;
 mod call;
+#[cfg(feature = "node")]
+mod certify;
 mod check;
 mod copies;
 mod dump;
@@ -47,7 +49,7 @@ const GROUPS: &[(&str, &[&Command])] = &[
     #[cfg(feature = "node")]
     ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR]),
     #[cfg(feature = "node")]
-    ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN]),
+    ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN, &certify::COMMAND]),
     ("talk", &[&shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),

@@ -10,7 +10,10 @@ use std::{
 };
 
 use olivine_engine::Durability;
-use olivine_server::{Door, DoorSetting, Half, Hosts, Limits, Node, Problem, Settings, TlsSetting};
+use olivine_server::{
+    Door, DoorSetting, Half, Hosts, Limits, Node, PeerSetting, Problem, Settings, StorageAt,
+    TlsSetting,
+};
 use olivine_vfs::{Open, RealVfs, Vfs as _};
 
 use crate::{
@@ -57,6 +60,18 @@ const INSECURE: Opt =
 const TLS_CERT: Opt =
     Opt::value("--tls-cert", "FILE", "the doors speak TLS, and show this certificate (PEM)");
 const TLS_KEY: Opt = Opt::value("--tls-key", "FILE", "its key (PEM), for nobody else to read");
+const PEER_CA: Opt = Opt::value(
+    "--peer-ca",
+    "FILE",
+    "the authority that vouches for both halves, if they are\non two machines",
+);
+const PEER_CERT: Opt = Opt::value("--peer-cert", "FILE", "the certificate of this half");
+const PEER_KEY: Opt = Opt::value("--peer-key", "FILE", "its key, for nobody else to read");
+const LISTEN: Opt = Opt::value(
+    "--listen",
+    "ADDRESS:PORT",
+    "where coordinators on other machines come, with --peer-ca",
+);
 const TLS: Opt = Opt::value(
     "--tls",
     "HOW",
@@ -111,7 +126,7 @@ pub(crate) const STORAGE: Command = Command {
     about: "Storage opens the store in the data directory, and serves coordinators of the same user at a socket. It may end \
         and start again under them: their clients are told to try again meanwhile.",
     operands: &[],
-    options: &[&[DATA_DIR, SOCKET, WORKERS], OF_STORE],
+    options: &[&[DATA_DIR, SOCKET, WORKERS], &[LISTEN, PEER_CA, PEER_CERT, PEER_KEY], OF_STORE],
     notes: "",
     examples: &[
         "olivine storage",
@@ -119,7 +134,9 @@ pub(crate) const STORAGE: Command = Command {
     ],
     run: |call| {
         let socket = call.value("--socket").map(PathBuf::from);
-        run(&Settings { half: Half::Storage(socket), ..with_store(call, common(call)?)? })
+        let (half, peers) = (Half::Storage(socket), peers(call)?);
+        let listen = listen(call)?;
+        run(&Settings { half, peers, listen, ..with_store(call, common(call)?)? })
     },
 };
 
@@ -133,12 +150,13 @@ pub(crate) const COORDINATOR: Command = Command {
         &[
             Opt::value(
                 "--storage",
-                "SOCKET",
-                "where the storage is (run/storage.sock in the data directory)",
+                "WHERE",
+                "a socket, or host:port of another machine\n(run/storage.sock in the data directory)",
             ),
             Opt::value("--data-dir", "DIR", "where the storage has everything (data)"),
             WORKERS,
         ],
+        &[PEER_CA, PEER_CERT, PEER_KEY],
         OF_DOORS,
         OF_LIMITS,
     ],
@@ -146,10 +164,12 @@ pub(crate) const COORDINATOR: Command = Command {
     examples: &[
         "olivine coordinator",
         "olivine coordinator --storage /run/olivine.sock --doors json,http",
+        "olivine coordinator --storage db:9990 --peer-ca ca.pem --peer-cert a.pem --peer-key a-key.pem",
     ],
     run: |call| {
-        let socket = call.value("--storage").map(PathBuf::from);
-        run(&Settings { half: Half::Coordinator(socket), ..with_doors(call, common(call)?)? })
+        let half = Half::Coordinator(storage_at(call));
+        let peers = peers(call)?;
+        run(&Settings { half, peers, ..with_doors(call, common(call)?)? })
     },
 };
 
@@ -193,6 +213,9 @@ fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
     for (setting, why) in &started.skipped {
         let (name, port) = (setting.door.name(), setting.address.port());
         writeln!(out, "  {name:5} left out: port {port}: {why}; --{name}-port names another")?;
+    }
+    if let Some(address) = &started.listening {
+        writeln!(out, "  coordinators on other machines come to {address}")?;
     }
     if let Some((path, fingerprint)) = &started.certificate {
         writeln!(out, "  TLS with {}, SHA-256 {fingerprint}", path.display())?;
@@ -239,6 +262,45 @@ fn with_doors(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
 
 fn both(call: &Call) -> Result<Settings, Failure> {
     with_doors(call, with_store(call, common(call)?)?)
+}
+
+/// Where the storage of a coordinator is.
+fn storage_at(call: &Call) -> StorageAt {
+    let asked = call.value("--storage");
+    let host = asked.and_then(|asked| {
+        let (name, port) = asked.to_str()?.rsplit_once(':')?;
+        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let port = port.parse().ok()?;
+        (!name.is_empty() && !name.contains('/')).then(|| (name.to_owned(), port))
+    });
+    match host {
+        Some((name, port)) => StorageAt::Host { name, port },
+        None => StorageAt::Socket(asked.map(PathBuf::from)),
+    }
+}
+
+fn listen(call: &Call) -> Result<Option<SocketAddr>, Failure> {
+    let Some(text) = call.text("--listen")? else { return Ok(None) };
+    let wrong = || {
+        Failure::misused(format!(
+            "`--listen` wants ADDRESS:PORT, such as 0.0.0.0:9990, not `{text}`"
+        ))
+    };
+    text.parse().map(Some).map_err(|_| wrong())
+}
+
+fn peers(call: &Call) -> Result<Option<PeerSetting>, Failure> {
+    match (call.value("--peer-ca"), call.value("--peer-cert"), call.value("--peer-key")) {
+        (None, None, None) => Ok(None),
+        (Some(authority), Some(certificate), Some(key)) => Ok(Some(PeerSetting {
+            authority: authority.into(),
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+        _ => Err(Failure::misused(
+            "`--peer-ca`, `--peer-cert` and `--peer-key` go together; `olivine certify` makes them",
+        )),
+    }
 }
 
 fn tls(call: &Call) -> Result<Option<TlsSetting>, Failure> {

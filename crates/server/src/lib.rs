@@ -47,8 +47,8 @@ mod tests;
 
 pub use local::Local;
 pub use node::{Node, Problem, Started, Stop};
-pub use settings::{Door, DoorSetting, Half, Settings};
-pub use tls::TlsSetting;
+pub use settings::{Door, DoorSetting, Half, Settings, StorageAt};
+pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
 
 #[doc(no_inline)]
 pub use olivine_command::{Command, Principal, Reply, Role, Token, User, Who};

@@ -13,17 +13,18 @@
 use std::{cell::RefCell, collections::BTreeMap, io, path::PathBuf, rc::Rc, time::Duration};
 
 use olivine_command::{Access, Code, Command, Refusal, Reply, wire};
+use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
     select,
     sync::{Notify, oneshot},
 };
 
-use crate::frames::{self, Found};
+use crate::{
+    frames::{self, Found},
+    tls::Peers,
+};
 
 /// Bytes that may wait to be sent.
 const WAITING_BYTES_MAX: usize = 8 << 20;
@@ -34,8 +35,20 @@ const ACCESS_PAUSE: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
 
+/// Where the storage is.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// At a socket of this machine.
+    Socket(PathBuf),
+    /// On a machine of this name or address.
+    Host { name: ServerName<'static>, port: u16, peers: Peers },
+}
+
+/// How long coming to another machine may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) struct Link {
-    socket: PathBuf,
+    target: Target,
     state: RefCell<State>,
     /// Something is to be sent.
     asked: Notify,
@@ -56,9 +69,9 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(socket: PathBuf) -> Rc<Link> {
+    pub(crate) fn new(target: Target) -> Rc<Link> {
         let state = RefCell::default();
-        Rc::new(Link { socket, state, asked: Notify::new(), sent: Notify::new() })
+        Rc::new(Link { target, state, asked: Notify::new(), sent: Notify::new() })
     }
 
     /// Who may ask for something.
@@ -105,20 +118,43 @@ impl Link {
     pub(crate) async fn keep(self: Rc<Link>) {
         let mut pause = RETRY.0;
         loop {
-            if let Ok(stream) = UnixStream::connect(&self.socket).await {
+            if self.stay().await.is_ok() {
                 pause = RETRY.0;
-                self.state.borrow_mut().is_open = true;
-                let (input, output) = stream.into_split();
-                select! {
-                    _ = self.receive(input) => {}
-                    _ = self.transmit(output) => {}
-                    () = self.watch_access() => {}
-                }
-                self.fail();
             }
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(RETRY.1);
         }
+    }
+
+    /// Comes to the storage, and stays until one of both goes; fails if it never came.
+    async fn stay(&self) -> io::Result<()> {
+        match &self.target {
+            Target::Socket(socket) => {
+                let (input, output) = UnixStream::connect(socket).await?.into_split();
+                self.exchange(input, output).await;
+            }
+            Target::Host { name, port, peers } => {
+                let coming = async {
+                    let stream = TcpStream::connect((&*name.to_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    peers.connector.connect(name.clone(), stream).await
+                };
+                let stream = tokio::time::timeout(CONNECT_PATIENCE, coming).await??;
+                let (input, output) = tokio::io::split(stream);
+                self.exchange(input, output).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn exchange(&self, input: impl AsyncRead + Unpin, output: impl AsyncWrite + Unpin) {
+        self.state.borrow_mut().is_open = true;
+        select! {
+            _ = self.receive(input) => {}
+            _ = self.transmit(output) => {}
+            () = self.watch_access() => {}
+        }
+        self.fail();
     }
 
     /// Asks again and again who may ask for something; the time of that is of no matter.
@@ -143,7 +179,7 @@ impl Link {
         self.sent.notify_waiters();
     }
 
-    async fn transmit(&self, mut output: OwnedWriteHalf) -> io::Result<()> {
+    async fn transmit(&self, mut output: impl AsyncWrite + Unpin) -> io::Result<()> {
         loop {
             let out = std::mem::take(&mut self.state.borrow_mut().out);
             if out.is_empty() {
@@ -152,10 +188,12 @@ impl Link {
             }
             self.sent.notify_waiters();
             output.write_all(&out).await?;
+            // TLS may have kept some of it.
+            output.flush().await?;
         }
     }
 
-    async fn receive(&self, mut input: OwnedReadHalf) -> io::Result<()> {
+    async fn receive(&self, mut input: impl AsyncRead + Unpin) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(READ_BYTES);
         loop {
             if input.read_buf(&mut buffer).await? == 0 {

@@ -21,6 +21,7 @@ use std::{
 use olivine_engine::{Cut, Db, Durability, Environment, EnvironmentOptions, Options};
 use olivine_model::{Model, ModelOptions};
 use olivine_vfs::{Vfs, user_id};
+use rustls::pki_types::ServerName;
 use tokio::{
     runtime, select,
     signal::unix::{Signal, SignalKind, signal},
@@ -30,12 +31,13 @@ use tokio::{
 
 use crate::{
     guesses::Guesses,
+    link::Target,
     numbers::Counters,
     passwords::Passwords,
-    settings::{Door, DoorSetting, Half, Settings},
+    settings::{Door, DoorSetting, Half, Settings, StorageAt},
     store::Store,
     time::Time,
-    tls::Tls,
+    tls::{Peers, Tls},
     worker::{Place, Shared, Workers},
 };
 
@@ -52,6 +54,8 @@ pub struct Node {
     doors: Vec<(Door, TcpListener)>,
     /// Where coordinators come, if they do.
     coordinators: Option<UnixListener>,
+    /// Where those on other machines come.
+    hosts: Option<TcpListener>,
     workers: usize,
     connections_max: usize,
     stop: watch::Sender<bool>,
@@ -69,6 +73,8 @@ pub struct Started {
     pub store: Option<PathBuf>,
     /// The socket between coordinator and storage, if they are two.
     pub socket: Option<PathBuf>,
+    /// Where coordinators on other machines come, if they do.
+    pub listening: Option<SocketAddr>,
     /// The certificate that the doors show, and its fingerprint, if they speak TLS.
     pub certificate: Option<(PathBuf, String)>,
     /// What opening the store found that somebody should know, if anything.
@@ -137,12 +143,24 @@ impl Node {
         let environment = Environment::new(EnvironmentOptions { memory_bytes })?;
         let vfs = environment.vfs();
         let clock = Arc::clone(environment.clock());
+        let peers = match &settings.peers {
+            Some(setting) => Some(Peers::read(setting, &**vfs, clock.wall())?),
+            None => None,
+        };
+        let hosts = ports::open_to_hosts(settings)?;
+        if let Some(listener) = &hosts {
+            started.listening = Some(listener.local_addr().map_err(system("tell an address"))?);
+        }
         let socket = || socket_in(&settings.data_dir);
         let (time, place, coordinators) = match &settings.half {
-            Half::Coordinator(asked) => {
+            Half::Coordinator(StorageAt::Socket(asked)) => {
                 let socket = asked.clone().unwrap_or_else(socket);
                 started.socket = Some(socket.clone());
-                (Arc::new(Time::new(clock, 0)), Place::There(socket), None)
+                (Arc::new(Time::new(clock, 0)), Place::There(Target::Socket(socket)), None)
+            }
+            Half::Coordinator(StorageAt::Host { name, port }) => {
+                let target = host(name, *port, peers.clone())?;
+                (Arc::new(Time::new(clock, 0)), Place::There(target), None)
             }
             half => {
                 let model = open_store(&environment, settings, &mut started)?;
@@ -181,6 +199,7 @@ impl Node {
             counters: Counters::default(),
             asks_always: ports::public(settings).is_some(),
             tls,
+            peers,
             passwords: Passwords::start().map_err(system("start a thread"))?,
             guesses: Guesses::default(),
             strangers: AtomicUsize::new(0),
@@ -194,6 +213,7 @@ impl Node {
             place,
             doors,
             coordinators,
+            hosts,
             workers,
             connections_max,
             stop,
@@ -214,7 +234,7 @@ impl Node {
     /// Serves until SIGTERM, SIGINT or [`Stop`] ends it; then answers what has arrived and closes the
     /// store. A second signal waits for no connection any more.
     pub fn run(self) -> Result<(), Problem> {
-        let Node { shared, environment, place, doors, coordinators, stop, .. } = self;
+        let Node { shared, environment, place, doors, coordinators, hosts, stop, .. } = self;
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
@@ -236,6 +256,12 @@ impl Node {
                 let listener = listener.map_err(system("listen"))?;
                 let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
                 spawn_local(ports::take_coordinators(listener, workers, shared));
+            }
+            if let Some(listener) = hosts {
+                let listener = tokio::net::TcpListener::from_std(listener);
+                let listener = listener.map_err(system("listen"))?;
+                let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
+                spawn_local(ports::take_hosts(listener, workers, shared, self.connections_max));
             }
             if let Place::Here(store) = &place {
                 let store = Arc::clone(store);
@@ -270,6 +296,20 @@ async fn reload(shared: Arc<Shared>, mut hangup: Signal) {
             tls.reload(shared.time.clock().wall()).ok();
         }
     }
+}
+
+/// A storage on another machine.
+fn host(name: &str, port: u16, peers: Option<Peers>) -> Result<Target, Problem> {
+    let Some(peers) = peers else {
+        return Err(Problem::Settings(format!(
+            "the storage at {name}:{port} is on another machine; --peer-ca, --peer-cert and --peer-key say \
+             how it is known to be the right one, and `olivine certify` makes them"
+        )));
+    };
+    let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+        Problem::Settings(format!("`{name}` is no name of a machine; see --storage"))
+    })?;
+    Ok(Target::Host { name, port, peers })
 }
 
 /// Where coordinators come, and the tools of who runs the node.

@@ -9,7 +9,7 @@ use std::{
 use olivine_doors::{http::Hosts, limits::Limits};
 use olivine_engine::Durability;
 
-use crate::tls::TlsSetting;
+use crate::tls::{PeerSetting, TlsSetting};
 
 /// What a node is to be.
 #[derive(Clone, Debug)]
@@ -42,6 +42,10 @@ pub struct Settings {
     pub strangers_max: usize,
     /// Where the doors' certificate is; nothing for doors without TLS.
     pub tls: Option<TlsSetting>,
+    /// Where coordinators on other machines come to a storage; nothing keeps it to this machine.
+    pub listen: Option<SocketAddr>,
+    /// How coordinator and storage on two machines know each other.
+    pub peers: Option<PeerSetting>,
     /// Open doors to other machines though nobody is asked who they are, or everybody can listen.
     pub insecure: bool,
 }
@@ -63,6 +67,8 @@ impl Default for Settings {
             hosts: Hosts::default(),
             strangers_max: 500,
             tls: None,
+            listen: None,
+            peers: None,
             insecure: false,
         }
     }
@@ -75,8 +81,22 @@ pub enum Half {
     Both,
     /// The store, for coordinators at this socket; nothing said is `run/storage.sock` in the data directory.
     Storage(Option<PathBuf>),
-    /// The doors, to the storage at this socket; nothing said is the same.
-    Coordinator(Option<PathBuf>),
+    /// The doors, to a storage.
+    Coordinator(StorageAt),
+}
+
+/// Where a coordinator finds its storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageAt {
+    /// At this socket; nothing said is `run/storage.sock` in the data directory.
+    Socket(Option<PathBuf>),
+    /// At a port of another machine.
+    Host {
+        /// Its name or address, which its certificate has.
+        name: String,
+        /// The port.
+        port: u16,
+    },
 }
 
 /// A protocol that is spoken at a port.

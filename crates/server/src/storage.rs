@@ -4,18 +4,16 @@
 //! cost one write of the engine. Replies that must wait for the disk wait behind each other; those
 //! that need not leave at once.
 //!
-//! 1. Only the user that runs the storage, or root, is spoken to.
+//! 1. At the socket only the user that runs the storage, or root, is spoken to; from another machine only
+//!    somebody for whom the authority vouches.
 //! 2. A frame that is wrong costs the connection; nothing behind it is carried out.
 
 use std::{collections::VecDeque, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use olivine_command::{Batch, Command, Refusal, Reply, wire};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
     select,
     sync::Notify,
 };
@@ -23,7 +21,7 @@ use tokio::{
 use crate::{
     frames::{self, Found},
     store::{Pending, Store},
-    worker::Shared,
+    worker::{HANDSHAKE_PATIENCE, Shared},
 };
 
 /// What is read at once.
@@ -44,6 +42,29 @@ pub(crate) async fn serve(
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let (input, output) = stream.into_split();
+    exchange(shared, store, input, output).await
+}
+
+/// Serves a connection of a coordinator on another machine.
+pub(crate) async fn serve_host(
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    stream: TcpStream,
+) -> io::Result<()> {
+    let Some(peers) = &shared.peers else { return Ok(()) };
+    stream.set_nodelay(true)?;
+    let shaking = peers.acceptor.accept(stream);
+    let stream = tokio::time::timeout(HANDSHAKE_PATIENCE, shaking).await??;
+    let (input, output) = tokio::io::split(stream);
+    exchange(Arc::clone(&shared), store, input, output).await
+}
+
+async fn exchange(
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
     let replies = Rc::new(Replies::default());
     let mut stopping = shared.stopping.clone();
     let receiving = receive(&shared, &store, input, &replies);
@@ -90,7 +111,7 @@ struct Held {
 async fn receive(
     shared: &Shared,
     store: &Store,
-    mut input: OwnedReadHalf,
+    mut input: impl AsyncRead + Unpin,
     replies: &Replies,
 ) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(READ_BYTES);
@@ -208,7 +229,11 @@ impl Replies {
     }
 }
 
-async fn send(store: &Store, mut output: OwnedWriteHalf, replies: &Replies) -> io::Result<()> {
+async fn send(
+    store: &Store,
+    mut output: impl AsyncWrite + Unpin,
+    replies: &Replies,
+) -> io::Result<()> {
     loop {
         let out = {
             let mut state = replies.state.borrow_mut();
@@ -216,7 +241,12 @@ async fn send(store: &Store, mut output: OwnedWriteHalf, replies: &Replies) -> i
             std::mem::take(&mut state.free)
         };
         if !out.is_empty() {
-            tokio::time::timeout(WRITE_PATIENCE, output.write_all(&out)).await??;
+            let sending = async {
+                output.write_all(&out).await?;
+                // TLS may have kept some of it.
+                output.flush().await
+            };
+            tokio::time::timeout(WRITE_PATIENCE, sending).await??;
             replies.state.borrow_mut().under_way = false;
             replies.left.notify_one();
             continue;

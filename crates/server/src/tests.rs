@@ -14,7 +14,7 @@ use std::{
 
 use olivine_vfs::{Clock as _, RealClock, RealVfs, Vfs as _};
 
-use crate::{Door, DoorSetting, Half, Node, Problem, Settings, Stop};
+use crate::{Door, DoorSetting, Half, Node, Problem, Settings, Stop, StorageAt};
 
 /// A directory that is gone with its owner.
 struct Dir(PathBuf);
@@ -465,7 +465,7 @@ fn a_second_node_is_told_who_has_the_store() {
 fn halves(dir: &Dir) -> (Settings, Settings) {
     let whole = settings(dir);
     let storage = Settings { half: Half::Storage(None), ..whole.clone() };
-    (storage, Settings { half: Half::Coordinator(None), ..whole })
+    (storage, Settings { half: Half::Coordinator(StorageAt::Socket(None)), ..whole })
 }
 
 #[test]
@@ -553,7 +553,6 @@ fn a_data_directory_that_others_get_at_is_refused() {
         Ok(_) => String::new(),
         Err(problem) => problem.to_string(),
     };
-    #[expect(clippy::disallowed_methods, reason = "permissions are spoilt on purpose")]
     let mode = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     };

@@ -6,8 +6,12 @@
 //! 3. TLS is 1.2 or 1.3.
 
 mod certificate;
+mod peers;
 
 pub(crate) use certificate::made;
+pub use certificate::{Authority, authority, vouched};
+pub use peers::PeerSetting;
+pub(crate) use peers::Peers;
 
 use std::{
     fmt, io,
@@ -46,6 +50,15 @@ pub enum TlsSetting {
     Auto,
 }
 
+/// The flags that name a certificate and its key.
+#[derive(Clone, Copy)]
+struct Flags {
+    certificate: &'static str,
+    key: &'static str,
+}
+
+const OF_DOORS: Flags = Flags { certificate: "--tls-cert", key: "--tls-key" };
+
 /// TLS, ready to be spoken.
 pub(crate) struct Tls {
     certificate: PathBuf,
@@ -83,7 +96,7 @@ impl Tls {
             TlsSetting::Files { certificate, key } => (certificate.clone(), key.clone()),
             TlsSetting::Auto => make(&data_dir.join("tls"), &**vfs, names, now)?,
         };
-        let shown = read(&certificate, &key, &**vfs, now)?;
+        let shown = read(&certificate, &key, OF_DOORS, &**vfs, now)?;
         let held = Arc::new(Held(RwLock::new(Arc::new(shown))));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -97,7 +110,7 @@ impl Tls {
 
     /// Reads certificate and key again. Connections that are there keep what they have.
     pub(crate) fn reload(&self, now: Duration) -> Result<(), Problem> {
-        let shown = read(&self.certificate, &self.key, &*self.vfs, now)?;
+        let shown = read(&self.certificate, &self.key, OF_DOORS, &*self.vfs, now)?;
         *self.held.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shown);
         Ok(())
     }
@@ -125,30 +138,42 @@ fn refused(path: &Path, what: &str) -> Problem {
     Problem::Settings(format!("{}: {what}", path.display()))
 }
 
+/// The certificates in a file.
+fn chain(path: &Path, flag: &str, vfs: &dyn Vfs) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let chain: Result<Vec<CertificateDer<'static>>, _> =
+        CertificateDer::pem_slice_iter(&contents(path, flag, vfs)?).collect();
+    let chain = chain.map_err(|error| refused(path, &format!("no PEM: {error}")))?;
+    if chain.is_empty() {
+        let text = format!("there is no certificate in it; {flag} names it");
+        return Err(refused(path, &text));
+    }
+    Ok(chain)
+}
+
 fn read(
     certificate: &Path,
     key: &Path,
+    flags: Flags,
     vfs: &dyn Vfs,
     now: Duration,
 ) -> Result<CertifiedKey, Problem> {
-    let chain: Result<Vec<CertificateDer<'static>>, _> =
-        CertificateDer::pem_slice_iter(&contents(certificate, "--tls-cert", vfs)?).collect();
-    let chain = chain.map_err(|error| refused(certificate, &format!("no PEM: {error}")))?;
-    let Some(first) = chain.first() else {
-        return Err(refused(certificate, "there is no certificate in it; --tls-cert names it"));
-    };
-    let validity = certificate::validity(first)
+    let chain = chain(certificate, flags.certificate, vfs)?;
+    let validity = chain
+        .first()
+        .and_then(|first| certificate::validity(first))
         .ok_or_else(|| refused(certificate, "the certificate cannot be read"))?;
     if validity.until < now {
-        let text = "the certificate has expired; put a new one there, or name it with --tls-cert";
-        return Err(refused(certificate, text));
+        let flag = flags.certificate;
+        let text =
+            format!("the certificate has expired; put a new one there, or name it with {flag}");
+        return Err(refused(certificate, &text));
     }
     if now < validity.from {
         let text = "the certificate is not valid yet; is the clock of this machine right?";
         return Err(refused(certificate, text));
     }
-    check_private(key)?;
-    let der = PrivateKeyDer::from_pem_slice(&contents(key, "--tls-key", vfs)?)
+    check_private(key, flags.key)?;
+    let der = PrivateKeyDer::from_pem_slice(&contents(key, flags.key, vfs)?)
         .map_err(|error| refused(key, &format!("there is no private key in it: {error}")))?;
     let provider = rustls::crypto::ring::default_provider();
     let signing = provider
@@ -157,16 +182,17 @@ fn read(
         .map_err(|error| refused(key, &format!("the key cannot be used: {error}")))?;
     let shown = CertifiedKey::new(chain, signing);
     shown.keys_match().map_err(|_| {
-        let text = format!("it is not the key of {}; --tls-key names it", certificate.display());
+        let flag = flags.key;
+        let text = format!("it is not the key of {}; {flag} names it", certificate.display());
         refused(key, &text)
     })?;
     Ok(shown)
 }
 
 /// Refuses a key that others may read or replace.
-fn check_private(path: &Path) -> Result<(), Problem> {
+fn check_private(path: &Path, flag: &str) -> Result<(), Problem> {
     let permissions = olivine_vfs::permissions(path).map_err(|source| Problem::System {
-        what: format!("cannot look at {}; see --tls-key", path.display()),
+        what: format!("cannot look at {}; see {flag}", path.display()),
         source,
     })?;
     if permissions.mode & 0o077 != 0 {

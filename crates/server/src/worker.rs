@@ -7,7 +7,6 @@ use std::{
     io,
     net::TcpStream,
     os::unix::net::UnixStream,
-    path::PathBuf,
     rc::Rc,
     sync::{
         Arc,
@@ -28,7 +27,7 @@ use crate::{
     connection,
     guesses::Guesses,
     http,
-    link::Link,
+    link::{Link, Target},
     numbers::Counters,
     passwords::Passwords,
     protocol::Line,
@@ -40,11 +39,11 @@ use crate::{
     store::Store,
     stream::Stream,
     time::Time,
-    tls::Tls,
+    tls::{Peers, Tls},
 };
 
 /// How long agreeing on TLS may take.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all threads of a node share.
 pub(crate) struct Shared {
@@ -57,6 +56,8 @@ pub(crate) struct Shared {
     /// People are asked who they are even while there are no users.
     pub(crate) asks_always: bool,
     pub(crate) tls: Option<Tls>,
+    /// TLS between coordinator and storage on two machines.
+    pub(crate) peers: Option<Peers>,
     pub(crate) passwords: Passwords,
     pub(crate) guesses: Guesses,
     /// Connections that have not said who they are, and how many of them there may be.
@@ -72,13 +73,23 @@ pub(crate) struct Served {
     pub(crate) proven: Proven,
 }
 
+impl Served {
+    /// The store, where it is in this process: a coordinator has no doors for coordinators.
+    fn store(&self) -> Option<Arc<Store>> {
+        match &self.router {
+            Router::Here(Here { store, .. }) => Some(Arc::clone(store)),
+            Router::There(_) => None,
+        }
+    }
+}
+
 /// Where the store is.
 #[derive(Clone)]
 pub(crate) enum Place {
     /// In this process.
     Here(Arc<Store>),
-    /// Behind this socket.
-    There(PathBuf),
+    /// In another.
+    There(Target),
 }
 
 /// A connection that was taken.
@@ -87,6 +98,8 @@ pub(crate) enum Taken {
     Door(Door, TcpStream),
     /// Of a coordinator.
     Coordinator(UnixStream),
+    /// Of a coordinator on another machine.
+    Host(TcpStream),
 }
 
 /// The threads.
@@ -154,8 +167,8 @@ async fn run(
 ) {
     let router = match place {
         Place::Here(store) => Router::Here(Here::new(store)),
-        Place::There(socket) => {
-            let link = Link::new(socket);
+        Place::There(target) => {
+            let link = Link::new(target);
             spawn_local(Rc::clone(&link).keep());
             Router::There(link)
         }
@@ -179,13 +192,13 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
         Taken::Door(door, stream) => (door, stream),
         Taken::Coordinator(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
-            return match &served.router {
-                Router::Here(Here { store, .. }) => {
-                    storage::serve(Arc::clone(&served.shared), Arc::clone(store), stream).await
-                }
-                // A coordinator has no such door.
-                Router::There(_) => Ok(()),
-            };
+            let Some(store) = served.store() else { return Ok(()) };
+            return storage::serve(Arc::clone(&served.shared), store, stream).await;
+        }
+        Taken::Host(stream) => {
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            let Some(store) = served.store() else { return Ok(()) };
+            return storage::serve_host(Arc::clone(&served.shared), store, stream).await;
         }
     };
     stream.set_nodelay(true)?;

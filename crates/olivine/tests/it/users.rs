@@ -112,3 +112,22 @@ fn clients_log_in_through_tls() {
     let shown = shown.trim().rsplit_once('=').unwrap().1;
     assert!(node.greeting.contains(&format!("SHA-256 {shown}\n")), "{}", node.greeting);
 }
+
+#[test]
+fn certificates_are_made_once_for_each_machine() {
+    let dir = Dir::new("certify");
+    let first = said(&["certify", dir.path(), "db"], "");
+    assert!(first.starts_with("made an authority: "), "{first}");
+    let second = said(&["certify", dir.path(), "10.0.0.2", "--json"], "");
+    assert!(second.contains("\"authority_is_new\":false"), "{second}");
+    assert!(refused(&["certify", dir.path(), "db"], "", 1).contains("cannot make"));
+    assert!(refused(&["certify", dir.path(), "../db"], "", 2).contains("no name of a machine"));
+    // Taken up by a storage, which then has only the socket's data directory to miss.
+    let file = |name: &str| format!("{}/{name}", dir.path());
+    let (ca, cert, key) = (file("ca.pem"), file("db.pem"), file("10.0.0.2-key.pem"));
+    let store = file("data");
+    let call = ["storage", "--data-dir", &store, "--listen", "127.0.0.1:0", "--peer-ca", &ca];
+    let wrong = [&call[..], &["--peer-cert", &cert, "--peer-key", &key]].concat();
+    assert!(refused(&wrong, "", 2).contains("it is not the key of"));
+    assert!(refused(&call, "", 2).contains("go together"));
+}

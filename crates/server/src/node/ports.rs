@@ -105,6 +105,24 @@ pub(super) fn check_users(settings: &Settings, users: u64) -> Result<(), Problem
     }
 }
 
+/// Opens the port that coordinators on other machines come to.
+pub(super) fn open_to_hosts(settings: &Settings) -> Result<Option<TcpListener>, Problem> {
+    let Some(address) = settings.listen else { return Ok(None) };
+    if settings.peers.is_none() {
+        return Err(Problem::Settings(format!(
+            "coordinators that come to {address} must show who they are; --peer-ca, --peer-cert and --peer-key \
+             say how, and `olivine certify` makes them"
+        )));
+    }
+    let listener = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| {
+            let what = format!("cannot listen at {address}; see --listen");
+            Problem::System { what, source }
+        })?;
+    Ok(Some(listener))
+}
+
 /// Opens the socket that coordinators come to, in place of one that somebody left.
 pub(super) fn open_socket(vfs: &dyn Vfs, socket: &Path) -> Result<UnixListener, Problem> {
     let failed = |source| {
@@ -189,6 +207,30 @@ pub(super) async fn take_coordinators(
         };
         match taken.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => workers.take(Taken::Coordinator(stream)),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Takes coordinators from other machines.
+pub(super) async fn take_hosts(
+    listener: tokio::net::TcpListener,
+    workers: Rc<Workers>,
+    shared: Arc<Shared>,
+    connections_max: usize,
+) {
+    let mut stopping = shared.stopping.clone();
+    loop {
+        let taken = select! {
+            taken = listener.accept() => taken,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        match taken.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) if workers.connections() < connections_max => {
+                workers.take(Taken::Host(stream));
+            }
+            // One too many: it is closed, and its coordinator comes again.
+            Ok(_) => {}
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, TcpStream},
     path::Path,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use rustls::{
 };
 
 use super::{Dir, Running, halves, settings};
-use crate::{Door, Half, Local, Node, Problem, Settings, TlsSetting, secret};
+use crate::{Door, Half, Local, Node, Problem, Settings, StorageAt, TlsSetting, secret};
 
 const PASSWORD: &str = "correct horse";
 
@@ -293,7 +294,7 @@ fn names_are_not_told_by_how_long_an_answer_takes() {
         let start = olivine_vfs::Clock::now(&clock);
         let is_right = runtime.block_on(passwords.check(stored, b"wrong")).unwrap();
         assert!(!is_right);
-        olivine_vfs::Clock::now(&clock) - start
+        olivine_vfs::Clock::now(&clock).saturating_sub(start)
     };
     // The fastest of many, and a wide bound: machines are shared. Without the hash, an answer comes
     // a thousand times sooner.
@@ -473,7 +474,6 @@ fn certificates_that_cannot_be_are_refused_by_name() {
     let (early, early_key) = write_pair(&dir.0, "early", now + 30 * day, 30);
     let (_, other_key) = write_pair(&dir.0, "other", now, 30);
     let (open, open_key) = write_pair(&dir.0, "open", now, 30);
-    #[expect(clippy::disallowed_methods, reason = "the key is spoilt on purpose")]
     std::fs::set_permissions(&open_key, Permissions::from_mode(0o644)).unwrap();
     let start = |certificate: &Path, key: &Path| {
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
@@ -515,4 +515,74 @@ fn a_new_certificate_is_shown_without_a_restart() {
     RealVfs.remove_file(&key).unwrap();
     assert!(held.reload(now).is_err());
     assert_eq!(held.fingerprint(), second);
+}
+
+/// A coordinator and a storage on two machines take nobody for whom their authority does not vouch.
+#[test]
+fn halves_on_two_machines_know_each_other() {
+    let dir = Dir::new();
+    RealVfs.create_dir(&dir.0).unwrap();
+    let now = olivine_vfs::Clock::wall(&RealClock::new());
+    let put = |name: &str, text: &str| {
+        let path = dir.0.join(name);
+        let file = RealVfs.open(&path, Open::Create).unwrap();
+        file.write_at(text.as_bytes(), 0).unwrap();
+        path
+    };
+    let party = |authority: &crate::Authority, file: &str, name: &str| {
+        let (certificate, key) = crate::vouched(&authority.key, name, now, 30).unwrap();
+        crate::PeerSetting {
+            authority: put(&format!("{file}-ca.pem"), &authority.certificate),
+            certificate: put(&format!("{file}.pem"), &certificate),
+            key: put(&format!("{file}-key.pem"), &key),
+        }
+    };
+    let ours = crate::authority(now, 30).unwrap();
+    let theirs = crate::authority(now, 30).unwrap();
+    let (storage, coordinator) = halves(&dir);
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let problem = Node::start(&Settings { listen, ..storage.clone() }).map(|_| ()).unwrap_err();
+    assert!(problem.to_string().contains("--peer-ca"), "{problem}");
+    let storage = Settings { listen, peers: Some(party(&ours, "storage", "localhost")), ..storage };
+    let store = Node::start(&storage).unwrap();
+    let address = store.started().listening.unwrap();
+    let stop = store.stopper();
+    let thread = thread::Builder::new().spawn(move || store.run()).unwrap();
+
+    let at = |name: &str, peers| Settings {
+        half: Half::Coordinator(StorageAt::Host { name: name.to_owned(), port: address.port() }),
+        peers,
+        ..coordinator.clone()
+    };
+    let problem = Node::start(&at("localhost", None)).map(|_| ()).unwrap_err();
+    assert!(problem.to_string().contains("olivine certify"), "{problem}");
+    let doors = Running::start(&at("localhost", Some(party(&ours, "coordinator", "elsewhere"))));
+    let mut tries = 0;
+    while doors.say(Door::Line, "PUT a 1\n") != "OK\n" {
+        super::pause();
+        tries += 1;
+        assert!(tries < 1_000, "the coordinator did not come to the storage");
+    }
+    let long = "v".repeat(3 << 20);
+    assert_eq!(doors.say(Door::Line, format!("PUT b {long}\nGET b\n")), format!("OK\nOK {long}\n"));
+    // Vouched for by another authority; called by a name that the storage's certificate does not have.
+    let stranger = Running::start(&at("localhost", Some(party(&theirs, "stranger", "localhost"))));
+    let misnamed = Running::start(&at("127.0.0.1", Some(party(&ours, "misnamed", "localhost"))));
+    // Somebody without any certificate, who speaks frames as they are.
+    let mut bare = TcpStream::connect(address).unwrap();
+    bare.write_all(&[8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+    bare.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = Vec::new();
+    bare.read_to_end(&mut answer).ok();
+    assert!(answer.first().is_none_or(|kind| *kind == 21), "a TLS alert at most: {answer:?}");
+    for _ in 0..100 {
+        super::pause();
+    }
+    for doors in [&stranger, &misnamed] {
+        let said = doors.say(Door::Line, "GET a\n");
+        assert_eq!(said, "ERROR the storage cannot be reached; it is tried again and again\n");
+    }
+    assert_eq!(doors.say(Door::Line, "GET a\n"), "OK 1\n");
+    stop.stop();
+    thread.join().unwrap().unwrap();
 }

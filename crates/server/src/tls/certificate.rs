@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 
 /// From when to when a certificate is valid, since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,26 +103,77 @@ pub(crate) fn made(
 ) -> Result<(String, String), rcgen::Error> {
     let mut subjects = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     subjects.extend(names.iter().cloned());
-    let mut params = CertificateParams::new(subjects)?;
-    params.distinguished_name.push(DnType::CommonName, "olivine");
-    debug_assert!(
-        params.subject_alt_names.iter().any(|name| matches!(name, SanType::IpAddress(_)))
-    );
-    let from = time_of(now);
-    // A day back: clocks of clients may be behind.
-    params.not_before = from - rcgen_day(1);
-    params.not_after = from + rcgen_day(for_days);
+    let params = params(subjects, "olivine", now, for_days)?;
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     Ok((certificate.pem(), key.serialize_pem()))
 }
 
-fn time_of(since_1970: Duration) -> time::OffsetDateTime {
-    time::OffsetDateTime::UNIX_EPOCH + since_1970
+fn params(
+    subjects: Vec<String>,
+    name: &str,
+    now: Duration,
+    for_days: i64,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(subjects)?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    let from = time_of(now);
+    // A day back: clocks of others may be behind.
+    params.not_before = from - time::Duration::days(1);
+    params.not_after = from + time::Duration::days(for_days);
+    Ok(params)
 }
 
-fn rcgen_day(days: i64) -> time::Duration {
-    time::Duration::days(days)
+/// An authority: certificate and key, as PEM.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// For all who take part.
+    pub certificate: String,
+    /// For who lets others take part; kept away from all of them.
+    pub key: String,
+}
+
+/// Makes an authority that can vouch for others. `now` is the time since 1970.
+pub fn authority(now: Duration, for_days: i64) -> Result<Authority, String> {
+    let make = || -> Result<Authority, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let certificate = of_authority(now, for_days)?.self_signed(&key)?;
+        Ok(Authority { certificate: certificate.pem(), key: key.serialize_pem() })
+    };
+    make().map_err(|error| error.to_string())
+}
+
+/// What every authority that is made here is called, and may do: so its key is all that vouching takes.
+fn of_authority(now: Duration, for_days: i64) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = params(Vec::new(), "olivine authority", now, for_days)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+/// Makes a certificate that an authority vouches for, of a name or an address, and its key; both as PEM.
+pub fn vouched(
+    authority_key: &str,
+    name: &str,
+    now: Duration,
+    for_days: i64,
+) -> Result<(String, String), String> {
+    let make = || -> Result<(String, String), rcgen::Error> {
+        let issuer_key = KeyPair::from_pem(authority_key)?;
+        let issuer = Issuer::new(of_authority(now, for_days)?, issuer_key);
+        let mut params = params(vec![name.to_owned()], name, now, for_days)?;
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    };
+    make().map_err(|error| error.to_string())
+}
+
+fn time_of(since_1970: Duration) -> time::OffsetDateTime {
+    time::OffsetDateTime::UNIX_EPOCH + since_1970
 }
 
 #[cfg(test)]
