@@ -10,7 +10,10 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Request, Response,
     body::Incoming,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, ORIGIN},
+    header::{
+        AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH,
+        ORIGIN,
+    },
     http::HeaderValue,
     server::conn::http1,
     service::service_fn,
@@ -90,6 +93,7 @@ async fn respond(served: &Served, address: IpAddr, request: Request<Incoming>) -
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
         content_type: header(CONTENT_TYPE),
+        content_encoding: header(CONTENT_ENCODING),
         if_match: header(IF_MATCH),
         if_none_match: header(IF_NONE_MATCH),
     };

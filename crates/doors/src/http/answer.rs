@@ -144,6 +144,7 @@ fn reason(status: u16) -> &'static str {
         409 => "Conflict",
         412 => "Precondition Failed",
         413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         421 => "Misdirected Request",
         429 => "Too Many Requests",
         503 => "Service Unavailable",

@@ -21,6 +21,8 @@ pub struct Head<'a> {
     pub query: &'a str,
     /// The header `Content-Type`.
     pub content_type: Option<&'a str>,
+    /// The header `Content-Encoding`.
+    pub content_encoding: Option<&'a str>,
     /// The header `If-Match`.
     pub if_match: Option<&'a str>,
     /// The header `If-None-Match`.
@@ -106,6 +108,7 @@ struct Asked<'m, 'a> {
 
 impl<'a> Asked<'_, 'a> {
     fn request(&self) -> Outcome<Request<'a>> {
+        self.check_encoding()?;
         let path = self.head.path;
         if let Some(key) = path.strip_prefix("/kv/") {
             return self.key_values(key);
@@ -125,6 +128,20 @@ impl<'a> Asked<'_, 'a> {
         match self.head.method {
             "GET" | "HEAD" => Ok(Request::Own(shape)),
             _ => Err(self.not_allowed("GET, HEAD")),
+        }
+    }
+
+    /// Refuses a body that would have to be unpacked: it would be stored packed, and come back without the
+    /// word of how; and nothing that grows when it is unpacked can be sent.
+    fn check_encoding(&self) -> Outcome<()> {
+        match self.head.content_encoding {
+            None => Ok(()),
+            Some(encoding) if encoding.trim().eq_ignore_ascii_case("identity") => Ok(()),
+            Some(encoding) => {
+                let encoding: String = encoding.chars().take(64).collect();
+                let detail = format!("bodies are taken as they are, without `{encoding}`");
+                Err(Wrong { status: 415, code: "unsupported_encoding", detail })
+            }
         }
     }
 

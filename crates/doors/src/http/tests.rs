@@ -174,3 +174,16 @@ fn the_document_for_programs_is_json() {
     let response = answer(&Shape::OpenApi, Answer::Own);
     assert!(json::read_value(str::from_utf8(&response.body).unwrap()).is_ok());
 }
+
+#[test]
+fn bodies_that_would_have_to_be_unpacked_are_refused() {
+    for (encoding, status) in [("gzip", 415), ("zstd", 415), ("identity", 204), ("Identity", 204)] {
+        let head = Head { content_encoding: Some(encoding), ..head("PUT /kv/a") };
+        let answered = match read(&head, b"x", &Limits::default(), 0) {
+            Request::Own(shape) => answer(&shape, Answer::Own).status,
+            Request::One(_, shape) => answer(&shape, Answer::Reply(Reply::Done(true))).status,
+            Request::Lines(_) => panic!("these are no lines"),
+        };
+        assert_eq!(answered, status, "{encoding}");
+    }
+}

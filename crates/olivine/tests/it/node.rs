@@ -18,13 +18,15 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(dir: &Dir, more: &[&str]) -> Node {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_olivine"))
-            .args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"])
-            .args(["--json-port", "0", "--line-port", "0", "--http-port", "0"])
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
+        command.args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"]);
+        command.args(["--json-port", "0", "--line-port", "0", "--http-port", "0"]);
+        Node::from(command.args(more).stdout(Stdio::piped()))
+    }
+
+    /// Starts what a command says, and waits until it is ready.
+    pub(crate) fn from(command: &mut Command) -> Node {
+        let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
         while !greeting.contains("\nready") {
@@ -34,10 +36,15 @@ impl Node {
     }
 
     /// The port of a door, as the greeting has it.
-    fn port(&self, door: &str) -> String {
+    pub(crate) fn port(&self, door: &str) -> String {
         let line = self.greeting.lines().find(|line| line.trim_start().starts_with(door)).unwrap();
         let address = line.split_whitespace().nth(1).unwrap();
         address.rsplit_once(':').unwrap().1.to_owned()
+    }
+
+    /// Whether the process is still there.
+    pub(crate) fn is_there(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     fn end(mut self, interrupt: Interrupt) {

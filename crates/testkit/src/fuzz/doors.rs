@@ -103,6 +103,7 @@ fn parse_http(bytes: &[u8]) -> Result<u64, String> {
         path,
         query,
         content_type: given(line()),
+        content_encoding: None,
         if_match: given(line()),
         if_none_match: given(line()),
     };
