@@ -1,6 +1,7 @@
 //! A node in a memory cgroup: its budget is a part of the limit, and nothing that clients do takes more.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
@@ -52,7 +53,7 @@ fn value(key: usize) -> String {
     let mut random = olivine_vfs::Random::new(key as u64);
     let mut value = String::with_capacity(VALUE_BYTES);
     while value.len() < VALUE_BYTES {
-        value.push_str(&format!("{:016x}", random.next_u64()));
+        write!(value, "{:016x}", random.next_u64()).unwrap();
     }
     value
 }
