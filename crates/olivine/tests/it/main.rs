@@ -7,6 +7,7 @@
 
 mod copies;
 mod node;
+mod notify;
 mod signals;
 mod tools;
 mod users;
