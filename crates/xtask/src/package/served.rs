@@ -27,7 +27,7 @@ impl Served {
     /// Starts a node, and waits until it says that it is ready.
     pub(super) fn start(command: &mut Command) -> Result<Served, Trouble> {
         let told = typed(command);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = child
             .spawn()
             .map_err(|error| Trouble::failed(format!("cannot run {told}: {error}")))?;
@@ -44,12 +44,21 @@ impl Served {
         });
         while !served.greeting.contains("ready") {
             let Ok(line) = said.recv_timeout(PATIENCE) else {
-                let (told, greeting) = (&served.told, &served.greeting);
-                return Err(Trouble::failed(format!("{told} does not get ready: {greeting}")));
+                return Err(served.not_ready());
             };
             served.greeting = format!("{}{line}\n", served.greeting);
         }
         Ok(served)
+    }
+
+    /// Ends what does not get ready, and tells what it said.
+    fn not_ready(mut self) -> Trouble {
+        self.child.kill().ok();
+        let mut complaint = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut complaint).ok();
+        }
+        self.failed(&format!("does not get ready: {}{complaint}", self.greeting))
     }
 
     pub(super) fn process(&self) -> u32 {
