@@ -5,8 +5,9 @@
 //!
 //! 1. Nothing counts as packaged that was not run as it was packaged: the program in the image's root as
 //!    the image's user, the units' command lines with the program of the unpacked package.
-//! 2. Nothing of the machine is changed: no package is installed, no image goes into its own storage.
-//! 3. A program that is missing is told with the Debian package that has it.
+//! 2. What is handed out passed its trial; what did not stays behind.
+//! 3. Nothing of the machine is changed: no package is installed, no image goes into its own storage.
+//! 4. A program that is missing is told with the Debian package that has it.
 
 mod deb;
 mod image;
@@ -94,6 +95,15 @@ pub(crate) struct Site<'a> {
     /// What is needed on the way.
     scratch: PathBuf,
     quick: bool,
+}
+
+impl Site<'_> {
+    /// Puts what was made and tried where it is handed out; the place is the answer.
+    fn hand_out(&self, made: &Path) -> Result<PathBuf, Trouble> {
+        let place = self.out.join(made.file_name().unwrap_or_default());
+        fs::rename(made, &place).map_err(Trouble::io("hand out", made))?;
+        Ok(place)
+    }
 }
 
 /// `cargo xtask package`.

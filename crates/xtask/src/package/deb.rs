@@ -36,6 +36,7 @@ pub(super) fn make(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Tr
     empty(&unpacked)?;
     ran(Command::new("dpkg-deb").arg("-x").args([&package, &unpacked]))?;
     let tried = tried(site, &unpacked)?;
+    let package = site.hand_out(&package)?;
     let bytes = fs::metadata(&package).map_err(Trouble::io("look at", &package))?.len();
     let name = package.strip_prefix(site.root).unwrap_or(&package).display();
     Ok(vec![format!("{name}: {} KiB, {tried} units run", bytes >> 10)])
@@ -43,12 +44,13 @@ pub(super) fn make(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Tr
 
 fn package(site: &Site<'_>, program: &Program) -> Result<PathBuf, Trouble> {
     let cargo_deb = cargo_deb(site.root)?;
+    empty(&site.scratch.join("made"))?;
     let mut command = Command::new(cargo_deb);
     command
         .current_dir(site.root)
         .args(["--no-build", "--strip", "--package", "olivine", "--target", &program.target])
         .arg("--output")
-        .arg(&site.out)
+        .arg(site.scratch.join("made/"))
         .env("CARGO_TARGET_DIR", &program.target_folder);
     let said = ran(&mut command)?;
     if let Some(warning) = said.lines().find(|line| line.starts_with("warning")) {

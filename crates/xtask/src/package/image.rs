@@ -32,12 +32,10 @@ pub(super) fn make(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Tr
     let mounted = buildah.ran(["mount", container])?;
     tried(Path::new(mounted.trim()), &config)?;
     buildah.ran(["rm", container])?;
-    let archive = site.out.join(format!("olivine-{VERSION}-image.tar"));
-    if archive.exists() {
-        fs::remove_file(&archive).map_err(Trouble::io("remove", &archive))?;
-    }
+    let archive = site.scratch.join(format!("olivine-{VERSION}-image.tar"));
     let place = format!("docker-archive:{}:olivine:{VERSION}", archive.display());
     buildah.ran(["push", &image, &place])?;
+    let archive = site.hand_out(&archive)?;
     let bytes = fs::metadata(&archive).map_err(Trouble::io("look at", &archive))?.len();
     let name = archive.strip_prefix(site.root).unwrap_or(&archive).display();
     Ok(vec![format!("{name}: {} KiB, run in its root by user {USER}", bytes >> 10)])
