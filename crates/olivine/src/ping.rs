@@ -9,8 +9,11 @@ use std::{
     fmt,
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     time::Duration,
 };
+
+use olivine_server::{Command as Asked, Local, Reply};
 
 use crate::{
     call::{Call, Command, Opt},
@@ -31,20 +34,21 @@ const SHOWN_CHARS_MAX: usize = 200;
 pub(crate) const COMMAND: Command = Command {
     name: "ping",
     what: "ask a node whether it serves",
-    about: "Ping asks a door of a running node whether it serves, and ends with 0 when it does, with 4 when nobody is \
-        there. Lines of JSON are asked `ping`, which says that the door answers; HTTP is asked `/readyz`, which says \
-        that the store behind it does as well.",
+    about: "Ping asks a running node whether it serves, and ends with 0 when it does, with 4 when nobody is there. Lines \
+        of JSON are asked `ping`, which says that the door answers; HTTP is asked `/readyz`, which says that the store \
+        behind it does as well; the node's socket in its data directory is asked something of the store, whatever \
+        ports the doors have and whether or not they speak TLS.",
     operands: &["[URL]"],
-    options: &[&[Opt::value(
-        "--port",
-        "PORT",
-        "the door for lines of JSON at this port of this machine",
-    )]],
+    options: &[&[
+        Opt::value("--port", "PORT", "the door for lines of JSON at this port of this machine"),
+        Opt::value("--data-dir", "DIR", "the node with the store in DIR, as its user or root"),
+    ]],
     notes: "URL is `json://ADDRESS:PORT` or `http://ADDRESS:PORT`, and json://127.0.0.1:9999 when there is none. An \
-        address is numbers or `localhost`; a port may be missing.",
+        address is numbers or `localhost`; a port may be missing. No TLS is spoken.",
     examples: &[
         "olivine ping",
         "olivine ping --port 9000",
+        "olivine ping --data-dir /var/lib/olivine",
         "olivine ping http://127.0.0.1:8080",
         "olivine ping json://[::1]:9999",
     ],
@@ -76,11 +80,35 @@ impl fmt::Display for Target {
 }
 
 fn run(call: &Call) -> Result<Ending, Failure> {
+    if let Some(dir) = call.value("--data-dir") {
+        if call.operand(0).is_some() || call.value("--port").is_some() {
+            return Err(Failure::misused("`--data-dir` needs neither URL nor `--port`"));
+        }
+        return beside(Path::new(dir));
+    }
     let target = target(call)?;
     let answer = asked(&target)?;
     judged(&target, &answer)?;
     writeln!(io::stdout(), "{target} serves")?;
     Ok(Ending::Good)
+}
+
+/// Asks the node that has its store in a directory, through its socket there.
+fn beside(data_dir: &Path) -> Result<Ending, Failure> {
+    let socket: PathBuf = Local::socket_in(data_dir);
+    let place = socket.display();
+    let mut local = Local::beside(&socket, PATIENCE).map_err(|error| {
+        let what =
+            format!("cannot connect to {place}: {error}; does a node run with this directory?");
+        Failure::new(Ending::Unreachable, what)
+    })?;
+    match local.ask(&Asked::Numbers)? {
+        Reply::Numbers(_) => {
+            writeln!(io::stdout(), "{place} serves")?;
+            Ok(Ending::Good)
+        }
+        _ => Err(Failure::new(Ending::Failed, format!("{place} answers, but not that it serves"))),
+    }
 }
 
 fn target(call: &Call) -> Result<Target, Failure> {

@@ -104,6 +104,10 @@ fn a_ping_tells_whether_a_node_serves() {
         let output = olivine(&["ping", &url], "");
         assert!(output.status.success(), "{url}: {}", text(&output.stderr));
     }
+    let output = olivine(&["ping", "--data-dir", dir.path()], "");
+    let socket = format!("{}/run/storage.sock", dir.path());
+    assert_eq!(text(&output.stdout), format!("{socket} serves\n"));
+    assert!(output.status.success());
     // The door for words of lines answers, and something else.
     let output = olivine(&["ping", "--port", &node.port("line")], "");
     assert_eq!(output.status.code(), Some(1));
@@ -115,6 +119,12 @@ fn a_ping_tells_whether_a_node_serves() {
     let said = text(&output.stderr);
     let cannot = format!("error: cannot connect to json://127.0.0.1:{json}: ");
     assert!(said.starts_with(&cannot), "{said}");
+    let output = olivine(&["ping", "--data-dir", dir.path()], "");
+    assert_eq!(output.status.code(), Some(4));
+    let said = text(&output.stderr);
+    assert!(said.starts_with(&format!("error: cannot connect to {socket}: ")), "{said}");
+    let output = olivine(&["ping", "--data-dir", dir.path(), "--port", "1"], "");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// The client of the Python server that the JSON door takes over from, as its documentation shows it.

@@ -119,8 +119,7 @@ fn tried(site: &Site<'_>, unpacked: &Path) -> Result<usize, Trouble> {
         let place = |name: &str| places.join(name).to_string_lossy().into_owned();
         let line = line
             .replace(units::PROGRAM, &unpacked.join("usr/bin/olivine").to_string_lossy())
-            .replace("/var/lib/olivine", &place("data"))
-            .replace("/run/olivine", &place("run"));
+            .replace("/var/lib/olivine", &place("data"));
         let mut words = line.split(' ');
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).args(if with_doors { &FREE_PORTS[..] } else { &[] });

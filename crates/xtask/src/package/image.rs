@@ -148,18 +148,13 @@ fn tried(root: &Path, config: &Config) -> Result<(), Trouble> {
         return Err(Trouble::failed(format!("the node of the image runs as user {user}")));
     }
     node.keeps_what_it_is_given()?;
-    let http = node.door("http")?;
-    // The usual port may be somebody else's here.
-    let ask = |port: u16| {
-        let words = config.health.iter().map(|word| word.replace("8080", &port.to_string()));
-        super::tried(&mut inside(&words.collect::<Vec<_>>()))
-    };
-    let (well, said) = ask(http.port())?;
+    let ask = || super::tried(&mut inside(&config.health));
+    let (well, said) = ask()?;
     if !well {
         return Err(Trouble::failed(format!("the health check of the image fails: {said}")));
     }
     node.end()?;
-    let (well, said) = ask(http.port())?;
+    let (well, said) = ask()?;
     if well || !said.contains("cannot connect") {
         return Err(Trouble::failed(format!(
             "the health check finds a node that has ended: {said}"
