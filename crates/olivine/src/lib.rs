@@ -21,6 +21,8 @@ pub mod fuzzing;
 mod inspect;
 mod json;
 mod load;
+#[cfg(feature = "node")]
+mod ping;
 mod progress;
 mod repair;
 #[cfg(feature = "node")]
@@ -47,7 +49,7 @@ use json::Json;
 /// All commands, in groups.
 const GROUPS: &[(&str, &[&Command])] = &[
     #[cfg(feature = "node")]
-    ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR]),
+    ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR, &ping::COMMAND]),
     #[cfg(feature = "node")]
     ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN, &certify::COMMAND]),
     ("talk", &[&shell::COMMAND]),

@@ -11,7 +11,7 @@
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
 //! the door that does not; `worker` are the threads that connections live on; `numbers` what a node
-//! tells about itself; `node` starts all of it and ends it.
+//! tells about itself; `notify` is what the service manager is told; `node` starts all of it and ends it.
 //!
 //! 1. A reply leaves when nothing in it can be lost any more, as the durability promises.
 //! 2. A connection costs no more memory than what it sent, or waits for, and never more than its limits.
@@ -27,6 +27,7 @@ mod http;
 mod link;
 mod local;
 mod node;
+mod notify;
 mod numbers;
 mod passwords;
 mod protocol;

@@ -6,7 +6,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -40,17 +40,27 @@ enum Way {
 impl Local {
     /// Finds the way to the store in a data directory; makes the store if there is none.
     pub fn open(data_dir: &Path) -> Result<Local, Problem> {
-        let clock = RealClock::new();
-        let socket = node::socket_in(data_dir);
-        if let Ok(stream) = UnixStream::connect(&socket) {
-            let timeout = stream.set_read_timeout(Some(PATIENCE));
-            timeout.map_err(failed("use the node's socket"))?;
-            return Ok(Local { way: Way::Node { stream, next: 0 }, clock });
+        if let Ok(local) = Local::beside(&node::socket_in(data_dir), PATIENCE) {
+            return Ok(local);
         }
+        let clock = RealClock::new();
         let environment = Environment::new(EnvironmentOptions::default())?;
         let settings = Settings { data_dir: data_dir.to_owned(), ..Settings::default() };
         let model = node::open_store(&environment, &settings, &mut Started::default())?;
         Ok(Local { way: Way::Store { model: Box::new(model), _environment: environment }, clock })
+    }
+
+    /// The way to the node that has this socket and runs, and answers everything within `patience`.
+    pub fn beside(socket: &Path, patience: Duration) -> io::Result<Local> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Local { way: Way::Node { stream, next: 0 }, clock: RealClock::new() })
+    }
+
+    /// Where the node has its socket, unless it was told otherwise.
+    pub fn socket_in(data_dir: &Path) -> PathBuf {
+        node::socket_in(data_dir)
     }
 
     /// Whether a node runs.

@@ -4,6 +4,7 @@
 //!    left out, and told.
 //! 2. A door is open to other machines only with TLS and users, or if it was said that it may be without.
 //! 3. An ended node has answered what had arrived, and closed its store.
+//! 4. The service manager is told that it is ready when every door takes connections, not before.
 
 mod ports;
 mod private;
@@ -32,6 +33,7 @@ use tokio::{
 use crate::{
     guesses::Guesses,
     link::Target,
+    notify::Notifier,
     numbers::Counters,
     passwords::Passwords,
     settings::{Door, DoorSetting, Half, Settings, StorageAt},
@@ -59,6 +61,7 @@ pub struct Node {
     workers: usize,
     connections_max: usize,
     stop: watch::Sender<bool>,
+    notifier: Notifier,
     started: Started,
 }
 
@@ -136,6 +139,7 @@ impl From<olivine_engine::Error> for Problem {
 impl Node {
     /// Opens the store and the doors.
     pub fn start(settings: &Settings) -> Result<Node, Problem> {
+        let notifier = Notifier::of_environment()?;
         let mut started = Started::default();
         let doors = ports::open(settings, &mut started)?;
         let defaults = EnvironmentOptions::default();
@@ -217,6 +221,7 @@ impl Node {
             workers,
             connections_max,
             stop,
+            notifier,
             started,
         })
     }
@@ -234,7 +239,19 @@ impl Node {
     /// Serves until SIGTERM, SIGINT or [`Stop`] ends it; then answers what has arrived and closes the
     /// store. A second signal waits for no connection any more.
     pub fn run(self) -> Result<(), Problem> {
-        let Node { shared, environment, place, doors, coordinators, hosts, stop, .. } = self;
+        let Node {
+            shared,
+            environment,
+            place,
+            doors,
+            coordinators,
+            hosts,
+            stop,
+            notifier,
+            started,
+            ..
+        } = self;
+        let notifier = Rc::new(notifier);
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
@@ -267,9 +284,21 @@ impl Node {
                 let store = Arc::clone(store);
                 spawn_local(async move { store.sweep().await });
             }
-            spawn_local(reload(Arc::clone(&shared), signal_of(SignalKind::hangup())?));
-            drain(&stop, &workers).await
+            let beating = Rc::clone(&notifier);
+            spawn_local(async move { beating.beat().await });
+            let mut signals = Signals::watch()?;
+            notifier.ready(&started);
+            until_stopped(&stop, &mut signals, || {
+                notifier.reloading();
+                reload(&shared);
+                notifier.ready(&started);
+            })
+            .await;
+            notifier.stopping(workers.connections());
+            drain(&workers, &mut signals).await;
+            Ok::<(), Problem>(())
         })?;
+        notifier.closing();
         drop(tasks);
         drop(runtime);
         if let Ok(workers) = Rc::try_unwrap(workers) {
@@ -288,13 +317,11 @@ impl Node {
     }
 }
 
-/// Reads again what may change while a node runs, whenever SIGHUP says so: certificate and key.
-async fn reload(shared: Arc<Shared>, mut hangup: Signal) {
-    while hangup.recv().await.is_some() {
-        if let Some(tls) = &shared.tls {
-            // What cannot be read leaves what there was.
-            tls.reload(shared.time.clock().wall()).ok();
-        }
+/// Reads again what may change while a node runs: certificate and key.
+fn reload(shared: &Shared) {
+    if let Some(tls) = &shared.tls {
+        // What cannot be read leaves what there was.
+        tls.reload(shared.time.clock().wall()).ok();
     }
 }
 
@@ -317,34 +344,63 @@ pub(crate) fn socket_in(data_dir: &Path) -> PathBuf {
     data_dir.join("run").join("storage.sock")
 }
 
-/// Waits for the end, and then for the connections to end.
-async fn drain(stop: &watch::Sender<bool>, workers: &Workers) -> Result<(), Problem> {
-    let mut terminate = signal_of(SignalKind::terminate())?;
-    let mut interrupt = signal_of(SignalKind::interrupt())?;
+/// The signals that a node understands.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Signals, Problem> {
+        let of = |kind| signal(kind).map_err(system("wait for signals"));
+        Ok(Signals {
+            terminate: of(SignalKind::terminate())?,
+            interrupt: of(SignalKind::interrupt())?,
+            hangup: of(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at one that asks to end.
+    async fn end(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits until the node is to end, by a signal or by [`Stop`], and says so to all its threads. At each
+/// SIGHUP before that, has `reload` read again what can be.
+async fn until_stopped(
+    stop: &watch::Sender<bool>,
+    signals: &mut Signals,
+    mut reload: impl FnMut(),
+) {
     let mut asked = stop.subscribe();
-    select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = asked.wait_for(|stopping| *stopping) => {}
+    loop {
+        select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = asked.wait_for(|stopping| *stopping) => break,
+            _ = signals.hangup.recv() => reload(),
+        }
     }
     stop.send_replace(true);
+}
+
+/// Waits for the connections to end; who has not by then is cut off.
+async fn drain(workers: &Workers, signals: &mut Signals) {
     let drained = async {
         while 0 < workers.connections() {
             tokio::time::sleep(DRAIN_LOOK).await;
         }
     };
-    // Who has not ended by then is cut off.
     select! {
         () = drained => {}
         () = tokio::time::sleep(DRAIN_PATIENCE) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.end() => {}
     }
-    Ok(())
-}
-
-fn signal_of(kind: SignalKind) -> Result<Signal, Problem> {
-    signal(kind).map_err(system("wait for signals"))
 }
 
 /// Opens the store in the data directory, whose parents are made.

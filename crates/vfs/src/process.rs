@@ -1,11 +1,13 @@
 //! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
-//! memory is handed out, who asks it to end.
+//! memory is handed out, who asks it to end, and the clock that it shares with other processes.
 
 mod malloc;
 mod signals;
 
 pub use malloc::limit_malloc_arenas;
 pub use signals::{Input, Interrupt, Interrupts};
+
+use std::time::Duration;
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, or knows priorities of processes only, nothing changes.
@@ -27,4 +29,10 @@ pub fn user_id() -> u32 {
 /// How many files the process may have open; a number far off where there is no bound.
 pub fn open_files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
+/// The system's clock that never goes back, as other processes of the machine read it as well.
+pub fn monotonic() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

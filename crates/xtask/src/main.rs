@@ -14,6 +14,7 @@
 mod counts;
 mod json;
 mod markdown;
+mod package;
 mod packages;
 mod passthrough;
 mod rust;
@@ -38,6 +39,7 @@ tasks:
   rel     the reliability tiers: crash, faults, full, rot, kill, memory, schedules, fuzz, planted
   counts  instructions an operation takes, compared with docs/counts.txt
   bench   the benchmarks, alone or beside rivals
+  package the statically linked program as units, a Debian package and an image, each of them tried
 
 `cargo xtask <task> --help` tells more of each.
 
@@ -80,13 +82,15 @@ fn main() -> ExitCode {
         "rel" => passthrough::reliability(&root, rest),
         "counts" => counts::run(&root, rest),
         "bench" => passthrough::bench(&root, rest),
+        "package" => package::run(&root, rest),
         "--help" | "-h" | "help" => {
             print!("{HELP}");
             Outcome::Good
         }
-        unknown => {
-            misused(&format!("no task `{unknown}`; there are test, tidy, rel, counts, bench"), HELP)
-        }
+        unknown => misused(
+            &format!("no task `{unknown}`; there are test, tidy, rel, counts, bench, package"),
+            HELP,
+        ),
     };
     outcome.into()
 }

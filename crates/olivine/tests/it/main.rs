@@ -8,6 +8,7 @@
 mod confined;
 mod copies;
 mod node;
+mod notify;
 mod signals;
 mod tools;
 mod users;

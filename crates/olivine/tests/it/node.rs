@@ -98,6 +98,42 @@ fn a_node_says_where_its_doors_are_and_keeps_what_it_acknowledged() {
     assert!(checked.status.success(), "{}", text(&checked.stdout));
 }
 
+/// What a health check asks, and what it ends with when there is no node.
+#[test]
+fn a_ping_tells_whether_a_node_serves() {
+    let dir = Dir::new("node-ping");
+    let node = Node::start(&dir, &[]);
+    let (json, http) = (node.port("json"), node.port("http"));
+    let output = olivine(&["ping", "--port", &json], "");
+    assert_eq!(text(&output.stdout), format!("json://127.0.0.1:{json} serves\n"));
+    assert!(output.status.success());
+    for url in [format!("http://localhost:{http}"), format!("http://127.0.0.1:{json}/readyz")] {
+        let output = olivine(&["ping", &url], "");
+        assert!(output.status.success(), "{url}: {}", text(&output.stderr));
+    }
+    let output = olivine(&["ping", "--data-dir", dir.path()], "");
+    let socket = format!("{}/run/storage.sock", dir.path());
+    assert_eq!(text(&output.stdout), format!("{socket} serves\n"));
+    assert!(output.status.success());
+    // The door for words of lines answers, and something else.
+    let output = olivine(&["ping", "--port", &node.port("line")], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("answers, but not that it serves: `ERR"), "{said}");
+    node.end(Interrupt::Term);
+    let output = olivine(&["ping", "--port", &json], "");
+    assert_eq!(output.status.code(), Some(4));
+    let said = text(&output.stderr);
+    let cannot = format!("error: cannot connect to json://127.0.0.1:{json}: ");
+    assert!(said.starts_with(&cannot), "{said}");
+    let output = olivine(&["ping", "--data-dir", dir.path()], "");
+    assert_eq!(output.status.code(), Some(4));
+    let said = text(&output.stderr);
+    assert!(said.starts_with(&format!("error: cannot connect to {socket}: ")), "{said}");
+    let output = olivine(&["ping", "--data-dir", dir.path(), "--port", "1"], "");
+    assert_eq!(output.status.code(), Some(2));
+}
+
 /// The client of the Python server that the JSON door takes over from, as its documentation shows it.
 #[test]
 #[ignore = "needs python3; `cargo xtask test --only clients`"]

@@ -5,7 +5,7 @@
 
 use super::{Call, Verdict};
 use crate::{
-    counts,
+    counts, package,
     passthrough::{SERVED, SHUTTLE, bench_command, reliability_command},
     tidy,
 };
@@ -52,6 +52,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
     Step { name: "served", what: "the benchmarks of the node, at a tiny size", run: served },
+    Step { name: "packages", what: "units, Debian package and image, tried", run: packages },
 ];
 
 fn fmt(root: &Path) -> Verdict {
@@ -222,6 +223,17 @@ fn served(root: &Path) -> Verdict {
     }
     let line = bench_command().into_iter().chain(["server", "--smoke"]);
     quiet(Call::cargo(root, line).run("served"))
+}
+
+/// What is handed to people who run it, built quickly.
+fn packages(root: &Path) -> Verdict {
+    match package::make(root, &package::Part::ALL, true) {
+        Ok(lines) => Verdict::Passed(lines),
+        Err(package::Trouble::Missing { why, remedy }) => Verdict::Skipped { why, remedy },
+        Err(package::Trouble::Failed(output)) => {
+            Verdict::Failed { output, repeat: "cargo xtask package --quick".to_owned() }
+        }
+    }
 }
 
 /// Nothing to show after success.
