@@ -19,6 +19,8 @@ pub(crate) enum Ending {
     Misused = 2,
     /// What was asked for is not there.
     Absent = 3,
+    /// A server cannot be reached, or went away.
+    Unreachable = 4,
     /// Damage was found.
     Damaged = 5,
     /// Another process has the store.
@@ -47,9 +49,10 @@ impl From<Ending> for ExitCode {
 /// What the help says about exit codes.
 pub(crate) const CODES: &str = "\
 exit codes:
-  0  all went well          3  what was asked for is not there
+  0  all went well          4  cannot connect
   1  something failed       5  damage was found
   2  the call made no sense 6  another process has the store
+  3  what was asked for is not there
   130, 143  a signal asked to end: SIGINT, SIGTERM
 ";
 

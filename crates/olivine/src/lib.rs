@@ -16,10 +16,12 @@ mod ending;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod http_client;
 mod inspect;
 mod json;
 mod load;
 mod progress;
+mod remote;
 mod repair;
 #[cfg(feature = "node")]
 mod serve;

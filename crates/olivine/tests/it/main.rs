@@ -7,6 +7,7 @@
 
 mod copies;
 mod node;
+mod remote;
 mod signals;
 mod tools;
 mod users;
