@@ -10,6 +10,7 @@ mod node;
 mod remote;
 mod signals;
 mod tools;
+mod upgrading;
 mod users;
 
 use std::{
