@@ -185,7 +185,8 @@ impl<'a> Command<'a> {
             | Command::DropToken { .. }
             | Command::Principal { .. }
             | Command::Principals
-            | Command::Access => Right::Admin,
+            | Command::Access
+            | Command::Copy(_) => Right::Admin,
         }
     }
 
@@ -208,7 +209,8 @@ impl<'a> Command<'a> {
             | Command::DropToken { .. }
             | Command::Principal { .. }
             | Command::Principals
-            | Command::Access => Reach::All,
+            | Command::Access
+            | Command::Copy(_) => Reach::All,
         }
     }
 

@@ -94,6 +94,8 @@ pub enum Command<'a> {
     Count,
     /// Numbers about the store. Answered by [`Reply::Numbers`](crate::Reply::Numbers).
     Numbers,
+    /// A step of making a copy of everything, while writers go on.
+    Copy(Copying),
     /// Takes away some keys that have expired. Answered by [`Reply::Count`](crate::Reply::Count): how many
     /// places were looked at; fewer than `limit` when nothing is left to do.
     Sweep {
@@ -144,7 +146,8 @@ impl Command<'_> {
             | Command::Numbers
             | Command::Principal { .. }
             | Command::Principals
-            | Command::Access => false,
+            | Command::Access
+            | Command::Copy(_) => false,
             Command::Put { .. }
             | Command::PutMany { .. }
             | Command::Delete { .. }
@@ -171,7 +174,8 @@ impl Command<'_> {
                 | Command::SetUser { .. }
                 | Command::DropUser { .. }
                 | Command::SetToken { .. }
-                | Command::DropToken { .. },
+                | Command::DropToken { .. }
+                | Command::Copy(Copying::End { .. }),
                 Reply::Done(_),
             )
             | (
@@ -183,6 +187,8 @@ impl Command<'_> {
             )
             | (Command::Scan { .. }, Reply::Page { .. })
             | (Command::Numbers, Reply::Numbers(_))
+            | (Command::Copy(Copying::Begin), Reply::Lent(_))
+            | (Command::Copy(Copying::Read { .. }), Reply::Piece(_))
             | (Command::Principal { .. }, Reply::Principal(_))
             | (Command::Principals, Reply::Principals(_))
             | (Command::Access, Reply::Access(_)) => true,
@@ -190,6 +196,33 @@ impl Command<'_> {
             _ => false,
         }
     }
+}
+
+/// A step of making a copy of everything, file by file. Such a copy is of the moment at which it was begun,
+/// and costs its store disk space until it is ended, or was not read for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copying {
+    /// Begins one. Answered by [`Reply::Lent`](crate::Reply::Lent), which has the number that the store gave it: no
+    /// other copy of this store, before or after a restart, gets the same.
+    Begin,
+    /// Some bytes of one of its files. Answered by [`Reply::Piece`](crate::Reply::Piece).
+    Read {
+        /// The number of the copy.
+        id: u64,
+        /// Which of its files, counted from 0.
+        file: u64,
+        /// From where on.
+        offset: u64,
+        /// How many bytes at most; fewer may come, but none only at the end of the file.
+        bytes: u64,
+    },
+    /// Ends one. Answered by [`Reply::Done`](crate::Reply::Done): whether there was such a one.
+    End {
+        /// The number of the copy.
+        id: u64,
+        /// Whether it has become a backup: it is whole, verified, and lasts where it went.
+        kept: bool,
+    },
 }
 
 /// A key and its value.

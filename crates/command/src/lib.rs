@@ -16,6 +16,6 @@ mod reply;
 pub mod wire;
 
 pub use access::{Access, Principal, Right, Role, Token, User, Who};
-pub use command::{Batch, Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value};
+pub use command::{Batch, Bound, Bytes, Command, Condition, Copying, Entry, Expiry, Form, Value};
 pub use refusal::{Code, Refusal};
-pub use reply::{Found, Look, Reply};
+pub use reply::{Found, Lent, LentFile, Look, Piece, Reply};

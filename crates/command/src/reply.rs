@@ -34,6 +34,10 @@ pub enum Reply {
     Principals(Vec<Principal>),
     /// Who may ask for something.
     Access(Access),
+    /// A copy that was begun.
+    Lent(Lent),
+    /// Bytes of a file; nothing if there is no such copy any more, or no such file in it.
+    Piece(Option<Piece>),
     /// It was not carried out.
     Refused(Refusal),
 }
@@ -60,4 +64,37 @@ pub struct Look {
     pub expiry: Option<u64>,
     /// Changes whenever form, bytes or expiry do.
     pub revision: u64,
+}
+
+/// A copy of everything at one moment, to be read file by file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// Its number.
+    pub id: u64,
+    /// Of when it is, in milliseconds since 1970.
+    pub time: u64,
+    /// How long it stays without being read, in milliseconds.
+    pub idle: u64,
+    /// The number of the store.
+    pub store: u64,
+    /// Its files. What stands before the `/` in a name says what part of everything it belongs to.
+    pub files: Vec<LentFile>,
+}
+
+/// A file of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LentFile {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Some bytes of a file of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Their hash: xxh3 with 64 bits, seed 0.
+    pub hash: u64,
 }

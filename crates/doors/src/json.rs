@@ -12,7 +12,7 @@ mod reader;
 mod request;
 
 pub use answer::{answer, error};
-pub(crate) use answer::{entry_lines, problem};
+pub(crate) use answer::{entry_lines, lent_lines, problem};
 pub use reader::{DEPTH_MAX, Fault, Raw, read as read_value};
 pub(crate) use request::after_prefix;
 pub use request::{Act, Request, Shape, read};

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! store ─▶ moment ─▶ checkpoint: a store of its own, sharing tables by hard links
-//!                 └▶ backup: one set more in a directory of backups ─▶ restored: a store again
+//!                 ├▶ backup: one set more in a directory of backups ─▶ restored: a store again
+//!                 └▶ lent: read file by file ─▶ received: such a set, made elsewhere
 //! ```
 //!
 //! 1. A copy shows the store at one moment, whatever is written, flushed or compacted meanwhile.
@@ -15,8 +16,14 @@ mod moment;
 mod draft;
 mod file;
 
+mod lent;
+
 mod backup;
 mod checkpoint;
 
-pub use backup::{BackupInfo, Backups, Damage, OnProgress, Progress, Pruned, Verified};
+pub use backup::{
+    BackupInfo, Backups, Damage, Lender, Offer, Offered, OnPiece, OnProgress, Progress, Pruned,
+    Verified,
+};
 pub use checkpoint::Checkpoint;
+pub use lent::{Loan, Piece};

@@ -112,7 +112,10 @@ pub use batch::{BATCH_BYTES_MAX, Batch};
 pub use budget::{Budget, Reservation, Share, ShareUse};
 pub use check::{CheckReport, Finding, Severity, check};
 pub use compaction::Dropped;
-pub use copies::{BackupInfo, Backups, Checkpoint, Damage, OnProgress, Progress, Pruned, Verified};
+pub use copies::{
+    BackupInfo, Backups, Checkpoint, Damage, Lender, Loan, Offer, Offered, OnPiece, OnProgress,
+    Piece, Progress, Pruned, Verified,
+};
 pub use db::{Db, Ticket};
 pub use describe::{KeyspaceDescription, LevelDescription, StoreDescription, describe};
 pub use environment::{Environment, EnvironmentOptions, Parts, Work};

@@ -4,6 +4,7 @@
 //! rows       database (1) · key                  →  version (1) · kind and flags (1) · [expiry (8)] · value
 //! deadlines  expiry (8) · database (1) · key     →  nothing
 //! numbers    "count" · database (1)              →  how many rows the database has (8, merged by add-i64)
+//!            "backup"                            →  when the last backup was made, in seconds since 1970 (8)
 //!            "time"                              →  the latest time that made something expire (8)
 //! access     "u" · name, "t" · id                →  version (1) · role (1) · made (8) · expiry (8) · …
 //!            "generation"                        →  how often it was changed (8)
@@ -47,6 +48,9 @@ pub(crate) const DATABASE: u8 = 0;
 
 /// The key under which `numbers` has the latest time that made something expire.
 pub(crate) const TIME: &[u8] = b"time";
+
+/// The key under which `numbers` has the time of the last backup.
+pub(crate) const BACKUP: &[u8] = b"backup";
 
 /// How `numbers` behaves.
 pub(crate) fn numbers_options() -> KeyspaceOptions {

@@ -18,7 +18,7 @@ use olivine_engine::{Db, Durability, Error, Keyspace, Result, SeqNo};
 
 use crate::{
     access::{Accounts, is_about_access},
-    layout::{self, ACCESS, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
+    layout::{self, ACCESS, BACKUP, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
     locks::Locks,
     refused::refused,
     work::Work,
@@ -89,6 +89,19 @@ impl Model {
     pub fn time(&self) -> Result<u64> {
         let time = self.numbers.get(TIME)?.and_then(|value| number(&value));
         Ok(time.map_or(0, |time| time as u64))
+    }
+
+    /// When the last backup was made, in seconds since 1970; 0 if none was.
+    pub fn last_backup(&self) -> Result<u64> {
+        let time = self.numbers.get(BACKUP)?.and_then(|value| number(&value));
+        Ok(time.map_or(0, |time| time as u64))
+    }
+
+    /// Writes down when the last backup was made. Returns up to where the store must be durable for that to last.
+    pub fn set_last_backup(&self, seconds: u64) -> Result<Option<SeqNo>> {
+        let mut batch = olivine_engine::Batch::new();
+        batch.put(&self.numbers, BACKUP, &seconds.to_le_bytes())?;
+        self.write(batch)
     }
 
     /// How many rows there are.

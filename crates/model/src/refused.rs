@@ -6,7 +6,7 @@ use olivine_command::{Code, Refusal};
 use olivine_engine::Error;
 
 /// The refusal that an error of the engine comes to.
-pub(crate) fn refused(error: &Error) -> Refusal {
+pub fn refused(error: &Error) -> Refusal {
     let code = match error {
         Error::Invalid { .. } => Code::Invalid,
         Error::Busy { .. } | Error::Conflict { .. } | Error::WouldBlock => Code::Busy,

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use olivine_command::{
-    Access, Bound, Code, Command, Condition, Entry, Expiry, Form, Found, Look, Principal, Reply,
-    Role, Token, User, Value, Who,
+    Access, Bound, Code, Command, Condition, Copying, Entry, Expiry, Form, Found, Look, Principal,
+    Reply, Role, Token, User, Value, Who,
 };
 use olivine_engine::{Db, Durability, Environment};
 use olivine_testkit::settings;
@@ -624,4 +624,22 @@ fn rows_of_users_that_are_damaged_let_nobody_in() {
         let reply = bench.one(2, named(Who::User(b"ada".as_slice().into())));
         assert_eq!(code(&reply), Some(Code::Damaged), "byte {place}");
     }
+}
+
+#[test]
+fn the_last_backup_is_remembered_and_files_are_not_the_models() {
+    let mut bench = Bench::new(Arc::new(MemoryVfs::new()), 1);
+    let model = bench.model();
+    assert_eq!(model.last_backup().unwrap(), 0);
+    model.set_last_backup(1_795_217_000).unwrap();
+    model.set_last_backup(1_795_217_001).unwrap();
+    bench.reopen();
+    let model = bench.model();
+    assert_eq!(model.last_backup().unwrap(), 1_795_217_001);
+    let copy = Command::Copy(Copying::Begin);
+    let applied = model.apply(1, &[Command::Count, copy, Command::Count]).unwrap();
+    assert_eq!((&applied.replies[0], &applied.replies[2]), (&Reply::Count(0), &Reply::Count(0)));
+    assert!(
+        matches!(&applied.replies[1], Reply::Refused(refusal) if refusal.code == Code::Invalid)
+    );
 }

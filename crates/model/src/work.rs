@@ -115,6 +115,10 @@ impl<'a> Work<'a> {
                 let numbers = self.model.numbers_of_store();
                 numbers.map(Reply::Numbers).map_err(|e| refused(&e))
             }
+            Command::Copy(_) => {
+                let text = "copies are made by who has the files, and not among other commands";
+                Err(Refusal::new(Code::Invalid, text))
+            }
             command => unreachable!("{command:?} is carried out alone"),
         }
     }

@@ -1,17 +1,19 @@
 //! `olivine backup`, `olivine restore` and `olivine backups`: copies of a store that are listed, verified,
 //! pruned and brought back.
 //!
-//! 1. A backup reads the store without its lock: whoever has it open goes on.
+//! 1. A backup reads the store without its lock: whoever has it open goes on. One of a node elsewhere is
+//!    made by `remote`.
 //! 2. A restored directory gets its name after everything in it was verified.
 //! 3. What is damaged is named with the backups it harms, and is exit code 5; a backup that is not there
 //!    is exit code 3.
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use olivine_engine::{BackupInfo, Backups, Damage, Db, Error, Options, Pruned, Verified};
+use olivine_vfs::Vfs;
 
 use crate::{
     call::{Call, Command, JSON, MEMORY, Opt, QUIET},
@@ -19,9 +21,17 @@ use crate::{
     ending::{Ending, Failure},
     json::Json,
     progress::{self, Progress, Unit},
+    remote,
     shown::counted,
 };
 
+const SERVER: Opt = Opt::value(
+    "--server",
+    "URL",
+    "of the node at http://HOST:PORT, its HTTP door, instead of the store in DIR",
+);
+const DATA_DIR: Opt =
+    Opt::value("--data-dir", "DIR", "where `olivine serve` has everything: makes DIR/store");
 const NUMBER: Opt = Opt::value("--number", "N", "the backup of this number (the newest)");
 
 pub(crate) const BACKUP: Command = Command {
@@ -29,12 +39,17 @@ pub(crate) const BACKUP: Command = Command {
     what: "add a backup of a store to a directory of backups",
     about: "Backup adds a backup of the store in DIR, as it is at this moment, to the directory TARGET, which is made \
         when it is missing. Only what no earlier backup there has is copied. The store may be open: \
-        it is read without its lock, and nothing in it is changed.",
-    operands: &["DIR", "TARGET"],
-    options: &[&[JSON, QUIET, MEMORY]],
+        it is read without its lock, and nothing in it is changed. With --server it is everything that a node \
+        serves, wherever it is; what comes is verified, and TARGET is here.",
+    operands: &["[DIR]", "TARGET"],
+    options: &[&[SERVER], &[JSON, QUIET, MEMORY]],
     notes: "TARGET holds backups of one store and nothing else; best on another disk. A backup is there whole or \
-        not at all. `olivine backups verify TARGET` reads everything again.",
-    examples: &["olivine backup data/store /mnt/backups", "olivine backup data/store b --json"],
+        not at all; when one from a server is cut short, the next call goes on with what has come. \
+        `olivine backups verify TARGET` reads everything again.",
+    examples: &[
+        "olivine backup data/store /mnt/backups",
+        "olivine backup --server http://localhost:8080 /mnt/backups",
+    ],
     run: backup,
 };
 
@@ -43,12 +58,12 @@ pub(crate) const RESTORE: Command = Command {
     what: "make a store of a backup, after verifying it",
     about: "Restore makes the directory DIR, which must be new or empty, the store that a backup in BACKUPS holds. \
         DIR gets its name only after every file matched its hash, and every table its entries.",
-    operands: &["BACKUPS", "DIR"],
-    options: &[&[NUMBER, JSON, QUIET, MEMORY]],
+    operands: &["BACKUPS", "[DIR]"],
+    options: &[&[DATA_DIR, NUMBER], &[JSON, QUIET, MEMORY]],
     notes: "A damaged file is named with every backup that needs it (exit code 5); an earlier backup may do \
         without it. The restored store goes on behind the last write of the backup.",
     examples: &[
-        "olivine restore /mnt/backups data/store",
+        "olivine restore /mnt/backups --data-dir data",
         "olivine restore /mnt/backups data/store --number 3",
     ],
     run: restore,
@@ -79,13 +94,15 @@ pub(crate) const BACKUPS: Command = Command {
 };
 
 fn backup(call: &Call) -> Result<Ending, Failure> {
-    let (dir, target) = (path(call, 0)?, path(call, 1)?);
-    let environment = environment(call)?;
-    let db = Db::open_read_only(&environment, dir, Options::default())?;
-    let progress = Progress::new(call, Unit::Bytes, false);
-    let info = Backups::new(&environment, target)
-        .take(&db, &mut |done| progress.at(done.bytes_done, done.bytes))?;
-    drop(progress);
+    let info = match (call.text("--server")?, call.operand(1)) {
+        (None, _) => of_store(call)?,
+        (Some(_), Some(_)) => {
+            let what =
+                "with `--server` only TARGET is named, not DIR: the node knows where its store is";
+            return Err(Failure::misused(what));
+        }
+        (Some(url), None) => remote::backup(call, &url, &path(call, 0)?)?,
+    };
     answer(call, json(&info), |out| {
         let (bytes, new) = (progress::bytes(info.bytes), progress::bytes(info.bytes_new));
         writeln!(
@@ -96,10 +113,35 @@ fn backup(call: &Call) -> Result<Ending, Failure> {
     })
 }
 
+/// A backup of the store in a directory.
+fn of_store(call: &Call) -> Result<BackupInfo, Failure> {
+    let (dir, target) = (path(call, 0)?, path(call, 1)?);
+    let environment = environment(call)?;
+    let db = Db::open_read_only(&environment, dir, Options::default())?;
+    let progress = Progress::new(call, Unit::Bytes, false);
+    let taken = Backups::new(&environment, target)
+        .take(&db, &mut |done| progress.at(done.bytes_done, done.bytes));
+    drop(progress);
+    Ok(taken?)
+}
+
 fn restore(call: &Call) -> Result<Ending, Failure> {
-    let (target, dir) = (path(call, 0)?, path(call, 1)?);
+    let target = path(call, 0)?;
     let environment = environment(call)?;
     let number = call.count("--number")?;
+    let dir = match (call.value("--data-dir"), call.operand(1)) {
+        (None, _) => path(call, 1)?,
+        (Some(_), Some(_)) => {
+            return Err(Failure::misused(
+                "the store goes to DIR, or with `--data-dir` below it, not both",
+            ));
+        }
+        (Some(data_dir), None) => {
+            let data_dir = PathBuf::from(data_dir);
+            make_dirs(&**environment.vfs(), &data_dir)?;
+            data_dir.join("store")
+        }
+    };
     let progress = Progress::new(call, Unit::Bytes, false);
     let restored = Backups::new(&environment, target)
         .restore(number, &dir, &mut |done| progress.at(done.bytes_done, done.bytes));
@@ -197,6 +239,24 @@ fn prune(call: &Call) -> Result<Ending, Failure> {
         let (files, bytes) = (counted(*files, "file", "files"), progress::bytes(*bytes));
         writeln!(out, "removed backups {}: {files} of {bytes}", numbers(backups))
     })
+}
+
+/// Makes a directory and those above it.
+fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Failure> {
+    for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
+            continue;
+        }
+        match vfs.create_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Failure::io(format!("cannot make the directory {}", dir.display()))(
+                    error,
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The operand at a place, which must be there.

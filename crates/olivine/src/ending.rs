@@ -19,7 +19,7 @@ pub(crate) enum Ending {
     Misused = 2,
     /// What was asked for is not there.
     Absent = 3,
-    /// Nobody is where a node was asked.
+    /// A server cannot be reached, or went away.
     Unreachable = 4,
     /// Damage was found.
     Damaged = 5,

@@ -18,12 +18,14 @@ mod ending;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod http_client;
 mod inspect;
 mod json;
 mod load;
 #[cfg(feature = "node")]
 mod ping;
 mod progress;
+mod remote;
 mod repair;
 #[cfg(feature = "node")]
 mod serve;

@@ -43,6 +43,11 @@ const DURABILITY: Opt = Opt::value(
 );
 const MEMTABLE_SIZE: Opt =
     Opt::value("--memtable-size", "N", "flush after so many entries, beside the memory");
+const BACKUP_IDLE: Opt = Opt::value(
+    "--backup-idle",
+    "TIME",
+    "how long a backup that nobody reads holds its files: 30s, 5m (5m)",
+);
 const WORKERS: Opt = Opt::value("--workers", "N", "threads that connections live on (one a core)");
 const CONNECTIONS_MAX: Opt =
     Opt::value("--connections-max", "N", "connections of all doors together (10000)");
@@ -86,7 +91,7 @@ const SOCKET: Opt = Opt::value(
 );
 
 /// What the half with the store is told.
-const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE, SHARED_DATA_DIR];
+const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE, BACKUP_IDLE, SHARED_DATA_DIR];
 /// What the half with the doors is told of them.
 const OF_DOORS: &[Opt] = &[
     DOORS, BIND, PORT, JSON_PORT, LINE_PORT, HTTP_PORT, JSON_BIND, LINE_BIND, HTTP_BIND, TLS_CERT,
@@ -245,6 +250,11 @@ fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
     }
     settings.shared_dir = call.has("--shared-data-dir");
     settings.memtable_entries_max = number(call, "--memtable-size")?;
+    if let Some(text) = call.text("--backup-idle")? {
+        let wrong = || Failure::misused(format!("`--backup-idle` wants 30s or 5m, not `{text}`"));
+        let idle = duration(&text).filter(|idle| !idle.is_zero());
+        settings.backup_idle_max = idle.ok_or_else(wrong)?;
+    }
     Ok(settings)
 }
 
@@ -419,14 +429,19 @@ fn durability(text: &str) -> Result<(Durability, Duration), Failure> {
             _ => Err(wrong()),
         },
         Some(("interval", length)) => {
-            let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
-            let millis = units.iter().find_map(|(unit, millis)| {
-                length.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*millis)
-            });
-            Ok((Durability::Interval, Duration::from_millis(millis.ok_or_else(wrong)?)))
+            Ok((Durability::Interval, duration(length).ok_or_else(wrong)?))
         }
         Some(_) => Err(wrong()),
     }
+}
+
+/// `500ms`, `1s`, `5m`.
+fn duration(text: &str) -> Option<Duration> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let millis = units.iter().find_map(|(unit, millis)| {
+        text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*millis)
+    });
+    millis.map(Duration::from_millis)
 }
 
 /// The port of the line door that the environment names, or a file `.env` here.
@@ -500,6 +515,8 @@ mod tests {
             ("--json-port 70000", "`--json-port` wants a number"),
             ("--durability often", "`--durability` wants sync, os, interval"),
             ("--durability interval=5", "`--durability` wants sync, os, interval"),
+            ("--backup-idle 5", "`--backup-idle` wants 30s or 5m"),
+            ("--backup-idle 0s", "`--backup-idle` wants 30s or 5m"),
             ("--key-bytes-max 1MiB", "`--key-bytes-max` may be 65526 at most"),
             ("--jason-port 1", "no option `--jason-port`"),
         ] {

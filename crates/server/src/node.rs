@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use crate::{
+    copies::Copies,
     guesses::Guesses,
     link::Target,
     notify::Notifier,
@@ -169,8 +170,11 @@ impl Node {
             half => {
                 let model = open_store(&environment, settings, &mut started)?;
                 ports::check_users(settings, model.access().users)?;
-                let time = Arc::new(Time::new(clock, model.time()?));
-                let store = Arc::new(Store::new(model, Arc::clone(&time)));
+                let time = Arc::new(Time::new(Arc::clone(&clock), model.time()?));
+                let (db, lent) = (model.db().clone(), settings.data_dir.join("lent"));
+                let copies = Copies::new(db, lent, vfs, &clock, settings.backup_idle_max);
+                let data_dir = settings.data_dir.clone();
+                let store = Arc::new(Store::new(model, copies, data_dir, Arc::clone(&time)));
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
                     Half::Storage(asked) => {
@@ -413,6 +417,15 @@ pub(crate) fn open_store(
     let dir = settings.data_dir.join("store");
     if !settings.shared_dir {
         private::check(&settings.data_dir, user_id())?;
+    }
+    let is_there = |path: &Path| matches!(environment.vfs().entry(path), Ok(Some(_)));
+    if is_there(&settings.data_dir.join("CURRENT")) && !is_there(&dir) {
+        // As it comes of a backup that was restored one directory too high: its keys would seem gone.
+        return Err(Problem::Settings(format!(
+            "{} is a store, and not a directory that has one: move it to DIR/store, and name DIR with --data-dir; \
+             `olivine restore` with --data-dir puts it there by itself",
+            settings.data_dir.display(),
+        )));
     }
     let mut options = Options {
         durability: settings.durability,

@@ -76,6 +76,17 @@ const METRICS: &[Metric] = &[
     ),
     metric("stall_milliseconds", "olivine_stall_milliseconds_total", "Time that writers waited."),
     metric("disk_full", "olivine_disk_full", "Whether something waits for room on the disk."),
+    metric(
+        "disk_free_bytes",
+        "olivine_disk_free_bytes",
+        "Room left where the data directory lies.",
+    ),
+    metric(
+        "last_backup_seconds",
+        "olivine_last_backup_timestamp_seconds",
+        "When the last backup over the network was made; 0 if none was.",
+    ),
+    metric("backups_under_way", "olivine_backups_under_way", "Backups being made."),
     metric("takes_writes", "olivine_takes_writes", "Whether the store takes writes."),
 ];
 

@@ -28,6 +28,8 @@ pub struct Settings {
     pub interval: Duration,
     /// Entries a memtable takes before it is flushed; nothing leaves it to the bytes.
     pub memtable_entries_max: Option<u64>,
+    /// How long a copy that nobody reads holds its files. Default 5 minutes.
+    pub backup_idle_max: Duration,
     /// The doors that are opened.
     pub doors: Vec<DoorSetting>,
     /// Threads that connections live on. Default: as many as there are cores.
@@ -60,6 +62,7 @@ impl Default for Settings {
             durability: Durability::Sync,
             interval: Duration::from_secs(1),
             memtable_entries_max: None,
+            backup_idle_max: Duration::from_mins(5),
             doors: Door::ALL.map(DoorSetting::default_of).into(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             limits: Limits::default(),

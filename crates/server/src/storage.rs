@@ -4,6 +4,8 @@
 //! cost one write of the engine. Replies that must wait for the disk wait behind each other; those
 //! that need not leave at once.
 //!
+//! Steps of copies are taken beside all that, and answered when they are done: they may take long.
+//!
 //! 1. At the socket only the user that runs the storage, or root, is spoken to; from another machine only
 //!    somebody for whom the authority vouches.
 //! 2. A frame that is wrong costs the connection; nothing behind it is carried out.
@@ -16,6 +18,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
     select,
     sync::Notify,
+    task::spawn_local,
 };
 
 use crate::{
@@ -110,9 +113,9 @@ struct Held {
 
 async fn receive(
     shared: &Shared,
-    store: &Store,
+    store: &Arc<Store>,
     mut input: impl AsyncRead + Unpin,
-    replies: &Replies,
+    replies: &Rc<Replies>,
 ) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(READ_BYTES);
     loop {
@@ -138,9 +141,9 @@ async fn receive(
 /// behind them needs, as far as is known.
 async fn carry_out(
     shared: &Shared,
-    store: &Store,
+    store: &Arc<Store>,
     buffer: &mut Vec<u8>,
-    replies: &Replies,
+    replies: &Rc<Replies>,
 ) -> io::Result<usize> {
     let (mut start, mut now) = (0, 0);
     let mut commands: Vec<Command<'_>> = Vec::new();
@@ -155,9 +158,19 @@ async fn carry_out(
                 if batch.commands.is_empty() {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
+                start += bytes;
+                if let [Command::Copy(copying)] = batch.commands[..] {
+                    let (store, replies) = (Arc::clone(store), Rc::clone(replies));
+                    spawn_local(async move {
+                        let reply = store.copy(now, copying).await;
+                        let mut out = Vec::new();
+                        frames::put(number, &mut out, |out| wire::encode_replies(&[reply], out));
+                        replies.add(out, Vec::new(), None);
+                    });
+                    continue;
+                }
                 batches.push((number, batch.commands.len()));
                 commands.extend(batch.commands);
-                start += bytes;
             }
             Found::Part(bytes) => break bytes,
             Found::Wrong => return Err(io::ErrorKind::InvalidData.into()),

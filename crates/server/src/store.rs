@@ -3,14 +3,15 @@
 //! 1. A store that is behind is waited for; who has waited too long is told to come again.
 //! 2. When the disk fails, nobody who waits is told that all is well.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use olivine_command::{Access, Code, Command, Refusal, Reply};
+use olivine_command::{Access, Code, Command, Copying, Refusal, Reply};
 use olivine_engine::{Result, SeqNo};
 use olivine_model::{Behind, Model};
+use olivine_vfs::free_bytes;
 use tokio::sync::watch;
 
-use crate::time::Time;
+use crate::{copies::Copies, time::Time};
 
 /// How long a command waits for a store that is behind its work.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,6 +23,9 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 /// Carries commands out.
 pub(crate) struct Store {
     model: Model,
+    copies: Arc<Copies>,
+    /// Where everything lies.
+    data_dir: PathBuf,
     time: Arc<Time>,
     durable: watch::Receiver<Durable>,
 }
@@ -39,7 +43,7 @@ struct Durable {
 pub(crate) struct Pending(SeqNo);
 
 impl Store {
-    pub(crate) fn new(model: Model, time: Arc<Time>) -> Store {
+    pub(crate) fn new(model: Model, copies: Copies, data_dir: PathBuf, time: Arc<Time>) -> Store {
         let (told, durable) = watch::channel(Durable::default());
         model.db().on_durable(move |outcome| {
             told.send_modify(|durable| match outcome {
@@ -47,7 +51,7 @@ impl Store {
                 Err(error) => durable.failure = Some(error.to_string()),
             });
         });
-        Store { model, time, durable }
+        Store { model, copies: Arc::new(copies), data_dir, time, durable }
     }
 
     /// Who may ask for something.
@@ -55,8 +59,9 @@ impl Store {
         self.model.access()
     }
 
-    /// Closes it.
+    /// Closes it, and ends the copies that are under way.
     pub(crate) fn close(self) -> Result<()> {
+        drop(self.copies);
         self.model.close()
     }
 
@@ -67,11 +72,22 @@ impl Store {
         now: u64,
         commands: &[Command<'_>],
     ) -> (Vec<Reply>, Option<Pending>) {
+        // A step of a copy is taken by itself.
+        let copies = commands.iter().position(|command| matches!(command, Command::Copy(_)));
+        if let [Command::Copy(copying), ..] = commands {
+            return (vec![self.copy(now, *copying).await], None);
+        }
+        let commands = &commands[..copies.unwrap_or(commands.len())];
         let clock = self.time.clock();
         let mut until = None;
         loop {
             match self.model.apply(now, commands) {
-                Ok(applied) => return (applied.replies, applied.durable_at.map(Pending)),
+                Ok(mut applied) => {
+                    for reply in &mut applied.replies {
+                        self.add_numbers(reply);
+                    }
+                    return (applied.replies, applied.durable_at.map(Pending));
+                }
                 Err(Behind { retry_after }) => {
                     if *until.get_or_insert_with(|| clock.now() + PATIENCE) <= clock.now() {
                         let text =
@@ -82,6 +98,31 @@ impl Store {
                     tokio::time::sleep(retry_after).await;
                 }
             }
+        }
+    }
+
+    /// Takes a step of a copy.
+    pub(crate) async fn copy(&self, now: u64, copying: Copying) -> Reply {
+        let reply = self.copies.carry_out(now, copying).await;
+        if let (Copying::End { kept: true, .. }, Reply::Done(true)) = (copying, &reply)
+            && let Ok(Some(seqno)) = self.model.set_last_backup(now / 1_000)
+        {
+            // The backup is there, whether or not this lasts.
+            self.durable(Pending(seqno)).await.ok();
+        }
+        reply
+    }
+
+    /// Adds the numbers that the model does not know, where a reply is one of numbers.
+    fn add_numbers(&self, reply: &mut Reply) {
+        let Reply::Numbers(numbers) = reply else { return };
+        let mut add = |name: &str, number: u64| numbers.push((name.to_owned(), number));
+        add("backups_under_way", self.copies.count() as u64);
+        if let Ok(seconds) = self.model.last_backup() {
+            add("last_backup_seconds", seconds);
+        }
+        if let Ok(bytes) = free_bytes(&self.data_dir) {
+            add("disk_free_bytes", bytes);
         }
     }
 
@@ -106,9 +147,10 @@ impl Store {
         Err(not_kept(&failure))
     }
 
-    /// Takes away what has expired, for ever.
+    /// Takes away what has expired, for ever, and ends copies that nobody reads.
     pub(crate) async fn sweep(&self) {
         loop {
+            self.copies.expire();
             let commands = [Command::Sweep { limit: SWEEP }];
             let (replies, pending) = self.apply(self.time.now(), &commands).await;
             if let Some(pending) = pending {

@@ -34,8 +34,8 @@ pub use failing::{FailingVfs, Fault};
 pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
 pub use memory::MemoryVfs;
 pub use process::{
-    Input, Interrupt, Interrupts, limit_malloc_arenas, monotonic, open_files_max, user_id,
-    yield_to_foreground,
+    Input, Interrupt, Interrupts, free_bytes, limit_malloc_arenas, monotonic, open_files_max,
+    user_id, yield_to_foreground,
 };
 pub use random::Random;
 pub use real::{Permissions, RealClock, RealVfs, permissions};

@@ -1,8 +1,11 @@
 //! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
-//! memory is handed out, who asks it to end, and the clock that it shares with other processes.
+//! memory is handed out, how much room a disk has, who asks it to end, and the clock that it shares with
+//! other processes.
 
 mod malloc;
 mod signals;
+
+use std::{io, path::Path};
 
 pub use malloc::limit_malloc_arenas;
 pub use signals::{Input, Interrupt, Interrupts};
@@ -24,6 +27,12 @@ pub fn yield_to_foreground() {
 /// The user that runs the process.
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Bytes that whoever is not root may still write to the file system at `path`.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// How many files the process may have open; a number far off where there is no bound.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     access::{Role, Token, User, Who},
-    command::{Batch, Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value},
+    command::{Batch, Bound, Bytes, Command, Condition, Copying, Entry, Expiry, Form, Value},
 };
 
 /// The byte a command begins with.
@@ -30,6 +30,7 @@ mod op {
     pub(super) const SET_TOKEN: u8 = 17;
     pub(super) const DROP_TOKEN: u8 = 18;
     pub(super) const ACCESS: u8 = 19;
+    pub(super) const COPY: u8 = 20;
 }
 
 pub(super) fn encode(now: u64, commands: &[Command<'_>], out: &mut Vec<u8>) {
@@ -95,6 +96,10 @@ fn put_command(command: &Command<'_>, out: &mut Vec<u8>) {
         }
         Command::Count => out.push(op::COUNT),
         Command::Numbers => out.push(op::NUMBERS),
+        Command::Copy(copying) => {
+            out.push(op::COPY);
+            put_copying(*copying, out);
+        }
         Command::Sweep { limit } => {
             out.push(op::SWEEP);
             put_number(*limit, out);
@@ -152,6 +157,7 @@ fn command<'a>(reader: &mut Reader<'a>) -> Result<Command<'a>, Malformed> {
         },
         op::COUNT => Command::Count,
         op::NUMBERS => Command::Numbers,
+        op::COPY => Command::Copy(copying(reader)?),
         op::SWEEP => Command::Sweep { limit: reader.number()? },
         op::PRINCIPAL => Command::Principal { who: who(reader)? },
         op::PRINCIPALS => Command::Principals,
@@ -269,6 +275,37 @@ fn expiry(reader: &mut Reader<'_>) -> Result<Expiry, Malformed> {
         1 => Expiry::Kept,
         2 => Expiry::At(reader.number()?),
         _ => return reader.fault("there is no such expiry"),
+    })
+}
+
+fn put_copying(copying: Copying, out: &mut Vec<u8>) {
+    match copying {
+        Copying::Begin => out.push(0),
+        Copying::Read { id, file, offset, bytes } => {
+            out.push(1);
+            for number in [id, file, offset, bytes] {
+                put_number(number, out);
+            }
+        }
+        Copying::End { id, kept } => {
+            out.push(2);
+            put_number(id, out);
+            out.push(kept.into());
+        }
+    }
+}
+
+fn copying(reader: &mut Reader<'_>) -> Result<Copying, Malformed> {
+    Ok(match reader.byte()? {
+        0 => Copying::Begin,
+        1 => Copying::Read {
+            id: reader.number()?,
+            file: reader.number()?,
+            offset: reader.number()?,
+            bytes: reader.number()?,
+        },
+        2 => Copying::End { id: reader.number()?, kept: reader.flag()? },
+        _ => return reader.fault("there is no such step of a copy"),
     })
 }
 

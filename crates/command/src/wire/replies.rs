@@ -8,7 +8,7 @@ use super::{
 use crate::{
     access::{Access, Principal},
     refusal::{Code, Refusal},
-    reply::{Found, Look, Reply},
+    reply::{Found, Lent, LentFile, Look, Piece, Reply},
 };
 
 /// The byte a reply begins with.
@@ -24,6 +24,8 @@ mod kind {
     pub(super) const PRINCIPAL: u8 = 9;
     pub(super) const PRINCIPALS: u8 = 10;
     pub(super) const ACCESS: u8 = 11;
+    pub(super) const LENT: u8 = 12;
+    pub(super) const PIECE: u8 = 13;
 }
 
 pub(super) fn encode(replies: &[Reply], out: &mut Vec<u8>) {
@@ -92,6 +94,17 @@ fn put_reply(reply: &Reply, out: &mut Vec<u8>) {
             put_number(*generation, out);
             put_number(*users, out);
         }
+        Reply::Lent(lent) => {
+            out.push(kind::LENT);
+            put_lent(lent, out);
+        }
+        Reply::Piece(piece) => {
+            out.push(kind::PIECE);
+            put_option(piece.as_ref(), out, |piece, out| {
+                put_bytes(&piece.bytes, out);
+                put_number(piece.hash, out);
+            });
+        }
         Reply::Refused(Refusal { code, text }) => {
             out.extend([kind::REFUSED, *code as u8]);
             put_bytes(text.as_bytes(), out);
@@ -119,6 +132,13 @@ fn reply(reader: &mut Reader<'_>) -> Result<Reply, Malformed> {
         kind::ACCESS => {
             Reply::Access(Access { generation: reader.number()?, users: reader.number()? })
         }
+        kind::LENT => Reply::Lent(lent(reader)?),
+        kind::PIECE => {
+            let piece = |reader: &mut Reader<'_>| {
+                Ok(Piece { bytes: reader.bytes()?.to_vec(), hash: reader.number()? })
+            };
+            Reply::Piece(reader.option(piece)?)
+        }
         kind::REFUSED => Reply::Refused(refusal(reader)?),
         _ => return reader.fault("there is no such reply"),
     })
@@ -133,6 +153,28 @@ fn put_found(found: &Found, out: &mut Vec<u8>) {
 fn found(reader: &mut Reader<'_>) -> Result<Found, Malformed> {
     let form = form(reader)?;
     Ok(Found { form, bytes: reader.bytes()?.to_vec(), revision: reader.number()? })
+}
+
+fn put_lent(lent: &Lent, out: &mut Vec<u8>) {
+    for number in [lent.id, lent.time, lent.idle, lent.store, lent.files.len() as u64] {
+        put_number(number, out);
+    }
+    for LentFile { name, bytes } in &lent.files {
+        put_bytes(name.as_bytes(), out);
+        put_number(*bytes, out);
+    }
+}
+
+fn lent(reader: &mut Reader<'_>) -> Result<Lent, Malformed> {
+    let file =
+        |reader: &mut Reader<'_>| Ok(LentFile { name: text(reader)?, bytes: reader.number()? });
+    Ok(Lent {
+        id: reader.number()?,
+        time: reader.number()?,
+        idle: reader.number()?,
+        store: reader.number()?,
+        files: reader.list(file)?,
+    })
 }
 
 fn put_look(look: &Look, out: &mut Vec<u8>) {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::*;
 use crate::{
-    Access, Bound, Code, Command, Condition, Entry, Expiry, Form, Found, Look, Principal, Refusal,
-    Role, Token, User, Value, Who,
+    Access, Bound, Code, Command, Condition, Copying, Entry, Expiry, Form, Found, Lent, LentFile,
+    Look, Piece, Principal, Refusal, Role, Token, User, Value, Who,
 };
 
 fn entry(key: &'static [u8], form: Form) -> Entry<'static> {
@@ -35,6 +35,10 @@ fn commands() -> Vec<Command<'static>> {
         Command::DropUser { name: key() },
         Command::DropToken { id: key() },
         Command::Access,
+        Command::Copy(Copying::Begin),
+        Command::Copy(Copying::Read { id: u64::MAX, file: 0, offset: 1 << 40, bytes: 1 << 20 }),
+        Command::Copy(Copying::End { id: 1, kept: true }),
+        Command::Copy(Copying::End { id: 1, kept: false }),
     ];
     for expiry in [None, Some(7)] {
         let token = Token { id: key(), user: key(), secret: key(), expiry };
@@ -69,6 +73,12 @@ fn principal(role: Role, token: Option<Vec<u8>>) -> Principal {
     Principal { user, token, role, prefix, secret, made: 1, expiry }
 }
 
+fn lent() -> Lent {
+    let file = |name: &str, bytes| LentFile { name: name.to_owned(), bytes };
+    let files = vec![file("store/catalog", 0), file("", u64::MAX)];
+    Lent { id: 7, time: u64::MAX, idle: 300_000, store: 1 << 63, files }
+}
+
 fn replies() -> Vec<Reply> {
     let found = |form| Found { form, bytes: b"bytes".to_vec(), revision: u64::MAX };
     let look = |expiry| Look { form: Form::Json, bytes: 128, expiry, revision: 1 };
@@ -87,6 +97,9 @@ fn replies() -> Vec<Reply> {
         Reply::Principal(Some(principal(Role::Reader, Some(b"id".to_vec())))),
         Reply::Access(Access { generation: 3, users: 200 }),
         Reply::Numbers(vec![("keys".to_owned(), 7)]),
+        Reply::Lent(lent()),
+        Reply::Piece(None),
+        Reply::Piece(Some(Piece { bytes: b"bytes".to_vec(), hash: u64::MAX })),
         Reply::Page { entries: vec![(b"k".to_vec(), found(Form::Bytes))], more: true },
     ];
     replies.extend(Code::ALL.map(|code| Reply::Refused(Refusal::new(code, "why"))));

@@ -54,7 +54,9 @@ pub fn answer(shape: &Shape, filled: Answer) -> Response {
                 None => response,
             }
         }
-        (Shape::Change { .. }, Answer::Reply(Reply::Done(true))) => Response::empty(204),
+        (Shape::Change { .. } | Shape::Returned, Answer::Reply(Reply::Done(true))) => {
+            Response::empty(204)
+        }
         (Shape::Change { conditional: true }, _) => {
             problem(412, "condition", "what is under the key is not as the request wants it")
         }
@@ -63,6 +65,20 @@ pub fn answer(shape: &Shape, filled: Answer) -> Response {
             let mut body = Vec::new();
             json::entry_lines(&entries, more, &mut body);
             Response::new(200, LINES, body)
+        }
+        (Shape::Lent, Answer::Reply(Reply::Lent(lent))) => {
+            let mut body = Vec::new();
+            json::lent_lines(&lent, &mut body);
+            Response::new(200, LINES, body)
+        }
+        (Shape::Piece, Answer::Reply(Reply::Piece(Some(piece)))) => {
+            let response = Response::new(200, "application/octet-stream", piece.bytes);
+            response.with("olivine-xxh3", format!("{:016x}", piece.hash))
+        }
+        (Shape::Piece | Shape::Returned, _) => {
+            let detail = "there is no such file of a backup under way; a backup ends when nobody reads \
+                of it for some time, and when the node ends";
+            problem(404, "not_found", detail)
         }
         (Shape::Live | Shape::Ready | Shape::Welcome, _) => Response::new(200, TEXT, "ok\n"),
         (shape, answer) => unreachable!("{shape:?} is not answered by {answer:?}"),

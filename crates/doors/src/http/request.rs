@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use olivine_command::{Bound, Bytes, Code, Command, Condition, Entry, Expiry, Form, Value};
+use olivine_command::{
+    Bound, Bytes, Code, Command, Condition, Copying, Entry, Expiry, Form, Value,
+};
 
 use crate::{
     json,
@@ -54,6 +56,12 @@ pub enum Shape {
     },
     /// Entries, a line each.
     Page,
+    /// A copy of everything that was begun: a line that says which, and a line for each file.
+    Lent,
+    /// Bytes of a file of such a copy.
+    Piece,
+    /// A copy is to be ended.
+    Returned,
     /// Whether the process lives.
     Live,
     /// Whether the node can be used.
@@ -88,8 +96,11 @@ impl Wrong {
 
 type Outcome<T> = Result<T, Wrong>;
 
+/// Bytes of a file of a copy that one answer has at most.
+const PIECE_BYTES_MAX: u64 = 1 << 20;
+
 /// The paths there are.
-const PATHS: &str = "/kv/{key}, /kv, /livez, /readyz, /health, /metrics, /openapi.json";
+const PATHS: &str = "/kv/{key}, /kv, /backup, /livez, /readyz, /health, /metrics, /openapi.json";
 
 /// Reads one request, as of the time `now`.
 pub fn read<'a>(head: &Head<'a>, body: &'a [u8], limits: &Limits, now: u64) -> Request<'a> {
@@ -113,8 +124,12 @@ impl<'a> Asked<'_, 'a> {
         if let Some(key) = path.strip_prefix("/kv/") {
             return self.key_values(key);
         }
+        if let Some(rest) = path.strip_prefix("/backup/") {
+            return self.copy(rest);
+        }
         let shape = match path {
             "/kv" => return self.all(),
+            "/backup" => return self.begin_copy(),
             "/livez" => Shape::Live,
             "/readyz" | "/health" => Shape::Ready,
             "/metrics" => Shape::Metrics,
@@ -148,6 +163,53 @@ impl<'a> Asked<'_, 'a> {
     fn not_allowed(&self, allowed: &str) -> Wrong {
         let detail = format!("{} is not for this path; it takes {allowed}", self.head.method);
         Wrong { status: 405, code: "method_not_allowed", detail }
+    }
+
+    /// Begins a copy of everything.
+    fn begin_copy(&self) -> Outcome<Request<'a>> {
+        if self.head.method != "POST" {
+            return Err(self.not_allowed("POST"));
+        }
+        self.query()?.only(&[])?;
+        if !self.body.is_empty() {
+            return Err(Wrong::invalid("a backup is begun without a body"));
+        }
+        Ok(Request::One(Command::Copy(Copying::Begin), Shape::Lent))
+    }
+
+    /// Reads `{id}/{file}` of a copy, or ends `{id}`.
+    fn copy(&self, rest: &str) -> Outcome<Request<'a>> {
+        let number = |text: &str| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = if plain { text.parse().ok() } else { None };
+            number.ok_or_else(|| {
+                let detail = "there is nothing here; there are /backup, /backup/{id} and \
+                    /backup/{id}/{file}, with numbers that POST /backup gave";
+                Wrong { status: 404, code: "unknown_path", detail: detail.to_owned() }
+            })
+        };
+        let query = self.query()?;
+        if let Some((id, file)) = rest.split_once('/') {
+            let (id, file) = (number(id)?, number(file)?);
+            if self.head.method != "GET" {
+                return Err(self.not_allowed("GET"));
+            }
+            query.only(&["offset"])?;
+            let offset = query.number("offset")?.unwrap_or(0);
+            let copying = Copying::Read { id, file, offset, bytes: PIECE_BYTES_MAX };
+            return Ok(Request::One(Command::Copy(copying), Shape::Piece));
+        }
+        let id = number(rest)?;
+        if self.head.method != "DELETE" {
+            return Err(self.not_allowed("DELETE"));
+        }
+        query.only(&["kept"])?;
+        let kept = match query.get("kept") {
+            None | Some(b"false") => false,
+            Some(b"true") => true,
+            Some(_) => return Err(Wrong::invalid("`kept` is true or false")),
+        };
+        Ok(Request::One(Command::Copy(Copying::End { id, kept }), Shape::Returned))
     }
 
     fn key_values(&self, key: &'a str) -> Outcome<Request<'a>> {

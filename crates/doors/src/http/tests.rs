@@ -1,6 +1,6 @@
 //! What requests ask and what answers look like, in text.
 
-use olivine_command::{Code, Form, Found, Look, Refusal, Reply};
+use olivine_command::{Code, Form, Found, Lent, LentFile, Look, Piece, Refusal, Reply};
 
 use super::*;
 use crate::{Answer, json, limits::Limits};
@@ -42,6 +42,13 @@ fn paths_and_methods() {
             "GET /kv?start=a&end=c&after=b&reverse=true",
             "Scan { start: Included([97]), end: Excluded([98]), limit: 1000, backward: true } Page",
         ),
+        ("POST /backup", "Copy(Begin) Lent"),
+        (
+            "GET /backup/7/2?offset=9",
+            "Copy(Read { id: 7, file: 2, offset: 9, bytes: 1048576 }) Piece",
+        ),
+        ("DELETE /backup/7", "Copy(End { id: 7, kept: false }) Returned"),
+        ("DELETE /backup/7?kept=true", "Copy(End { id: 7, kept: true }) Returned"),
         ("GET /livez", "Live"),
         ("GET /readyz", "Ready"),
         ("GET /health", "Ready"),
@@ -58,6 +65,17 @@ fn what_is_wrong_is_told() {
         ("POST /livez", "405 {\"title\":\"Method Not Allowed\""),
         ("POST /kv/a", "405 "),
         ("DELETE /kv", "405 "),
+        ("GET /backup", "405 "),
+        ("HEAD /backup/7/2", "405 "),
+        ("GET /backup/7", "405 "),
+        ("GET /backup/", "404 "),
+        ("GET /backup/7/", "404 "),
+        ("GET /backup/7/+2", "404 "),
+        ("GET /backup/7/2/0", "404 "),
+        ("GET /backup/7/18446744073709551616", "404 "),
+        ("GET /backup/7/2?offset=-1", "400 "),
+        ("DELETE /backup/7?kept=1", "400 "),
+        ("POST /backup?full=true", "400 "),
         ("GET /kv/%g1", "400 "),
         ("GET /kv/%a", "400 "),
         ("GET /kv?limit=0", "413 "),
@@ -156,6 +174,25 @@ fn answers_carry_what_clients_need() {
         let retries = response.headers.iter().any(|(name, _)| *name == "retry-after");
         assert_eq!(retries, code.may_pass(), "{code:?}");
     }
+
+    assert_eq!(asked(&head("POST /backup"), b"{}").split(' ').next(), Some("400"));
+    let file = |name: &str, bytes| LentFile { name: name.to_owned(), bytes };
+    let files = vec![file("store/catalog", 96), file("store/\"", u64::MAX)];
+    let lent = Lent { id: 7, time: 1_000, idle: 300_000, store: 171, files };
+    let response = answer(&Shape::Lent, Answer::Reply(Reply::Lent(lent)));
+    assert_eq!(
+        String::from_utf8(response.body).unwrap(),
+        "{\"backup\":7,\"time_ms\":1000,\"idle_ms_max\":300000,\"store\":\"00000000000000ab\",\"files\":2}\n\
+         {\"file\":0,\"name\":\"store/catalog\",\"bytes\":96}\n\
+         {\"file\":1,\"name\":\"store/\\\"\",\"bytes\":18446744073709551615}\n"
+    );
+    let piece = Piece { bytes: b"\xff".to_vec(), hash: 171 };
+    let response = answer(&Shape::Piece, Answer::Reply(Reply::Piece(Some(piece))));
+    assert_eq!((response.status, &response.body[..]), (200, &b"\xff"[..]));
+    assert!(response.headers.contains(&("olivine-xxh3", "00000000000000ab".to_owned())));
+    assert_eq!(status(Shape::Piece, Reply::Piece(None)), 404);
+    assert_eq!(status(Shape::Returned, Reply::Done(true)), 204);
+    assert_eq!(status(Shape::Returned, Reply::Done(false)), 404);
 
     let entries = vec![
         (b"a".to_vec(), found(b"1", Form::Bytes)),

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, str};
 
-use olivine_command::{Form, Found, Look, Reply};
+use olivine_command::{Form, Found, Lent, LentFile, Look, Reply};
 
 use super::request::{Act, Shape};
 use crate::{Answer, base64};
@@ -179,6 +179,23 @@ fn looked(look: Look, out: &mut Vec<u8>) {
 
 fn write_revision(revision: u64, out: &mut Vec<u8>) {
     write(out, format_args!(",\"revision\":\"{revision:016x}\""));
+}
+
+/// Writes what was lent: a line about all of it, and a line for each file.
+pub(crate) fn lent_lines(lent: &Lent, out: &mut Vec<u8>) {
+    let Lent { id, time, idle, store, files } = lent;
+    write(
+        out,
+        format_args!(
+            "{{\"backup\":{id},\"time_ms\":{time},\"idle_ms_max\":{idle},\"store\":\"{store:016x}\",\"files\":{}}}\n",
+            files.len()
+        ),
+    );
+    for (number, LentFile { name, bytes }) in files.iter().enumerate() {
+        write(out, format_args!("{{\"file\":{number},\"name\":"));
+        text(name, out);
+        write(out, format_args!(",\"bytes\":{bytes}}}\n"));
+    }
 }
 
 fn page(shape: &Shape<'_>, entries: &[(Vec<u8>, Found)], more: bool, out: &mut Vec<u8>) {

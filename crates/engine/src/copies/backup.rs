@@ -7,10 +7,11 @@
 //! It must survive a power cut, a full disk or an error at any call, in the middle of any of this:
 //!
 //! 1. A set is renamed into place after all its files are durable; a set that is there is whole.
-//! 2. What no set names is swept before the next backup, never used.
+//! 2. What no set names is swept before the next backup, or used only after it was verified anew (`receive`).
 //! 3. Pruning takes a set's name away, durably, before any file that only it needs.
 //! 4. As long as a set cannot be read, no file goes: it might need it.
 
+mod receive;
 mod restore;
 mod set;
 
@@ -21,17 +22,20 @@ use std::{
     sync::Arc,
 };
 
-use olivine_vfs::{EntryKind, File, Guard, Lock, Open, Vfs};
+use olivine_vfs::{EntryKind, Guard, Lock, Open, Vfs};
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::set::{Name, Set, Stored, catalog_name, set_name, stored_table, stored_values};
+use self::set::{Name, Set, Stored, catalog_name, set_name};
+pub(super) use self::set::{stored_table, stored_values};
 pub use self::{
+    receive::{Lender, Offer, Offered, OnPiece},
     restore::{Damage, Verified},
     set::BackupInfo,
 };
 use super::{
     draft::sync_parent,
     file::{Whole, write_small},
+    lent::Original,
     moment::Moment,
 };
 use crate::{
@@ -39,11 +43,9 @@ use crate::{
     environment::Environment,
     error::{Error, Result},
     iter::Bounds,
-    manifest::Edit,
+    manifest::{Catalog, Edit},
     recovery::LOCK,
     store::{Store, table_name},
-    values::LiveValues,
-    version::LiveTable,
 };
 
 /// Longer than any set or catalog we write; what claims more is damaged.
@@ -102,11 +104,9 @@ impl Backups {
         let found = self.find()?;
         let store: &Store = db.store();
         self.check_same_store(&found, store.id)?;
-        if found.sets.values().all(Result::is_ok) {
-            self.sweep(&found)?;
-        }
-        let mut taking = Taking { backups: self, store, created: Vec::new(), kept: false };
-        taking.run(&found, progress)
+        self.sweep(&found, &BTreeSet::new())?;
+        let mut taking = Taking { backups: self, created: Vec::new(), kept: false };
+        taking.run(store, &found, progress)
     }
 
     /// Every backup, the oldest first; one whose set cannot be read says why.
@@ -139,9 +139,7 @@ impl Backups {
         if !pruned.backups.is_empty() {
             vfs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         }
-        if found.sets.values().all(Result::is_ok) {
-            (pruned.files, pruned.bytes) = self.sweep(&found)?;
-        }
+        (pruned.files, pruned.bytes) = self.sweep(&found, &BTreeSet::new())?;
         Ok(pruned)
     }
 
@@ -212,12 +210,16 @@ impl Backups {
         }
     }
 
-    /// Removes what no set names. Returns how many files that were, and their bytes.
-    fn sweep(&self, found: &Found) -> Result<(u64, u64)> {
-        let named: BTreeSet<&str> = found.stored().map(|stored| stored.name.as_str()).collect();
+    /// Removes what no set names and nobody wants; nothing while a set cannot be read. Returns how many files
+    /// that were, and their bytes.
+    fn sweep(&self, found: &Found, wanted: &BTreeSet<&str>) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
+        if !found.sets.values().all(Result::is_ok) {
+            return Ok((files, bytes));
+        }
+        let named: BTreeSet<&str> = found.stored().map(|stored| stored.name.as_str()).collect();
         for (name, length) in &found.files {
-            if !named.contains(name.as_str()) {
+            if !named.contains(name.as_str()) && !wanted.contains(name.as_str()) {
                 let path = self.dir.join(name);
                 let vfs = self.environment.vfs();
                 vfs.remove_file(&path).map_err(Error::io("remove", path))?;
@@ -234,6 +236,12 @@ impl Found {
     fn stored(&self) -> impl Iterator<Item = &Stored> {
         self.sets.values().flatten().flat_map(|set| &set.files)
     }
+
+    /// The files that a set names and that are there in full length, by name.
+    fn known(&self) -> BTreeMap<&str, &Stored> {
+        let is_there = |stored: &&Stored| self.files.get(&stored.name) == Some(&stored.bytes);
+        self.stored().filter(is_there).map(|stored| (stored.name.as_str(), stored)).collect()
+    }
 }
 
 impl fmt::Debug for Backups {
@@ -242,76 +250,42 @@ impl fmt::Debug for Backups {
     }
 }
 
-/// A file of the store, held so that it stays.
-enum Original {
-    Table(Arc<LiveTable>),
-    Values(Arc<LiveValues>),
-}
-
-/// The files of a moment that are not the copy's own.
-fn files_of(moment: &Moment) -> impl Iterator<Item = Original> {
-    let tables = moment.tables().into_iter().map(|(_, _, table)| Original::Table(table));
-    tables.chain(moment.values().into_iter().map(Original::Values))
-}
-
-impl Original {
-    fn stored_name(&self, store: u64) -> String {
-        match self {
-            Original::Table(table) => stored_table(store, &table.info),
-            Original::Values(values) => stored_values(store, &values.info),
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        match self {
-            Original::Table(table) => table.info.bytes,
-            Original::Values(values) => values.info.bytes,
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Original::Table(table) => &table.path,
-            Original::Values(values) => &values.path,
-        }
-    }
-
-    fn open(&self) -> Result<Arc<dyn File>> {
-        match self {
-            Original::Table(table) => table.table.file(),
-            Original::Values(values) => values.file(),
-        }
-    }
-}
-
 /// A backup being made.
 struct Taking<'a> {
     backups: &'a Backups,
-    store: &'a Store,
     /// Files made for this backup, to be removed if it is given up.
     created: Vec<PathBuf>,
     /// The set is there, or may be: nothing is removed.
     kept: bool,
 }
 
+/// What a backup has of which store, and when it was so.
+struct Contents<'a> {
+    store: u64,
+    time: u64,
+    catalog: &'a Catalog,
+    /// All files but the one of the catalog.
+    files: Vec<Stored>,
+    bytes_new: u64,
+}
+
 impl Taking<'_> {
-    fn run(&mut self, found: &Found, progress: OnProgress<'_>) -> Result<BackupInfo> {
-        let (vfs, dir) = (self.vfs(), self.backups.dir.clone());
-        let mut moment = self.store.moment()?;
+    fn run(
+        &mut self,
+        store: &Store,
+        found: &Found,
+        progress: OnProgress<'_>,
+    ) -> Result<BackupInfo> {
+        let mut moment = store.moment()?;
         let mut files = Vec::new();
-        let mut bytes_new = self.take_memtables(&mut moment, &mut files)?;
-        let known: BTreeMap<&str, &Stored> =
-            found.stored().map(|stored| (stored.name.as_str(), stored)).collect();
-        let is_known = |name: &str| {
-            let known = known.get(name)?;
-            (found.files.get(name) == Some(&known.bytes)).then(|| Stored::clone(known))
-        };
+        let mut bytes_new = self.take_memtables(store, &mut moment, &mut files)?;
+        let known = found.known();
         let mut told = Progress::default();
         let mut missing = Vec::new();
-        for file in files_of(&moment) {
-            let name = file.stored_name(self.store.id);
-            if let Some(stored) = is_known(&name) {
-                files.push(stored);
+        for file in Original::all_of(&moment) {
+            let name = file.stored_name(store.id);
+            if let Some(stored) = known.get(name.as_str()) {
+                files.push(Stored::clone(stored));
             } else {
                 told.bytes += file.bytes();
                 missing.push((name, file));
@@ -321,18 +295,26 @@ impl Taking<'_> {
             bytes_new += file.bytes();
             files.push(self.copy(name, &file, &mut told, progress)?);
         }
-        let number = found.sets.keys().next_back().map_or(1, |last| last + 1);
+        let time = store.environment.clock().wall().as_secs();
         let catalog = &moment.catalog;
-        let edit = Edit { number: catalog.edit, changes: catalog.changes() }.encode();
+        self.publish(found, Contents { store: store.id, time, catalog, files, bytes_new })
+    }
+
+    /// Writes catalog and set, and gives the set its name.
+    fn publish(&mut self, found: &Found, contents: Contents<'_>) -> Result<BackupInfo> {
+        let (vfs, dir) = (self.vfs(), self.backups.dir.clone());
+        let Contents { store, time, catalog, mut files, bytes_new } = contents;
+        let number = found.sets.keys().next_back().map_or(1, |last| last + 1);
+        let edit = encoded(catalog);
         let name = catalog_name(number);
         self.create(&name, |path| write_small(vfs.as_ref(), path, &edit))?;
         let (bytes, hash) = (edit.len() as u64, xxh3_64(&edit));
         files.insert(0, Stored { name, bytes, hash });
         let info = BackupInfo {
             number,
-            store: self.store.id,
-            seqno: moment.seqno,
-            time: self.store.environment.clock().wall().as_secs(),
+            store,
+            seqno: catalog.next_seqno - 1,
+            time,
             keyspaces: catalog.keyspaces.len() as u64,
             tables: catalog.tables().count() as u64,
             entries: catalog.tables().map(|(_, _, table)| table.entries).sum(),
@@ -363,18 +345,23 @@ impl Taking<'_> {
     }
 
     /// Writes what memtables hold as tables of the backup. Returns the bytes.
-    fn take_memtables(&mut self, moment: &mut Moment, files: &mut Vec<Stored>) -> Result<u64> {
+    fn take_memtables(
+        &mut self,
+        store: &Store,
+        moment: &mut Moment,
+        files: &mut Vec<Stored>,
+    ) -> Result<u64> {
         let dir = self.backups.dir.clone();
         let vfs = self.vfs();
-        let budget = self.store.environment.budget();
+        let budget = store.environment.budget();
         let mut bytes = 0;
-        let written = moment.write_memtables(self.store, &Bounds::all(), false, &dir)?;
+        let written = moment.write_memtables(store, &Bounds::all(), false, &dir)?;
         for info in written {
             let path = dir.join(table_name(info.id));
             let file = vfs.open(&path, Open::Read).map_err(Error::io("open", &path))?;
             let from = Whole { file: &file, path: &path, bytes: info.bytes, budget };
             let hash = from.pieces(&mut |_, _| Ok(()))?;
-            let name = stored_table(self.store.id, &info);
+            let name = stored_table(store.id, &info);
             self.create(&name, |target| {
                 vfs.rename(&path, target).map_err(Error::io("rename", &path))
             })?;
@@ -394,7 +381,7 @@ impl Taking<'_> {
     ) -> Result<Stored> {
         let vfs = self.vfs();
         let (open, bytes) = (file.open()?, file.bytes());
-        let budget = self.store.environment.budget();
+        let budget = self.backups.environment.budget();
         let from = Whole { file: &open, path: file.path(), bytes, budget };
         let next = format!("{name}.next");
         let hash = self.create(&next, |path| {
@@ -426,6 +413,11 @@ impl Drop for Taking<'_> {
             vfs.remove_file(path).ok();
         }
     }
+}
+
+/// A catalog as the edit that makes it of nothing.
+pub(super) fn encoded(catalog: &Catalog) -> Vec<u8> {
+    Edit { number: catalog.edit, changes: catalog.changes() }.encode()
 }
 
 /// Reads a small file whole.

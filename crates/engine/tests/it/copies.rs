@@ -13,7 +13,7 @@ use olivine_vfs::{
     CrashingVfs, EntryKind, FailingVfs, Fault, Kind, MemoryVfs, Phase, Survival, Vfs,
 };
 
-use crate::scene::{STORE, fill, small, stepped};
+use crate::scene::{STORE, fill, lend_and_receive, small, stepped};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -177,7 +177,7 @@ fn copies_survive_every_crash() {
     ack(&|acked| acked.store = vec![written.clone()]);
     db.settle().unwrap();
     ack(&|acked| drop(acked.ever.insert(2, written.clone())));
-    assert_eq!(backups.take(&db, &mut |_| ()).unwrap().number, 2);
+    assert_eq!(lend_and_receive(&environment, &db, BACKUPS).unwrap().number, 2);
     ack(&|acked| drop(acked.backups.insert(2, written.clone())));
     backups.restore(Some(1), RESTORED, &mut |_| ()).unwrap();
     ack(&|acked| acked.restored = Some(ingested.clone()));
@@ -194,12 +194,13 @@ fn copies_survive_every_crash() {
 /// Something that is done to a store.
 type Work = fn(&Environment, &Db) -> Result<(), Error>;
 
-const WORKS: [(&str, Work); 5] = [
+const WORKS: [(&str, Work); 6] = [
     ("ingest", |_, db| ingest(db)),
     ("checkpoint", |_, db| db.checkpoint(COPY).map(drop)),
     ("backup", |environment, db| {
         Backups::new(environment, BACKUPS).take(db, &mut |_| ()).map(drop)
     }),
+    ("receive", |environment, db| lend_and_receive(environment, db, BACKUPS).map(drop)),
     ("prune", |environment, _| Backups::new(environment, BACKUPS).prune(1).map(drop)),
     ("restore", |environment, _| {
         Backups::new(environment, BACKUPS).restore(Some(1), RESTORED, &mut |_| ()).map(drop)
@@ -264,7 +265,7 @@ fn fail(scene: &MemoryVfs, (name, work): (&str, Work), kind: Kind, nth: u64, fau
             work(&environment, &db).unwrap_or_else(|error| panic!("{which}, again: {error}"));
         }
     }
-    if matches!(name, "ingest" | "backup" | "prune") {
+    if matches!(name, "ingest" | "backup" | "receive" | "prune") {
         work(&environment, &db).unwrap_or_else(|error| panic!("{which}, again: {error}"));
     }
     let backups = Backups::new(&environment, BACKUPS);

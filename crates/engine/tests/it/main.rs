@@ -16,6 +16,7 @@ mod handles;
 mod health;
 mod ingest;
 mod ingested;
+mod lent;
 mod memory;
 mod opening;
 mod pieces;

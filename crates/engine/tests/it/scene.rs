@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use olivine_engine::{Db, Environment, EnvironmentOptions, Options, Parts, Result, Work};
+use olivine_engine::{
+    BackupInfo, Backups, Db, Environment, EnvironmentOptions, Lender, Loan, Offer, OnPiece,
+    Options, Parts, Result, Work,
+};
 use olivine_vfs::{ManualClock, MemoryVfs, Vfs};
 
 pub(crate) const STORE: &str = "/store";
@@ -45,6 +48,41 @@ pub(crate) fn fill(db: &Db, keyspace: &str, count: u32) {
     for number in 0..count {
         keyspace.put(&number.to_be_bytes(), &[number as u8; 50]).unwrap();
     }
+}
+
+/// Hands over the files of a loan in pieces of a thousand bytes.
+pub(crate) struct FromLoan<'a>(pub(crate) &'a Loan);
+
+impl Lender for FromLoan<'_> {
+    fn fetch(&mut self, file: usize, bytes: u64, each: OnPiece<'_>) -> Result<()> {
+        let mut at = 0;
+        while at < bytes {
+            let piece = self.0.read(file as u64, at, 1_000)?.unwrap();
+            each(&piece.bytes, piece.hash)?;
+            at += piece.bytes.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn offer(loan: &Loan) -> Offer {
+    Offer { store: loan.store(), time: 1_795_217_000, files: loan.files().to_vec() }
+}
+
+/// A backup that is made of a loan.
+pub(crate) fn lend_and_receive(
+    environment: &Environment,
+    db: &Db,
+    backups: &str,
+) -> Result<BackupInfo> {
+    let (vfs, dir) = (environment.vfs(), Path::new("/lent"));
+    for entry in vfs.list(dir).unwrap_or_default() {
+        vfs.remove_file(&dir.join(entry.name)).unwrap();
+    }
+    vfs.remove_dir(dir).ok();
+    let loan = db.lend(dir)?;
+    let backups = Backups::new(environment, backups);
+    backups.receive(&offer(&loan), &mut FromLoan(&loan), &mut |_| ())
 }
 
 /// A disk in memory and what works on it; stores are opened on it again and again.

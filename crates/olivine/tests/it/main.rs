@@ -9,8 +9,10 @@ mod confined;
 mod copies;
 mod node;
 mod notify;
+mod remote;
 mod signals;
 mod tools;
+mod upgrading;
 mod users;
 
 use std::{

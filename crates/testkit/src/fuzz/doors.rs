@@ -3,7 +3,7 @@
 //! 1. A command that was read is encoded, decoded, and the same.
 //! 2. What is wrong is answered in whole lines, or as one answer.
 
-use olivine_command::{Batch, Command, wire};
+use olivine_command::{Batch, Command, Copying, wire};
 use olivine_doors::{
     Answer,
     http::{self, Head},
@@ -161,6 +161,9 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
         "GET /kv/a\n\n\n\"00000000000000ab\"\n",
         "DELETE /kv/a\n\n*\n\n",
         "HEAD /readyz\n\n\n\n",
+        "POST /backup\n\n\n\n",
+        "GET /backup/1795217000123/7?offset=1048576\n\n\n\n",
+        "DELETE /backup/1795217000123?kept=true\n\n\n\n",
     ];
     let pick = |samples: &[&str]| samples[seed as usize % samples.len()].as_bytes().to_vec();
     match target {
@@ -171,6 +174,7 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
             let limits = Limits::default();
             let read = |line: &&'static str| json::read(line.as_bytes(), &limits, NOW)?.command;
             let mut commands: Vec<_> = JSON.iter().filter_map(read).collect();
+            commands.extend(copying(seed).map(Command::Copy));
             Random::new(seed).shuffle(&mut commands);
             let mut bytes = Vec::new();
             wire::encode_batch(&Batch { now: NOW, commands }, &mut bytes);
@@ -184,11 +188,21 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
     }
 }
 
+fn copying(seed: u64) -> [Copying; 3] {
+    let read = Copying::Read { id: NOW, file: seed, offset: seed << 20, bytes: 1 << 20 };
+    [Copying::Begin, read, Copying::End { id: NOW, kept: seed.is_multiple_of(2) }]
+}
+
 fn replies(seed: u64) -> Vec<olivine_command::Reply> {
-    use olivine_command::{Code, Form, Found, Look, Refusal, Reply};
+    use olivine_command::{Code, Form, Found, Lent, LentFile, Look, Piece, Refusal, Reply};
     let found = |form| Found { form, bytes: b"bytes".to_vec(), revision: seed << 40 };
     let look = Look { form: Form::Json, bytes: 128, expiry: Some(NOW), revision: 1 };
+    let files = vec![LentFile { name: "store/catalog".to_owned(), bytes: seed << 30 }];
+    let lent = Lent { id: NOW, time: NOW, idle: 300_000, store: u64::MAX, files };
     let mut replies = vec![
+        Reply::Lent(lent),
+        Reply::Piece(None),
+        Reply::Piece(Some(Piece { bytes: b"bytes".to_vec(), hash: seed << 50 })),
         Reply::Done(true),
         Reply::Count(seed),
         Reply::Value(Some(found(Form::Bytes))),

@@ -67,6 +67,7 @@ impl Target {
     pub(super) fn samples(self) -> u64 {
         match self {
             Target::Program(program::Target::Arguments) => 24,
+            Target::Door(doors::Target::HttpDoor) => 9,
             _ => 6,
         }
     }

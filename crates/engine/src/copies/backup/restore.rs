@@ -24,7 +24,7 @@ use crate::{
     outputs::live_table,
     store::table_name,
     table::{ReadHow, TableCursor, TableInfo},
-    values::{ValuesInfo, values_name},
+    values::{ValuesInfo, ValuesWalk, values_name},
 };
 
 /// A file that is not what was stored.
@@ -55,13 +55,13 @@ pub struct Verified {
 
 /// A file that a catalog names.
 #[derive(Clone, Copy)]
-enum Wanted<'a> {
+pub(super) enum Wanted<'a> {
     Table(&'a TableInfo),
     Values(&'a ValuesInfo),
 }
 
 /// The files that a catalog names, by the names they are stored under.
-fn wanted(store: u64, catalog: &Catalog) -> BTreeMap<String, Wanted<'_>> {
+pub(super) fn wanted(store: u64, catalog: &Catalog) -> BTreeMap<String, Wanted<'_>> {
     let tables = catalog.tables();
     let tables = tables.map(|(_, _, table)| (stored_table(store, table), Wanted::Table(table)));
     let values = catalog.values();
@@ -79,7 +79,7 @@ impl Wanted<'_> {
         }
     }
 
-    fn bytes(self) -> u64 {
+    pub(super) fn bytes(self) -> u64 {
         match self {
             Wanted::Table(table) => table.bytes,
             Wanted::Values(values) => values.bytes,
@@ -247,7 +247,7 @@ impl Backups {
 
     /// Walks a restored table: every block verifies, and it holds the entries it should, as many of which
     /// show as should where the table was cut.
-    fn check_entries(&self, store: u64, info: &TableInfo, path: &Path) -> Result<()> {
+    pub(super) fn check_entries(&self, store: u64, info: &TableInfo, path: &Path) -> Result<()> {
         let live = live_table(
             &self.environment,
             store,
@@ -275,6 +275,20 @@ impl Backups {
             return Err(Error::corrupt(path, 0, what));
         }
         Ok(())
+    }
+
+    /// Walks a value file: header, footer and every record verify, and it is the one that the catalog names.
+    pub(super) fn check_records(&self, store: u64, info: &ValuesInfo, path: &Path) -> Result<()> {
+        let vfs = self.environment.vfs();
+        let walk = ValuesWalk::open(vfs.as_ref(), path, store, info.file)?;
+        if (info.records, info.checksum) != walk.footer()? {
+            return Err(Error::corrupt(path, 0, "it is not the value file that the catalog names"));
+        }
+        let mut first = None;
+        walk.verify(&mut |_| (), &mut |error| {
+            first.get_or_insert(error);
+        });
+        first.map_or(Ok(()), Err)
     }
 }
 

@@ -69,12 +69,12 @@ pub(super) fn catalog_name(number: u64) -> String {
 }
 
 /// The name under which a table is stored: no two tables of any store share one.
-pub(super) fn stored_table(store: u64, table: &TableInfo) -> String {
+pub(in crate::copies) fn stored_table(store: u64, table: &TableInfo) -> String {
     format!("table-{store:016x}-{:012}-{:016x}", table.id, table.checksum)
 }
 
 /// The same for a value file.
-pub(super) fn stored_values(store: u64, values: &ValuesInfo) -> String {
+pub(in crate::copies) fn stored_values(store: u64, values: &ValuesInfo) -> String {
     format!("values-{store:016x}-{:012}-{:016x}", values.file, values.checksum)
 }
 
