@@ -1,11 +1,13 @@
 //! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
-//! memory is handed out, who asks it to end.
+//! memory is handed out, what it uses, who asks it to end.
 
 mod malloc;
 mod signals;
+mod used;
 
 pub use malloc::limit_malloc_arenas;
 pub use signals::{Input, Interrupt, Interrupts};
+pub use used::{ProcessUse, process_use};
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, or knows priorities of processes only, nothing changes.
