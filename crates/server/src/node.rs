@@ -7,6 +7,7 @@
 
 mod ports;
 mod private;
+mod told;
 
 use std::{
     fmt, io,
@@ -14,13 +15,13 @@ use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
 };
 
 use olivine_engine::{Cut, Db, Durability, Environment, EnvironmentOptions, Options};
 use olivine_model::{Model, ModelOptions};
-use olivine_vfs::{Vfs, user_id};
+use olivine_vfs::{Clock, Vfs, user_id};
 use rustls::pki_types::ServerName;
 use tokio::{
     runtime, select,
@@ -31,10 +32,11 @@ use tokio::{
 
 use crate::{
     guesses::Guesses,
-    link::Target,
-    numbers::Counters,
+    link::{Links, Target},
+    numbers::{Counters, Tally},
     passwords::Passwords,
     settings::{Door, DoorSetting, Half, Settings, StorageAt},
+    slow::Slow,
     store::Store,
     time::Time,
     tls::{Peers, Tls},
@@ -56,10 +58,18 @@ pub struct Node {
     coordinators: Option<UnixListener>,
     /// Where those on other machines come.
     hosts: Option<TcpListener>,
-    workers: usize,
     connections_max: usize,
     stop: watch::Sender<bool>,
+    runtime: runtime::Runtime,
+    signals: Signals,
     started: Started,
+}
+
+/// Signals that ask to end. They are waited for from when the node has started: who was told that it has may
+/// ask it to end at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// What a node started with.
@@ -136,6 +146,10 @@ impl From<olivine_engine::Error> for Problem {
 impl Node {
     /// Opens the store and the doors.
     pub fn start(settings: &Settings) -> Result<Node, Problem> {
+        Node::open(settings).inspect_err(told::not_started)
+    }
+
+    fn open(settings: &Settings) -> Result<Node, Problem> {
         let mut started = Started::default();
         let doors = ports::open(settings, &mut started)?;
         let defaults = EnvironmentOptions::default();
@@ -204,9 +218,21 @@ impl Node {
             guesses: Guesses::default(),
             strangers: AtomicUsize::new(0),
             strangers_max: settings.strangers_max,
+            tallies: (0..settings.workers.max(1)).map(|_| Tally::default()).collect(),
+            slow: Slow::new(settings.slow),
+            coordinators_refused: Mutex::default(),
+            links: Links::default(),
             stopping,
         });
-        let (workers, connections_max) = (settings.workers, settings.connections_max);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(system("start a runtime"))?;
+        let signals = {
+            let _within = runtime.enter();
+            let terminate = signal_of(SignalKind::terminate())?;
+            Signals { terminate, interrupt: signal_of(SignalKind::interrupt())? }
+        };
+        told::started(settings, memory_bytes, &started);
+        let connections_max = settings.connections_max;
         Ok(Node {
             shared,
             environment,
@@ -214,9 +240,10 @@ impl Node {
             doors,
             coordinators,
             hosts,
-            workers,
             connections_max,
             stop,
+            runtime,
+            signals,
             started,
         })
     }
@@ -235,14 +262,12 @@ impl Node {
     /// store. A second signal waits for no connection any more.
     pub fn run(self) -> Result<(), Problem> {
         let Node { shared, environment, place, doors, coordinators, hosts, stop, .. } = self;
+        let (runtime, signals) = (self.runtime, self.signals);
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
-        let workers =
-            Workers::start(self.workers, &shared, &place).map_err(system("start a thread"))?;
+        let workers = Workers::start(&shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(system("start a runtime"))?;
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async {
             for (door, listener) in doors {
@@ -265,25 +290,30 @@ impl Node {
             }
             if let Place::Here(store) = &place {
                 let store = Arc::clone(store);
+                let watched = Arc::clone(&store);
                 spawn_local(async move { store.sweep().await });
+                spawn_local(async move { watched.watch_disk().await });
             }
             spawn_local(reload(Arc::clone(&shared), signal_of(SignalKind::hangup())?));
-            drain(&stop, &workers).await
+            drain(&stop, signals, &workers, &**environment.clock()).await;
+            Ok::<_, Problem>(())
         })?;
         drop(tasks);
         drop(runtime);
         if let Ok(workers) = Rc::try_unwrap(workers) {
             workers.end();
         }
+        let began = environment.clock().now();
         if let Place::Here(store) = place
             && let Some(store) = Arc::into_inner(store)
         {
-            store.close()?;
+            told::closed(store.close(), &**environment.clock(), began)?;
         }
         if let Some(socket) = socket {
             // Whoever starts next takes away what could not be taken away here.
             environment.vfs().remove_file(&socket).ok();
         }
+        tracing::info!(event = "stopped");
         Ok(())
     }
 }
@@ -293,7 +323,7 @@ async fn reload(shared: Arc<Shared>, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         if let Some(tls) = &shared.tls {
             // What cannot be read leaves what there was.
-            tls.reload(shared.time.clock().wall()).ok();
+            told::reloaded(tls.reload(shared.time.clock().wall()));
         }
     }
 }
@@ -318,15 +348,16 @@ pub(crate) fn socket_in(data_dir: &Path) -> PathBuf {
 }
 
 /// Waits for the end, and then for the connections to end.
-async fn drain(stop: &watch::Sender<bool>, workers: &Workers) -> Result<(), Problem> {
-    let mut terminate = signal_of(SignalKind::terminate())?;
-    let mut interrupt = signal_of(SignalKind::interrupt())?;
+async fn drain(stop: &watch::Sender<bool>, signals: Signals, workers: &Workers, clock: &dyn Clock) {
+    let Signals { mut terminate, mut interrupt } = signals;
     let mut asked = stop.subscribe();
-    select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = asked.wait_for(|stopping| *stopping) => {}
-    }
+    let by = select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        _ = asked.wait_for(|stopping| *stopping) => "the program",
+    };
+    let (began, connections) = (clock.now(), workers.connections() as u64);
+    tracing::info!(event = "stopping", by, connections);
     stop.send_replace(true);
     let drained = async {
         while 0 < workers.connections() {
@@ -340,7 +371,11 @@ async fn drain(stop: &watch::Sender<bool>, workers: &Workers) -> Result<(), Prob
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(())
+    let took_millis = clock.now().saturating_sub(began).as_millis() as u64;
+    match workers.connections() as u64 {
+        0 => tracing::info!(event = "drained", took_millis),
+        connections => tracing::warn!(event = "cut_off", connections, took_millis),
+    }
 }
 
 fn signal_of(kind: SignalKind) -> Result<Signal, Problem> {
@@ -353,7 +388,7 @@ pub(crate) fn open_store(
     settings: &Settings,
     started: &mut Started,
 ) -> Result<Model, Problem> {
-    make_dirs(&**environment.vfs(), &settings.data_dir)?;
+    make_dirs(&**environment.vfs(), &settings.data_dir, "--data-dir")?;
     let dir = settings.data_dir.join("store");
     if !settings.shared_dir {
         private::check(&settings.data_dir, user_id())?;
@@ -366,13 +401,17 @@ pub(crate) fn open_store(
     if settings.durability == Durability::Interval {
         options.interval = settings.interval;
     }
+    let clock = environment.clock();
+    let began = clock.now();
     let db = Db::open(environment, &dir, options)?;
+    db.on_event(told::happened);
+    told::opened(&dir, db.recovery(), clock.now().saturating_sub(began));
     started.store = Some(dir);
-    started.recovered = db.recovery().cut.as_ref().map(told);
+    started.recovered = db.recovery().cut.as_ref().map(said);
     Ok(Model::open(db, ModelOptions { durability: settings.durability })?)
 }
 
-fn told(cut: &Cut) -> String {
+fn said(cut: &Cut) -> String {
     let Cut { path, offset, bytes_dropped, why } = cut;
     let path = path.display();
     format!(
@@ -381,15 +420,15 @@ fn told(cut: &Cut) -> String {
     )
 }
 
-/// Makes a directory and those above it.
-pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Problem> {
+/// Makes a directory and those above it, as `flag` wants it.
+pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path, flag: &str) -> Result<(), Problem> {
     for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
         if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
             continue;
         }
         match vfs.create_dir(dir) {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                let what = format!("cannot make the directory {}; see --data-dir", dir.display());
+                let what = format!("cannot make the directory {}; see {flag}", dir.display());
                 return Err(Problem::System { what, source });
             }
             _ => {}

@@ -58,6 +58,8 @@ pub enum Shape {
     Ready,
     /// Numbers for Prometheus.
     Metrics,
+    /// Requests that took long.
+    Slow,
     /// What the node is.
     Welcome,
     /// How the door is used, for programs.
@@ -87,7 +89,7 @@ impl Wrong {
 type Outcome<T> = Result<T, Wrong>;
 
 /// The paths there are.
-const PATHS: &str = "/kv/{key}, /kv, /livez, /readyz, /health, /metrics, /openapi.json";
+const PATHS: &str = "/kv/{key}, /kv, /livez, /readyz, /health, /metrics, /slow, /openapi.json";
 
 /// Reads one request, as of the time `now`.
 pub fn read<'a>(head: &Head<'a>, body: &'a [u8], limits: &Limits, now: u64) -> Request<'a> {
@@ -115,6 +117,7 @@ impl<'a> Asked<'_, 'a> {
             "/livez" => Shape::Live,
             "/readyz" | "/health" => Shape::Ready,
             "/metrics" => Shape::Metrics,
+            "/slow" => Shape::Slow,
             "/openapi.json" => Shape::OpenApi,
             "/" => Shape::Welcome,
             _ => {

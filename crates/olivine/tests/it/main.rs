@@ -6,6 +6,7 @@
 )]
 
 mod copies;
+mod log;
 mod node;
 mod signals;
 mod tools;
