@@ -135,6 +135,81 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
+    /// The names of all commands, as logs and numbers have them.
+    pub const NAMES: [&'static str; 20] = [
+        "get",
+        "get_many",
+        "look",
+        "put",
+        "put_many",
+        "delete",
+        "delete_many",
+        "expire",
+        "scan",
+        "count",
+        "numbers",
+        "sweep",
+        "principal",
+        "principals",
+        "set_user",
+        "drop_user",
+        "set_token",
+        "drop_token",
+        "access",
+        "copy",
+    ];
+
+    /// Which of the names it has.
+    pub fn place(&self) -> usize {
+        match self {
+            Command::Get { .. } => 0,
+            Command::GetMany { .. } => 1,
+            Command::Look { .. } => 2,
+            Command::Put { .. } => 3,
+            Command::PutMany { .. } => 4,
+            Command::Delete { .. } => 5,
+            Command::DeleteMany { .. } => 6,
+            Command::Expire { .. } => 7,
+            Command::Scan { .. } => 8,
+            Command::Count => 9,
+            Command::Numbers => 10,
+            Command::Sweep { .. } => 11,
+            Command::Principal { .. } => 12,
+            Command::Principals => 13,
+            Command::SetUser { .. } => 14,
+            Command::DropUser { .. } => 15,
+            Command::SetToken { .. } => 16,
+            Command::DropToken { .. } => 17,
+            Command::Access => 18,
+            Command::Copy(_) => 19,
+        }
+    }
+
+    /// What logs and numbers call it.
+    pub fn name(&self) -> &'static str {
+        Command::NAMES[self.place()]
+    }
+
+    /// The first key that it names, or where the stretch begins that it reads. Users and tokens are no keys.
+    pub fn first_key(&self) -> Option<&[u8]> {
+        match self {
+            Command::Get { key }
+            | Command::Look { key }
+            | Command::Delete { key, .. }
+            | Command::Expire { key, .. } => Some(key),
+            Command::Put { entry, .. } => Some(&entry.key),
+            Command::GetMany { keys } | Command::DeleteMany { keys } => {
+                keys.first().map(|key| &**key)
+            }
+            Command::PutMany { entries, .. } => entries.first().map(|entry| &*entry.key),
+            Command::Scan { start, .. } => match start {
+                Bound::Open => None,
+                Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            },
+            _ => None,
+        }
+    }
+
     /// Whether carrying it out may change the store.
     pub fn writes(&self) -> bool {
         match self {

@@ -75,6 +75,13 @@ impl Tries {
         self.is_missing().then(|| at.saturating_sub(now))
     }
 
+    /// Whether the last try found no room, and that is not long ago: the log is tried only when somebody writes,
+    /// and where nobody has since the next try was due, nothing is known of the disk any more.
+    fn is_missing_lately(&self, now: Duration) -> bool {
+        let due = Duration::from_nanos(self.at.load(Relaxed));
+        self.is_missing() && now < due.saturating_add(PAUSE_MOST)
+    }
+
     /// Whether it is too early for the next try.
     pub(crate) fn waits(&self, now: Duration) -> bool {
         self.due_in(now).is_some_and(|wait| !wait.is_zero())
@@ -82,10 +89,11 @@ impl Tries {
 }
 
 impl Store {
-    /// Whether the last try of anything found no room on the disk.
+    /// Whether the last try of anything found no room on the disk, as far as that is still known.
     pub(crate) fn is_disk_full(&self) -> bool {
         let Room { flush, compact, log } = &self.room;
-        flush.is_missing() || compact.is_missing() || log.is_missing()
+        let now = self.environment.now();
+        flush.is_missing() || compact.is_missing() || log.is_missing_lately(now)
     }
 
     /// Notes what a try came to, and tells when that made the disk full or gave it room again.
@@ -150,8 +158,10 @@ mod tests {
             assert!(!tries.waits(now));
         }
         assert_eq!(last, PAUSE_MOST);
+        assert!(tries.is_missing_lately(now) && tries.is_missing_lately(now + PAUSE_MOST / 2));
+        assert!(!tries.is_missing_lately(now + PAUSE_MOST), "nobody tried for long");
         tries.note(&Ok(()), now);
-        assert!(!tries.is_missing());
+        assert!(!tries.is_missing() && !tries.is_missing_lately(now));
         tries.note(&full(), now);
         assert_eq!(tries.due_in(now), Some(PAUSE_LEAST));
     }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use olivine_vfs::Room;
+
 use crate::{
     admission::delay_for,
     budget::{Share, ShareUse},
@@ -153,6 +155,8 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// What each share of the memory budget holds and may hold, for the whole environment.
     pub memory: Vec<ShareUse>,
+    /// The room of the file system that the store is on, where that can be told.
+    pub room: Option<Room>,
 }
 
 impl Store {
@@ -191,6 +195,7 @@ impl Store {
             metadata_bytes: budget.used_bytes(Share::Metadata),
             pinned_bytes: cache.pinned_bytes,
             memory: budget.shares(),
+            room: self.environment.vfs().room(&self.dir).unwrap_or(None),
             ..Stats::default()
         };
         for tree in self.trees() {

@@ -20,6 +20,7 @@ use crate::{
     access::{Accounts, is_about_access},
     layout::{self, ACCESS, BACKUP, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
     locks::Locks,
+    numbers,
     refused::refused,
     work::Work,
 };
@@ -112,23 +113,7 @@ impl Model {
 
     /// Numbers about the store, by name.
     pub(crate) fn numbers_of_store(&self) -> Result<Vec<(String, u64)>> {
-        let stats = self.db.stats();
-        let numbers = [
-            ("keys", self.count()?),
-            ("memtable_bytes", stats.memtable_bytes),
-            ("table_bytes", stats.level_bytes.iter().sum()),
-            ("value_file_bytes", stats.value_bytes),
-            ("log_bytes", stats.log_bytes),
-            ("log_syncs", stats.syncs),
-            ("flushes", stats.flushes),
-            ("flushed_bytes", stats.flushed_bytes),
-            ("compactions", stats.compactions),
-            ("compaction_written_bytes", stats.compacted_bytes_written),
-            ("stall_milliseconds", stats.stalled.as_millis() as u64),
-            ("disk_full", stats.disk_full.into()),
-            ("takes_writes", self.db.check_writable().is_ok().into()),
-        ];
-        Ok(numbers.map(|(name, number)| (name.to_owned(), number)).into())
+        Ok(numbers::of(&self.db, self.count()?))
     }
 
     /// Carries out the first commands of a batch: all of them, or up to where it had to be cut.

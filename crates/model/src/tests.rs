@@ -643,3 +643,39 @@ fn the_last_backup_is_remembered_and_files_are_not_the_models() {
         matches!(&applied.replies[1], Reply::Refused(refusal) if refusal.code == Code::Invalid)
     );
 }
+
+/// Numbers are there before anything was done, and those of a histogram only grow from bound to bound.
+#[test]
+fn numbers_are_there_from_the_start() {
+    let bench = Bench::new(Arc::new(MemoryVfs::new()), 1);
+    let numbers = |now| match bench.run(now, &[Command::Numbers]).remove(0) {
+        Reply::Numbers(numbers) => numbers,
+        reply => panic!("{reply:?}"),
+    };
+    let (before, put) = (numbers(1), Value { form: Form::Bytes, bytes: b"1"[..].into() });
+    let entry = Entry { key: b"a"[..].into(), value: put };
+    let (condition, expiry) = (Condition::Always, Expiry::Never);
+    bench.run(2, &[Command::Put { entry, condition, expiry }]);
+    let db = bench.model().db();
+    db.sync().unwrap();
+    let snapshot = db.snapshot();
+    let after = numbers(3);
+    let names = |numbers: &[(String, u64)]| -> Vec<String> {
+        numbers.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&before), names(&after));
+    let of = |numbers: &[(String, u64)], name: &str| {
+        numbers.iter().find(|(known, _)| known == name).unwrap().1
+    };
+    assert_eq!((of(&before, "keys"), of(&after, "keys"), of(&after, "snapshots")), (0, 1, 1));
+    assert_eq!(of(&after, "takes_writes"), 1);
+    assert!(of(&before, "log_sync_seconds_count") < of(&after, "log_sync_seconds_count"));
+    let buckets: Vec<u64> = after
+        .iter()
+        .filter(|(name, _)| name.starts_with("log_sync_seconds_bucket{le=\""))
+        .map(|(_, count)| *count)
+        .collect();
+    assert!(buckets.len() == 20 && buckets.is_sorted(), "{after:?}");
+    assert!(*buckets.last().unwrap() <= of(&after, "log_sync_seconds_count"));
+    drop(snapshot);
+}

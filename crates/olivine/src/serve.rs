@@ -3,7 +3,8 @@
 //! 1. What it says when it has started is true: every door named is open.
 
 use std::{
-    env, io,
+    env,
+    io::{self, IsTerminal as _},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -11,8 +12,8 @@ use std::{
 
 use olivine_engine::Durability;
 use olivine_server::{
-    Door, DoorSetting, Half, Hosts, Limits, Node, PeerSetting, Problem, Settings, StorageAt,
-    TlsSetting,
+    Door, DoorSetting, Half, Hosts, Limits, Log, LogFileSettings, LogFormat, LogLevel, Node,
+    PeerSetting, Problem, Settings, StorageAt, TlsSetting,
 };
 use olivine_vfs::{Open, RealVfs, Vfs as _};
 
@@ -84,6 +85,22 @@ const TLS: Opt = Opt::value(
 );
 const STRANGERS_MAX: Opt =
     Opt::value("--strangers-max", "N", "connections that have yet to log in (500)");
+const LOG_FORMAT: Opt = Opt::value(
+    "--log-format",
+    "FORMAT",
+    "events as text or json; auto is text on a terminal and json elsewhere (auto)",
+);
+const LOG_LEVEL: Opt = Opt::value("--log-level", "LEVEL", "error, warn, info or debug (info)");
+const LOG_FILE: Opt = Opt::value("--log-file", "FILE", "where events go (the standard error)");
+const LOG_FILE_BYTES_MAX: Opt = Opt::value(
+    "--log-file-bytes-max",
+    "BYTES",
+    "the length at which FILE becomes FILE.1 and is begun anew (64MiB)",
+);
+const LOG_FILES_MAX: Opt =
+    Opt::value("--log-files-max", "N", "files of events; older ones are removed (5)");
+const SLOW_MILLIS: Opt =
+    Opt::value("--slow-millis", "N", "tell of requests that take as long; 0 tells of all (100)");
 const SOCKET: Opt = Opt::value(
     "--socket",
     "SOCKET",
@@ -108,6 +125,10 @@ const OF_LIMITS: &[Opt] = &[
     PAGE_ENTRIES_MAX,
 ];
 
+/// What a node tells while it runs, and where.
+const OF_LOG: &[Opt] =
+    &[LOG_FORMAT, LOG_LEVEL, LOG_FILE, LOG_FILE_BYTES_MAX, LOG_FILES_MAX, SLOW_MILLIS];
+
 pub(crate) const COMMAND: Command = Command {
     name: "serve",
     what: "the node: the store behind its doors, in one process",
@@ -115,14 +136,14 @@ pub(crate) const COMMAND: Command = Command {
         lines such as `PUT key value` on 7000, HTTP on 8080. What is acknowledged is on the disk. It ends on \
         SIGTERM or SIGINT, after what has arrived is answered.",
     operands: &["[DOOR]"],
-    options: &[&[DATA_DIR, WORKERS], OF_STORE, OF_DOORS, OF_LIMITS],
+    options: &[&[DATA_DIR, WORKERS], OF_STORE, OF_DOORS, OF_LIMITS, OF_LOG],
     notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
     examples: &[
         "olivine serve",
         "olivine serve --data-dir /srv/data --memory 2GiB",
         "olivine serve json --port 9000 --memtable-size 5000",
     ],
-    run: |call| run(&both(call)?),
+    run: |call| run(call, &both(call)?),
 };
 
 pub(crate) const STORAGE: Command = Command {
@@ -131,7 +152,12 @@ pub(crate) const STORAGE: Command = Command {
     about: "Storage opens the store in the data directory, and serves coordinators of the same user at a socket. It may end \
         and start again under them: their clients are told to try again meanwhile.",
     operands: &[],
-    options: &[&[DATA_DIR, SOCKET, WORKERS], &[LISTEN, PEER_CA, PEER_CERT, PEER_KEY], OF_STORE],
+    options: &[
+        &[DATA_DIR, SOCKET, WORKERS],
+        &[LISTEN, PEER_CA, PEER_CERT, PEER_KEY],
+        OF_STORE,
+        OF_LOG,
+    ],
     notes: "",
     examples: &[
         "olivine storage",
@@ -141,7 +167,7 @@ pub(crate) const STORAGE: Command = Command {
         let socket = call.value("--socket").map(PathBuf::from);
         let (half, peers) = (Half::Storage(socket), peers(call)?);
         let listen = listen(call)?;
-        run(&Settings { half, peers, listen, ..with_store(call, common(call)?)? })
+        run(call, &Settings { half, peers, listen, ..with_store(call, common(call)?)? })
     },
 };
 
@@ -164,6 +190,7 @@ pub(crate) const COORDINATOR: Command = Command {
         &[PEER_CA, PEER_CERT, PEER_KEY],
         OF_DOORS,
         OF_LIMITS,
+        OF_LOG,
     ],
     notes: "",
     examples: &[
@@ -174,11 +201,13 @@ pub(crate) const COORDINATOR: Command = Command {
     run: |call| {
         let half = Half::Coordinator(storage_at(call));
         let peers = peers(call)?;
-        run(&Settings { half, peers, ..with_doors(call, common(call)?)? })
+        run(call, &Settings { half, peers, ..with_doors(call, common(call)?)? })
     },
 };
 
-fn run(settings: &Settings) -> Result<Ending, Failure> {
+fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
+    // Dropped last, when all has been told.
+    let _log = log(call)?;
     let node = Node::start(settings)?;
     greeting(&mut io::stdout().lock(), &node)?;
     node.run()?;
@@ -232,6 +261,41 @@ fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
     out.flush()
 }
 
+/// Begins to write events where the call says.
+fn log(call: &Call) -> Result<Log, Failure> {
+    let level = call.one_of(LOG_LEVEL.name, &["info", "error", "warn", "debug"])?;
+    let level = LogLevel::NAMES.iter().find(|(name, _)| *name == level);
+    let level = level.map_or(LogLevel::Info, |(_, level)| *level);
+    let file = call.value(LOG_FILE.name).map(PathBuf::from);
+    let format = match call.one_of(LOG_FORMAT.name, &["auto", "text", "json"])? {
+        "text" => LogFormat::Text,
+        "auto" if file.is_none() && io::stderr().is_terminal() => LogFormat::Text,
+        _ => LogFormat::Json,
+    };
+    let bytes_max = call.bytes(LOG_FILE_BYTES_MAX.name)?;
+    let files_max = number(call, LOG_FILES_MAX.name)?;
+    let Some(path) = file else {
+        if bytes_max.is_some() || files_max.is_some() {
+            let what = "`--log-file-bytes-max` and `--log-files-max` go with `--log-file`";
+            return Err(Failure::misused(what));
+        }
+        return Ok(Log::to_writer(format, level, io::stderr())?);
+    };
+    let bytes_max = bytes_max.unwrap_or(LogFileSettings::BYTES_MAX);
+    if bytes_max < LogFileSettings::BYTES_LEAST {
+        let least = LogFileSettings::BYTES_LEAST;
+        let what = format!("`--log-file-bytes-max` is {bytes_max}, and must be {least} at least");
+        return Err(Failure::misused(what));
+    }
+    let files_max = files_max.unwrap_or(LogFileSettings::FILES_MAX);
+    if !(1..=LogFileSettings::FILES_MOST).contains(&files_max) {
+        let most = LogFileSettings::FILES_MOST;
+        let what = format!("`--log-files-max` is {files_max}, and must be 1 to {most}");
+        return Err(Failure::misused(what));
+    }
+    Ok(Log::to_file(format, level, &LogFileSettings { path, bytes_max, files_max })?)
+}
+
 /// What every half is told.
 fn common(call: &Call) -> Result<Settings, Failure> {
     let mut settings = Settings { doors: Vec::new(), ..Settings::default() };
@@ -239,6 +303,9 @@ fn common(call: &Call) -> Result<Settings, Failure> {
         settings.data_dir = dir.into();
     }
     settings.workers = count(call, "--workers", settings.workers)?;
+    if let Some(millis) = number(call, SLOW_MILLIS.name)? {
+        settings.slow = Duration::from_millis(millis);
+    }
     Ok(settings)
 }
 

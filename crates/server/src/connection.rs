@@ -23,11 +23,13 @@ use tokio::{
 };
 
 use crate::{
+    counted::Counted,
     http,
     protocol::{Asked, Asks, Json, Line, Protocol},
     rewound::Rewound,
     session::Session,
     settings::Door,
+    slow::{Stage, Watch},
     stream::Stream,
     worker::Served,
 };
@@ -38,6 +40,8 @@ const REQUESTS_MAX: usize = 1_024;
 const GATHERED_BYTES_MAX: usize = 1 << 20;
 /// Answers are sent once they come to this much.
 const OUT_BYTES: usize = 256 << 10;
+/// Reading less than this takes no time worth a look at the clock; it counts as carrying out.
+const PARSED_APART_BYTES_MIN: usize = 32 << 10;
 /// What a connection that waits for its peer keeps to read into.
 const IDLE_BYTES: usize = 4 << 10;
 /// What one that is busy reads into.
@@ -56,11 +60,12 @@ const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection of the JSON door, which is also that of HTTP for those who speak it.
 pub(crate) async fn serve_json(served: Rc<Served>, stream: Stream) -> io::Result<()> {
-    let mut connection = Connection::new(served, stream)?;
+    let mut connection = Connection::new(served, Door::Json, stream)?;
     match connection.told().await? {
         First::Http => {
             let Connection { served, stream, input, session, .. } = connection;
-            http::serve(served, session.address(), Rewound::new(input, stream)).await;
+            let stream = Rewound::new(input, Counted::new(Rc::clone(&served), stream));
+            http::serve(served, Door::Json, session.address(), stream).await;
             Ok(())
         }
         First::Tls => {
@@ -78,8 +83,12 @@ pub(crate) async fn serve_json(served: Rc<Served>, stream: Stream) -> io::Result
 }
 
 /// Serves a connection of a door that speaks only in lines.
-pub(crate) async fn serve<P: Protocol>(served: Rc<Served>, stream: Stream) -> io::Result<()> {
-    let mut connection = Connection::new(served, stream)?;
+pub(crate) async fn serve<P: Protocol>(
+    served: Rc<Served>,
+    door: Door,
+    stream: Stream,
+) -> io::Result<()> {
+    let mut connection = Connection::new(served, door, stream)?;
     match connection.told().await? {
         // A browser, perhaps on behalf of another site: nothing of what it sent may be carried out.
         First::Http => {
@@ -137,6 +146,8 @@ fn first(input: &[u8]) -> First {
 
 struct Connection {
     served: Rc<Served>,
+    /// Where it came in.
+    door: Door,
     stream: Stream,
     session: Session,
     /// What has arrived and was not answered yet.
@@ -148,10 +159,10 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(served: Rc<Served>, stream: Stream) -> io::Result<Connection> {
+    fn new(served: Rc<Served>, door: Door, stream: Stream) -> io::Result<Connection> {
         let input = Vec::with_capacity(IDLE_BYTES);
         let session = Session::new(stream.address()?);
-        Ok(Connection { served, stream, session, input, out: Vec::new(), ended: false })
+        Ok(Connection { served, door, stream, session, input, out: Vec::new(), ended: false })
     }
 
     /// Whether the other end must say who it is before anything else.
@@ -215,7 +226,8 @@ impl Connection {
         lines: &mut Lines,
     ) -> io::Result<(usize, After)> {
         let line_bytes_max = self.line_bytes_max();
-        let shared = &self.served.shared;
+        let (shared, tally) = (&self.served.shared, self.served.tally());
+        let mut watch = Watch::start(shared.time.clock());
         let now = shared.time.now();
         let (mut commands, mut shapes, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut login = None;
@@ -243,15 +255,24 @@ impl Connection {
                 Found::TooLong => break After::TooLong,
             }
         };
-        shared.counters.asked(shapes.len() + usize::from(login.is_some()));
+        if shapes.is_empty() && login.is_none() {
+            return Ok((bytes, after));
+        }
+        if PARSED_APART_BYTES_MIN <= bytes {
+            watch.passed(Stage::Parse);
+        }
+        tally.requests.add(shapes.len() as u64 + u64::from(login.is_some()));
         let mut shapes = shapes.into_iter().peekable();
-        let mut commands: &[Command<'_>] = &commands;
+        let mut rest: &[Command<'_>] = &commands;
         while shapes.peek().is_some() {
-            let replies = match commands {
+            let replies = match rest {
                 [] => Vec::new(),
-                commands => self.served.carry_out(&mut self.session, now, commands).await,
+                commands => {
+                    self.served.carry_out(&mut self.session, now, commands, &mut watch).await
+                }
             };
-            commands = &commands[replies.len()..];
+            tally.replied(rest, &replies);
+            rest = &rest[replies.len()..];
             let mut replies = replies.into_iter();
             while let Some((asks, shape)) = shapes.next_if(|(asks, _)| !asks || replies.len() != 0)
             {
@@ -260,7 +281,9 @@ impl Connection {
                 P::answer(&shape, reply.map_or(Answer::Own, Answer::Reply), out);
             }
             if OUT_BYTES <= self.out.len() {
+                tally.bytes_out.add(self.out.len() as u64);
                 send(&mut self.stream, &mut self.out).await?;
+                watch.passed(Stage::Write);
             }
         }
         if let Some((login, shape)) = login {
@@ -270,11 +293,16 @@ impl Connection {
             };
             P::answer(&shape, answer, &mut self.out);
         }
-        send(&mut self.stream, &mut self.out).await?;
-        Ok((bytes, after))
+        tally.bytes_out.add(self.out.len() as u64);
+        let sent = send(&mut self.stream, &mut self.out).await;
+        watch.passed(Stage::Write);
+        tally.took(self.door, commands.len(), watch.took());
+        shared.slow.look(self.door.name(), &commands, &watch);
+        sent.map(|()| (bytes, after))
     }
 
     async fn send(&mut self) -> io::Result<()> {
+        self.served.tally().bytes_out.add(self.out.len() as u64);
         send(&mut self.stream, &mut self.out).await
     }
 
@@ -295,7 +323,9 @@ impl Connection {
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(More::Stopping),
             };
             if let Ok(read) = read {
-                return Ok(if read? == 0 { More::End } else { More::Come });
+                let bytes = read?;
+                self.served.tally().bytes_in.add(bytes as u64);
+                return Ok(if bytes == 0 { More::End } else { More::Come });
             }
             let most = match () {
                 () if self.is_stranger() => STRANGER_TICKS,

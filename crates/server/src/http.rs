@@ -19,7 +19,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use olivine_command::{Code, Refusal, Reply};
+use olivine_command::{Code, Command, Refusal, Reply};
 use olivine_doors::{
     Answer,
     http::{self as door, Head, Shape},
@@ -30,7 +30,13 @@ use tokio::{
     select,
 };
 
-use crate::{numbers, session::Session, worker::Served};
+use crate::{
+    numbers,
+    session::Session,
+    settings::Door,
+    slow::{Stage, Watch},
+    worker::Served,
+};
 
 /// How long the head of a request may take to arrive.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -42,13 +48,14 @@ const BODY_PATIENCE: Duration = Duration::from_mins(1);
 /// Serves a connection until it ends, or the node does.
 pub(crate) async fn serve(
     served: Rc<Served>,
+    at: Door,
     address: IpAddr,
     io: impl AsyncRead + AsyncWrite + Unpin + 'static,
 ) {
     let mut stopping = served.shared.stopping.clone();
     let service = service_fn(move |request| {
         let served = Rc::clone(&served);
-        async move { Ok::<_, Infallible>(framed(respond(&served, address, request).await)) }
+        async move { Ok::<_, Infallible>(framed(respond(&served, at, address, request).await)) }
     });
     let mut builder = http1::Builder::new();
     // Who has sent all it will send may still read the answers.
@@ -66,9 +73,14 @@ pub(crate) async fn serve(
     connection.await.ok();
 }
 
-async fn respond(served: &Served, address: IpAddr, request: Request<Incoming>) -> door::Response {
+async fn respond(
+    served: &Served,
+    at: Door,
+    address: IpAddr,
+    request: Request<Incoming>,
+) -> door::Response {
     let shared = &served.shared;
-    shared.counters.asked(1);
+    served.tally().requests.add(1);
     let (parts, body) = request.into_parts();
     let header = |name| header(&parts.headers, name);
     let fetch_site = header(HeaderName::from_static("sec-fetch-site"));
@@ -97,14 +109,16 @@ async fn respond(served: &Served, address: IpAddr, request: Request<Incoming>) -
         if_match: header(IF_MATCH),
         if_none_match: header(IF_NONE_MATCH),
     };
+    let mut watch = Watch::start(shared.time.clock());
     match door::read(&head, &body, &shared.limits, now) {
         door::Request::One(command, shape) => {
-            let mut replies = served.carry_out(&mut session, now, &[command]).await;
+            let commands = [command];
+            let mut replies = replied(served, at, &mut session, now, &commands, &mut watch).await;
             let reply = replies.pop().expect("a command is replied to");
             door::answer(&shape, Answer::Reply(reply))
         }
         door::Request::Lines(requests) => {
-            door::lines(answered(served, &mut session, now, requests).await)
+            door::lines(answered(served, at, &mut session, now, requests, &mut watch).await)
         }
         door::Request::Own(shape) => own(served, &shape).await,
     }
@@ -128,6 +142,28 @@ async fn log_in(
     let login = door::read_credentials(authorization)
         .map_err(|what| door::unknown(&Refusal::new(Code::Unknown, what)))?;
     served.log_in(session, now, &login).await.map_err(|refusal| door::unknown(&refusal))
+}
+
+/// Carries out all commands of a request.
+async fn replied(
+    served: &Served,
+    at: Door,
+    session: &mut Session,
+    now: u64,
+    commands: &[Command<'_>],
+    watch: &mut Watch<'_>,
+) -> Vec<Reply> {
+    watch.passed(Stage::Parse);
+    let mut replies = Vec::with_capacity(commands.len());
+    while replies.len() < commands.len() {
+        let rest = &commands[replies.len()..];
+        let come = served.carry_out(session, now, rest, watch).await;
+        served.tally().replied(rest, &come);
+        replies.extend(come);
+    }
+    served.tally().took(at, commands.len(), watch.took());
+    served.shared.slow.look(at.name(), commands, watch);
+    replies
 }
 
 /// The whole body, or why it is not taken.
@@ -156,19 +192,18 @@ async fn collected(body: Incoming, most: usize) -> Result<Bytes, door::Response>
 /// Carries out lines of the JSON door, and gathers what they come to.
 async fn answered(
     served: &Served,
+    at: Door,
     session: &mut Session,
     now: u64,
     requests: Vec<json::Request<'_>>,
+    watch: &mut Watch<'_>,
 ) -> Vec<u8> {
     let (mut commands, mut shapes) = (Vec::new(), Vec::new());
     for json::Request { command, login, shape } in requests {
         shapes.push((command.is_some(), login.is_some(), shape));
         commands.extend(command);
     }
-    let mut replies = Vec::with_capacity(commands.len());
-    while replies.len() < commands.len() {
-        replies.extend(served.carry_out(session, now, &commands[replies.len()..]).await);
-    }
+    let replies = replied(served, at, session, now, &commands, watch).await;
     let (mut replies, mut out) = (replies.into_iter(), Vec::new());
     for (asks, logs_in, shape) in shapes {
         let reply = match (asks, logs_in) {
@@ -196,6 +231,11 @@ async fn own(served: &Served, shape: &Shape) -> door::Response {
             headers: vec![("content-type", "text/plain; version=0.0.4; charset=utf-8".to_owned())],
             body: numbers::metrics(served).await.into_bytes(),
         },
+        Shape::Slow => door::Response {
+            status: 200,
+            headers: vec![("content-type", "application/jsonl".to_owned())],
+            body: served.shared.slow.lines().into_bytes(),
+        },
         Shape::Welcome => door::Response {
             status: 200,
             headers: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
@@ -208,7 +248,7 @@ async fn own(served: &Served, shape: &Shape) -> door::Response {
 /// What there is, for people who look.
 const WELCOME: &str = "\
 Olivine. Key-values are under /kv/{key}, all of them under /kv; /openapi.json says how.
-/readyz tells whether the node can be used, /metrics is for Prometheus.
+/readyz tells whether the node can be used, /metrics is for Prometheus, /slow shows requests that took long.
 ";
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

@@ -10,8 +10,9 @@
 //! else can listen to; `frames` are the bytes between the two
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
-//! the door that does not; `worker` are the threads that connections live on; `numbers` what a node
-//! tells about itself; `notify` is what the service manager is told; `node` starts all of it and ends it.
+//! the door that does not; `worker` are the threads that connections live on; `numbers`, `slow` and
+//! `log` what a node tells about itself; `notify` is what the service manager is told; `node` starts all
+//! of it and ends it.
 //!
 //! 1. A reply leaves when nothing in it can be lost any more, as the durability promises.
 //! 2. A connection costs no more memory than what it sent, or waits for, and never more than its limits.
@@ -22,11 +23,13 @@
 
 mod connection;
 mod copies;
+mod counted;
 mod frames;
 mod guesses;
 mod http;
 mod link;
 mod local;
+mod log;
 mod node;
 mod notify;
 mod numbers;
@@ -37,6 +40,7 @@ mod router;
 pub mod secret;
 mod session;
 mod settings;
+mod slow;
 mod storage;
 mod store;
 mod stream;
@@ -48,7 +52,9 @@ mod worker;
 mod tests;
 
 pub use local::Local;
+pub use log::{EVENTS, EventKind, Log, LogFileSettings, LogFormat, LogLevel};
 pub use node::{Node, Problem, Started, Stop};
+pub use numbers::{METRICS, Metric};
 pub use settings::{Door, DoorSetting, Half, Settings, StorageAt};
 pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
 

@@ -10,7 +10,18 @@
 //!    is not known, and its sender is told just that.
 //! 3. What waits to be sent is bounded; who asks for more waits.
 
-use std::{cell::RefCell, collections::BTreeMap, io, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt, io,
+    path::PathBuf,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use olivine_command::{Access, Code, Command, Refusal, Reply, wire};
 use rustls::pki_types::ServerName;
@@ -24,6 +35,7 @@ use tokio::{
 use crate::{
     frames::{self, Found},
     tls::Peers,
+    worker::Shared,
 };
 
 /// Bytes that may wait to be sent.
@@ -44,8 +56,53 @@ pub(crate) enum Target {
     Host { name: ServerName<'static>, port: u16, peers: Peers },
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Socket(socket) => socket.display().fmt(f),
+            Target::Host { name, port, .. } => write!(f, "{}:{port}", name.to_str()),
+        }
+    }
+}
+
 /// How long coming to another machine may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How many links a coordinator has to its storage: the storage is lost when the last of them is.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    open: AtomicUsize,
+    /// That it cannot be reached was told, and it has not been since.
+    is_away: AtomicBool,
+}
+
+impl Links {
+    fn opened(&self, storage: &Target) {
+        self.is_away.store(false, Relaxed);
+        if self.open.fetch_add(1, Relaxed) == 0 {
+            tracing::info!(event = "storage_reached", storage = &*storage.to_string());
+        }
+    }
+
+    fn closed(&self, storage: &Target, why: Option<io::Error>) {
+        if self.open.fetch_sub(1, Relaxed) == 1 {
+            let why = why.map_or_else(|| "it closed the connection".to_owned(), |e| e.to_string());
+            self.lost(storage, &why);
+        }
+    }
+
+    fn failed(&self, storage: &Target, why: &io::Error) {
+        if self.open.load(Relaxed) == 0 {
+            self.lost(storage, &why.to_string());
+        }
+    }
+
+    /// Tells it, once.
+    fn lost(&self, storage: &Target, why: &str) {
+        if !self.is_away.swap(true, Relaxed) {
+            tracing::warn!(event = "storage_lost", storage = &*storage.to_string(), why);
+        }
+    }
+}
 
 pub(crate) struct Link {
     target: Target,
@@ -115,11 +172,12 @@ impl Link {
     }
 
     /// Keeps the link open, for ever.
-    pub(crate) async fn keep(self: Rc<Link>) {
+    pub(crate) async fn keep(self: Rc<Link>, shared: Arc<Shared>) {
         let mut pause = RETRY.0;
         loop {
-            if self.stay().await.is_ok() {
-                pause = RETRY.0;
+            match self.stay(&shared.links).await {
+                Ok(()) => pause = RETRY.0,
+                Err(error) => shared.links.failed(&self.target, &error),
             }
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(RETRY.1);
@@ -127,11 +185,11 @@ impl Link {
     }
 
     /// Comes to the storage, and stays until one of both goes; fails if it never came.
-    async fn stay(&self) -> io::Result<()> {
+    async fn stay(&self, links: &Links) -> io::Result<()> {
         match &self.target {
             Target::Socket(socket) => {
                 let (input, output) = UnixStream::connect(socket).await?.into_split();
-                self.exchange(input, output).await;
+                self.exchange(links, input, output).await;
             }
             Target::Host { name, port, peers } => {
                 let coming = async {
@@ -141,20 +199,27 @@ impl Link {
                 };
                 let stream = tokio::time::timeout(CONNECT_PATIENCE, coming).await??;
                 let (input, output) = tokio::io::split(stream);
-                self.exchange(input, output).await;
+                self.exchange(links, input, output).await;
             }
         }
         Ok(())
     }
 
-    async fn exchange(&self, input: impl AsyncRead + Unpin, output: impl AsyncWrite + Unpin) {
+    async fn exchange(
+        &self,
+        links: &Links,
+        input: impl AsyncRead + Unpin,
+        output: impl AsyncWrite + Unpin,
+    ) {
         self.state.borrow_mut().is_open = true;
-        select! {
-            _ = self.receive(input) => {}
-            _ = self.transmit(output) => {}
-            () = self.watch_access() => {}
-        }
+        links.opened(&self.target);
+        let ended = select! {
+            ended = self.receive(input) => ended,
+            ended = self.transmit(output) => ended,
+            () = self.watch_access() => Ok(()),
+        };
         self.fail();
+        links.closed(&self.target, ended.err());
     }
 
     /// Asks again and again who may ask for something; the time of that is of no matter.

@@ -8,6 +8,7 @@
 
 mod ports;
 mod private;
+mod told;
 
 use std::{
     fmt, io,
@@ -15,13 +16,13 @@ use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
 };
 
 use olivine_engine::{Cut, Db, Durability, Environment, EnvironmentOptions, Options};
 use olivine_model::{Model, ModelOptions};
-use olivine_vfs::{Vfs, user_id};
+use olivine_vfs::{Clock, Vfs, user_id};
 use rustls::pki_types::ServerName;
 use tokio::{
     runtime, select,
@@ -33,11 +34,12 @@ use tokio::{
 use crate::{
     copies::Copies,
     guesses::Guesses,
-    link::Target,
+    link::{Links, Target},
     notify::Notifier,
-    numbers::Counters,
+    numbers::{Counters, Tally},
     passwords::Passwords,
     settings::{Door, DoorSetting, Half, Settings, StorageAt},
+    slow::Slow,
     store::Store,
     time::Time,
     tls::{Peers, Tls},
@@ -59,11 +61,39 @@ pub struct Node {
     coordinators: Option<UnixListener>,
     /// Where those on other machines come.
     hosts: Option<TcpListener>,
-    workers: usize,
     connections_max: usize,
     stop: watch::Sender<bool>,
     notifier: Notifier,
+    runtime: runtime::Runtime,
+    signals: Signals,
     started: Started,
+}
+
+/// The signals that a node understands. They are waited for from when it has started: who was told that it
+/// has may ask it to end at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Signals, Problem> {
+        let of = |kind| signal(kind).map_err(system("wait for signals"));
+        Ok(Signals {
+            terminate: of(SignalKind::terminate())?,
+            interrupt: of(SignalKind::interrupt())?,
+            hangup: of(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at one that asks to end.
+    async fn end(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// What a node started with.
@@ -140,6 +170,10 @@ impl From<olivine_engine::Error> for Problem {
 impl Node {
     /// Opens the store and the doors.
     pub fn start(settings: &Settings) -> Result<Node, Problem> {
+        Node::open(settings).inspect_err(told::not_started)
+    }
+
+    fn open(settings: &Settings) -> Result<Node, Problem> {
         let notifier = Notifier::of_environment()?;
         let mut started = Started::default();
         let doors = ports::open(settings, &mut started)?;
@@ -212,9 +246,20 @@ impl Node {
             guesses: Guesses::default(),
             strangers: AtomicUsize::new(0),
             strangers_max: settings.strangers_max,
+            tallies: (0..settings.workers.max(1)).map(|_| Tally::default()).collect(),
+            slow: Slow::new(settings.slow),
+            coordinators_refused: Mutex::default(),
+            links: Links::default(),
             stopping,
         });
-        let (workers, connections_max) = (settings.workers, settings.connections_max);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(system("start a runtime"))?;
+        let signals = {
+            let _within = runtime.enter();
+            Signals::watch()?
+        };
+        told::started(settings, memory_bytes, &started);
+        let connections_max = settings.connections_max;
         Ok(Node {
             shared,
             environment,
@@ -222,10 +267,11 @@ impl Node {
             doors,
             coordinators,
             hosts,
-            workers,
             connections_max,
             stop,
             notifier,
+            runtime,
+            signals,
             started,
         })
     }
@@ -243,27 +289,15 @@ impl Node {
     /// Serves until SIGTERM, SIGINT or [`Stop`] ends it; then answers what has arrived and closes the
     /// store. A second signal waits for no connection any more.
     pub fn run(self) -> Result<(), Problem> {
-        let Node {
-            shared,
-            environment,
-            place,
-            doors,
-            coordinators,
-            hosts,
-            stop,
-            notifier,
-            started,
-            ..
-        } = self;
-        let notifier = Rc::new(notifier);
+        let Node { shared, environment, place, doors, coordinators, hosts, stop, started, .. } =
+            self;
+        let (runtime, mut signals) = (self.runtime, self.signals);
+        let notifier = Rc::new(self.notifier);
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
-        let workers =
-            Workers::start(self.workers, &shared, &place).map_err(system("start a thread"))?;
+        let workers = Workers::start(&shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(system("start a runtime"))?;
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async {
             for (door, listener) in doors {
@@ -286,20 +320,23 @@ impl Node {
             }
             if let Place::Here(store) = &place {
                 let store = Arc::clone(store);
+                let watched = Arc::clone(&store);
                 spawn_local(async move { store.sweep().await });
+                spawn_local(async move { watched.watch_disk().await });
             }
             let beating = Rc::clone(&notifier);
             spawn_local(async move { beating.beat().await });
-            let mut signals = Signals::watch()?;
             notifier.ready(&started);
-            until_stopped(&stop, &mut signals, || {
+            let by = until_stopped(&stop, &mut signals, || {
                 notifier.reloading();
                 reload(&shared);
                 notifier.ready(&started);
             })
             .await;
-            notifier.stopping(workers.connections());
-            drain(&workers, &mut signals).await;
+            let connections = workers.connections();
+            tracing::info!(event = "stopping", by, connections = connections as u64);
+            notifier.stopping(connections);
+            drain(&workers, &mut signals, &**environment.clock()).await;
             Ok::<(), Problem>(())
         })?;
         notifier.closing();
@@ -308,15 +345,17 @@ impl Node {
         if let Ok(workers) = Rc::try_unwrap(workers) {
             workers.end();
         }
+        let began = environment.clock().now();
         if let Place::Here(store) = place
             && let Some(store) = Arc::into_inner(store)
         {
-            store.close()?;
+            told::closed(store.close(), &**environment.clock(), began)?;
         }
         if let Some(socket) = socket {
             // Whoever starts next takes away what could not be taken away here.
             environment.vfs().remove_file(&socket).ok();
         }
+        tracing::info!(event = "stopped");
         Ok(())
     }
 }
@@ -325,7 +364,7 @@ impl Node {
 fn reload(shared: &Shared) {
     if let Some(tls) = &shared.tls {
         // What cannot be read leaves what there was.
-        tls.reload(shared.time.clock().wall()).ok();
+        told::reloaded(tls.reload(shared.time.clock().wall()));
     }
 }
 
@@ -348,53 +387,29 @@ pub(crate) fn socket_in(data_dir: &Path) -> PathBuf {
     data_dir.join("run").join("storage.sock")
 }
 
-/// The signals that a node understands.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn watch() -> Result<Signals, Problem> {
-        let of = |kind| signal(kind).map_err(system("wait for signals"));
-        Ok(Signals {
-            terminate: of(SignalKind::terminate())?,
-            interrupt: of(SignalKind::interrupt())?,
-            hangup: of(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns at one that asks to end.
-    async fn end(&mut self) {
-        select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Waits until the node is to end, by a signal or by [`Stop`], and says so to all its threads. At each
-/// SIGHUP before that, has `reload` read again what can be.
+/// SIGHUP before that, has `reload` read again what can be. Returns what asked for the end.
 async fn until_stopped(
     stop: &watch::Sender<bool>,
     signals: &mut Signals,
     mut reload: impl FnMut(),
-) {
+) -> &'static str {
     let mut asked = stop.subscribe();
-    loop {
+    let by = loop {
         select! {
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
-            _ = asked.wait_for(|stopping| *stopping) => break,
+            _ = signals.terminate.recv() => break "SIGTERM",
+            _ = signals.interrupt.recv() => break "SIGINT",
+            _ = asked.wait_for(|stopping| *stopping) => break "the program",
             _ = signals.hangup.recv() => reload(),
         }
-    }
+    };
     stop.send_replace(true);
+    by
 }
 
 /// Waits for the connections to end; who has not by then is cut off.
-async fn drain(workers: &Workers, signals: &mut Signals) {
+async fn drain(workers: &Workers, signals: &mut Signals, clock: &dyn Clock) {
+    let began = clock.now();
     let drained = async {
         while 0 < workers.connections() {
             tokio::time::sleep(DRAIN_LOOK).await;
@@ -405,6 +420,11 @@ async fn drain(workers: &Workers, signals: &mut Signals) {
         () = tokio::time::sleep(DRAIN_PATIENCE) => {}
         () = signals.end() => {}
     }
+    let took_millis = clock.now().saturating_sub(began).as_millis() as u64;
+    match workers.connections() as u64 {
+        0 => tracing::info!(event = "drained", took_millis),
+        connections => tracing::warn!(event = "cut_off", connections, took_millis),
+    }
 }
 
 /// Opens the store in the data directory, whose parents are made.
@@ -413,7 +433,7 @@ pub(crate) fn open_store(
     settings: &Settings,
     started: &mut Started,
 ) -> Result<Model, Problem> {
-    make_dirs(&**environment.vfs(), &settings.data_dir)?;
+    make_dirs(&**environment.vfs(), &settings.data_dir, "--data-dir")?;
     let dir = settings.data_dir.join("store");
     if !settings.shared_dir {
         private::check(&settings.data_dir, user_id())?;
@@ -435,13 +455,17 @@ pub(crate) fn open_store(
     if settings.durability == Durability::Interval {
         options.interval = settings.interval;
     }
+    let clock = environment.clock();
+    let began = clock.now();
     let db = Db::open(environment, &dir, options)?;
+    db.on_event(told::happened);
+    told::opened(&dir, db.recovery(), clock.now().saturating_sub(began));
     started.store = Some(dir);
-    started.recovered = db.recovery().cut.as_ref().map(told);
+    started.recovered = db.recovery().cut.as_ref().map(said);
     Ok(Model::open(db, ModelOptions { durability: settings.durability })?)
 }
 
-fn told(cut: &Cut) -> String {
+fn said(cut: &Cut) -> String {
     let Cut { path, offset, bytes_dropped, why } = cut;
     let path = path.display();
     format!(
@@ -450,15 +474,15 @@ fn told(cut: &Cut) -> String {
     )
 }
 
-/// Makes a directory and those above it.
-pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Problem> {
+/// Makes a directory and those above it, as `flag` wants it.
+pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path, flag: &str) -> Result<(), Problem> {
     for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
         if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
             continue;
         }
         match vfs.create_dir(dir) {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                let what = format!("cannot make the directory {}; see --data-dir", dir.display());
+                let what = format!("cannot make the directory {}; see {flag}", dir.display());
                 return Err(Problem::System { what, source });
             }
             _ => {}

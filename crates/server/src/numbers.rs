@@ -1,31 +1,33 @@
-//! What a node tells about itself, in numbers.
+//! What a node tells about itself, in numbers, and whether it can be used.
+//!
+//! `metrics` is the table of all of them and writes them as Prometheus reads them; `tally` is what a worker
+//! counts.
 //!
 //! 1. Every number is there from the start, at zero; those of a store that cannot be reached are left
-//!    out.
+//!    out, and that it cannot is a number too.
+//! 2. Counting what requests do touches nothing that two threads write.
 
-use std::{
-    fmt::Write as _,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+mod metrics;
+mod tally;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use olivine_command::{Code, Command, Reply};
 
 use crate::worker::Served;
 
-/// What a node has done.
+pub(crate) use metrics::metrics;
+pub use metrics::{METRICS, Metric};
+pub(crate) use tally::{Connected, Tally};
+
+/// What a node counts where connections are taken.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    requests: AtomicU64,
     connections: AtomicU64,
     refused: AtomicU64,
 }
 
 impl Counters {
-    /// So many requests were read.
-    pub(crate) fn asked(&self, requests: usize) {
-        self.requests.fetch_add(requests as u64, Relaxed);
-    }
-
     /// A connection was taken.
     pub(crate) fn taken(&self) {
         self.connections.fetch_add(1, Relaxed);
@@ -37,104 +39,54 @@ impl Counters {
     }
 }
 
-/// How a number is told to Prometheus.
-struct Metric {
-    /// What the store calls it, or the node.
-    number: &'static str,
-    name: &'static str,
-    help: &'static str,
-}
-
-impl Metric {
-    /// Counters only grow, and are called so.
-    fn kind(&self) -> &'static str {
-        if self.name.ends_with("_total") { "counter" } else { "gauge" }
-    }
-}
-
-const fn metric(number: &'static str, name: &'static str, help: &'static str) -> Metric {
-    Metric { number, name, help }
-}
-
-const METRICS: &[Metric] = &[
-    metric("requests", "olivine_requests_total", "Requests read."),
-    metric("connections", "olivine_connections_total", "Connections taken."),
-    metric("refused", "olivine_connections_refused_total", "Connections turned away: too many."),
-    metric("keys", "olivine_keys", "Keys there are."),
-    metric("memtable_bytes", "olivine_memtable_bytes", "Memory of memtables."),
-    metric("table_bytes", "olivine_table_bytes", "Bytes of tables."),
-    metric("value_file_bytes", "olivine_value_file_bytes", "Bytes of value files."),
-    metric("log_bytes", "olivine_log_bytes", "Bytes of the log that are needed."),
-    metric("log_syncs", "olivine_log_syncs_total", "Syncs of the log."),
-    metric("flushes", "olivine_flushes_total", "Memtables flushed."),
-    metric("flushed_bytes", "olivine_flushed_bytes_total", "Bytes written by flushes."),
-    metric("compactions", "olivine_compactions_total", "Compactions done."),
-    metric(
-        "compaction_written_bytes",
-        "olivine_compaction_written_bytes_total",
-        "Bytes written by compactions.",
-    ),
-    metric("stall_milliseconds", "olivine_stall_milliseconds_total", "Time that writers waited."),
-    metric("disk_full", "olivine_disk_full", "Whether something waits for room on the disk."),
-    metric(
-        "disk_free_bytes",
-        "olivine_disk_free_bytes",
-        "Room left where the data directory lies.",
-    ),
-    metric(
-        "last_backup_seconds",
-        "olivine_last_backup_timestamp_seconds",
-        "When the last backup over the network was made; 0 if none was.",
-    ),
-    metric("backups_under_way", "olivine_backups_under_way", "Backups being made."),
-    metric("takes_writes", "olivine_takes_writes", "Whether the store takes writes."),
-];
-
 /// Why the node cannot be used, if so.
 pub(crate) async fn ready(served: &Served) -> Result<(), (Code, String)> {
-    match of_store(served).await? {
-        numbers if numbers.contains(&("takes_writes".to_owned(), 0)) => {
-            let why =
-                "a write or a sync failed, and the store takes no more writes; start it again";
-            Err((Code::Poisoned, why.to_owned()))
-        }
-        _ => Ok(()),
+    usable(&of_store(served).await?)
+}
+
+/// Whether a store with these numbers can be used, and if not, why and whose move it is.
+fn usable(numbers: &[(String, u64)]) -> Result<(), (Code, String)> {
+    let is = |name: &str, value: u64| {
+        numbers.iter().any(|(known, number)| known == name && *number == value)
+    };
+    if is("takes_writes", 0) {
+        let why = "a write or a sync failed, and the store takes no more writes, while reads go on; look at the \
+            disk and at the event `store_refuses_writes`, then start the node with the store again";
+        return Err((Code::Poisoned, why.to_owned()));
     }
+    if is("disk_full", 1) {
+        let why = "the disk is full: writes wait or are refused, while reads go on; make room, and the store \
+            goes on by itself within ten seconds";
+        return Err((Code::Full, why.to_owned()));
+    }
+    Ok(())
 }
 
 /// What the store tells.
 async fn of_store(served: &Served) -> Result<Vec<(String, u64)>, (Code, String)> {
-    let now = served.shared.time.now();
-    match served.router.carry_out(now, &[Command::Numbers]).await.pop() {
+    let clock = served.shared.time.clock();
+    let (now, mut watch) = (served.shared.time.now(), crate::slow::Watch::start(clock));
+    match served.router.carry_out(now, &[Command::Numbers], &mut watch).await.pop() {
         Some(Reply::Numbers(numbers)) => Ok(numbers),
         Some(Reply::Refused(refusal)) => Err((refusal.code, refusal.text)),
         reply => Err((Code::Failed, format!("the store answered {reply:?}"))),
     }
 }
 
-/// Numbers as Prometheus reads them.
-pub(crate) async fn metrics(served: &Served) -> String {
-    let mut numbers = of_store(served).await.unwrap_or_default();
-    let Counters { requests, connections, refused } = &served.shared.counters;
-    for (name, number) in
-        [("requests", requests), ("connections", connections), ("refused", refused)]
-    {
-        numbers.push((name.to_owned(), number.load(Relaxed)));
-    }
-    let mut text = String::new();
-    for metric in METRICS {
-        let Some((_, number)) = numbers.iter().find(|(name, _)| name == metric.number) else {
-            continue;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_used_says_why() {
+        let numbers = |takes_writes, disk_full| {
+            [("takes_writes".to_owned(), takes_writes), ("disk_full".to_owned(), disk_full)]
         };
-        let (name, help, kind) = (metric.name, metric.help, metric.kind());
-        let _infallible =
-            write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {number}\n");
+        assert_eq!(usable(&numbers(1, 0)), Ok(()));
+        let (code, why) = usable(&numbers(0, 0)).unwrap_err();
+        assert!(code == Code::Poisoned && why.contains("start the node"), "{why}");
+        let (code, why) = usable(&numbers(1, 1)).unwrap_err();
+        assert!(code == Code::Full && why.contains("make room"), "{why}");
+        assert_eq!(usable(&numbers(0, 1)).unwrap_err().0, Code::Poisoned);
     }
-    let version = env!("CARGO_PKG_VERSION");
-    let _infallible = write!(
-        text,
-        "# HELP olivine_build_info What is running.\n# TYPE olivine_build_info gauge\n\
-         olivine_build_info{{version=\"{version}\"}} 1\n"
-    );
-    text
 }

@@ -8,22 +8,20 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::stream::Stream;
-
-pub(crate) struct Rewound {
+pub(crate) struct Rewound<S> {
     /// What was read already, and how much of it has been read again.
     first: Vec<u8>,
     read: usize,
-    stream: Stream,
+    stream: S,
 }
 
-impl Rewound {
-    pub(crate) fn new(first: Vec<u8>, stream: Stream) -> Rewound {
+impl<S> Rewound<S> {
+    pub(crate) fn new(first: Vec<u8>, stream: S) -> Rewound<S> {
         Rewound { first, read: 0, stream }
     }
 }
 
-impl AsyncRead for Rewound {
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -43,7 +41,7 @@ impl AsyncRead for Rewound {
     }
 }
 
-impl AsyncWrite for Rewound {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

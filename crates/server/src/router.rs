@@ -10,6 +10,7 @@ use olivine_command::{Access, Command, Refusal, Reply};
 
 use crate::{
     link::Link,
+    slow::{Stage, Watch},
     store::{Pending, Store},
 };
 
@@ -31,10 +32,19 @@ impl Router {
     }
 
     /// Carries out the first of some commands. Returns their replies, at least one, when they may be shown.
-    pub(crate) async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
+    pub(crate) async fn carry_out(
+        &self,
+        now: u64,
+        commands: &[Command<'_>],
+        watch: &mut Watch<'_>,
+    ) -> Vec<Reply> {
         match self {
-            Router::Here(here) => here.carry_out(now, commands).await,
-            Router::There(link) => link.carry_out(now, commands).await,
+            Router::Here(here) => here.carry_out(now, commands, watch).await,
+            Router::There(link) => {
+                let replies = link.carry_out(now, commands).await;
+                watch.passed(Stage::Storage);
+                replies
+            }
         }
     }
 }
@@ -67,15 +77,23 @@ impl Here {
         Here { store, under_way: Cell::new(0) }
     }
 
-    async fn carry_out(&self, now: u64, commands: &[Command<'_>]) -> Vec<Reply> {
+    async fn carry_out(
+        &self,
+        now: u64,
+        commands: &[Command<'_>],
+        watch: &mut Watch<'_>,
+    ) -> Vec<Reply> {
         let _one = UnderWay::new(&self.under_way);
         let (replies, pending) = self.store.apply(now, commands).await;
+        watch.passed(Stage::Apply);
         let Some(pending) = pending else {
             return replies;
         };
         // Others whose requests have arrived write first, and are then kept by the same sync.
         tokio::task::yield_now().await;
-        match self.keep(pending).await {
+        let kept = self.keep(pending).await;
+        watch.passed(Stage::Durable);
+        match kept {
             Ok(()) => replies,
             Err(refusal) => vec![Reply::Refused(refusal); replies.len()],
         }

@@ -19,6 +19,7 @@ use olivine_doors::Login;
 
 use crate::{
     secret,
+    slow::Watch,
     worker::{Served, Shared},
 };
 
@@ -162,12 +163,13 @@ impl Served {
         session: &mut Session,
         now: u64,
         commands: &[Command<'_>],
+        watch: &mut Watch<'_>,
     ) -> Vec<Reply> {
         let Some(access) = self.router.access() else {
             return refused(&away(), commands.len());
         };
         if access.users == 0 && !self.shared.asks_always {
-            return self.router.carry_out(now, commands).await;
+            return self.router.carry_out(now, commands, watch).await;
         }
         if let Err(refusal) = self.refresh(session, access, now).await {
             return refused(&refusal, commands.len());
@@ -179,7 +181,7 @@ impl Served {
         if allowed == 0 {
             return vec![Reply::Refused(known.refusal(&commands[0]))];
         }
-        self.router.carry_out(now, &commands[..allowed]).await
+        self.router.carry_out(now, &commands[..allowed], watch).await
     }
 
     /// Sees to it that what is known of the other end is still so.
@@ -231,6 +233,9 @@ impl Served {
         session.known = None;
         let Some((who, principal)) = self.prove(now, login).await? else {
             self.shared.guesses.failed(session.address, clock.now());
+            let address = session.address.to_string();
+            // No name: people type passwords in its place.
+            tracing::warn!(event = "login_failed", address = &*address);
             let text = match login {
                 Login::Password { .. } => "user or password is wrong",
                 Login::Token(_) => "there is no such token, or it has expired",
@@ -273,7 +278,8 @@ impl Served {
     }
 
     async fn principal(&self, who: Who<'static>, now: u64) -> Result<Option<Principal>, Refusal> {
-        match self.router.carry_out(now, &[Command::Principal { who }]).await.pop() {
+        let mut watch = Watch::start(self.shared.time.clock());
+        match self.router.carry_out(now, &[Command::Principal { who }], &mut watch).await.pop() {
             Some(Reply::Principal(principal)) => Ok(principal),
             Some(Reply::Refused(refusal)) => Err(refusal),
             _ => Err(Refusal::new(Code::Failed, "the store did not say who that is")),

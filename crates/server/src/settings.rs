@@ -40,6 +40,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// The names that HTTP doors answer to.
     pub hosts: Hosts,
+    /// Requests that take as long are told; zero tells all. Default 100 ms.
+    pub slow: Duration,
     /// Connections that have not logged in, where they must. Default 500.
     pub strangers_max: usize,
     /// Where the doors' certificate is; nothing for doors without TLS.
@@ -72,6 +74,7 @@ impl Default for Settings {
             tls: None,
             listen: None,
             peers: None,
+            slow: Duration::from_millis(100),
             insecure: false,
         }
     }

@@ -10,7 +10,14 @@
 //!    somebody for whom the authority vouches.
 //! 2. A frame that is wrong costs the connection; nothing behind it is carried out.
 
-use std::{collections::VecDeque, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use olivine_command::{Batch, Command, Refusal, Reply, wire};
 use tokio::{
@@ -23,10 +30,13 @@ use tokio::{
 
 use crate::{
     frames::{self, Found},
+    slow::{Stage, Watch},
     store::{Pending, Store},
     worker::{HANDSHAKE_PATIENCE, Shared},
 };
 
+/// What slow requests call this way in.
+const DOOR: &str = "storage";
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Bytes of replies that may wait before nothing more is read.
@@ -42,6 +52,7 @@ pub(crate) async fn serve(
 ) -> io::Result<()> {
     let user = stream.peer_cred()?.uid();
     if user != 0 && user != shared.user {
+        refused(&shared, &format!("it is of user {user}"));
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let (input, output) = stream.into_split();
@@ -57,9 +68,19 @@ pub(crate) async fn serve_host(
     let Some(peers) = &shared.peers else { return Ok(()) };
     stream.set_nodelay(true)?;
     let shaking = peers.acceptor.accept(stream);
-    let stream = tokio::time::timeout(HANDSHAKE_PATIENCE, shaking).await??;
+    let shaken = tokio::time::timeout(HANDSHAKE_PATIENCE, shaking).await;
+    let shaken = shaken.map_err(io::Error::from).and_then(|shaken| shaken);
+    let stream = shaken.inspect_err(|error| refused(&shared, &error.to_string()))?;
     let (input, output) = tokio::io::split(stream);
     exchange(Arc::clone(&shared), store, input, output).await
+}
+
+/// Tells that somebody was sent away.
+fn refused(shared: &Shared, why: &str) {
+    let mut seldom = shared.coordinators_refused.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(count) = seldom.happened(shared.time.clock().now()) {
+        tracing::warn!(event = "coordinator_refused", count, why = why.as_bytes());
+    }
 }
 
 async fn exchange(
@@ -71,7 +92,7 @@ async fn exchange(
     let replies = Rc::new(Replies::default());
     let mut stopping = shared.stopping.clone();
     let receiving = receive(&shared, &store, input, &replies);
-    let mut sending = pin!(send(&store, output, &replies));
+    let mut sending = pin!(send(&shared, &store, output, &replies));
     select! {
         received = receiving => received,
         sent = &mut sending => sent,
@@ -109,6 +130,8 @@ struct Held {
     /// The number of each of their batches, and how many replies it has.
     batches: Vec<(u64, usize)>,
     pending: Pending,
+    /// Since when they wait.
+    since: Duration,
 }
 
 async fn receive(
@@ -146,6 +169,7 @@ async fn carry_out(
     replies: &Rc<Replies>,
 ) -> io::Result<usize> {
     let (mut start, mut now) = (0, 0);
+    let mut watch = Watch::start(shared.time.clock());
     let mut commands: Vec<Command<'_>> = Vec::new();
     // The number of each batch, and how many commands it has.
     let mut batches = Vec::new();
@@ -165,7 +189,7 @@ async fn carry_out(
                         let reply = store.copy(now, copying).await;
                         let mut out = Vec::new();
                         frames::put(number, &mut out, |out| wire::encode_replies(&[reply], out));
-                        replies.add(out, Vec::new(), None);
+                        replies.add(out, Vec::new(), None, Duration::ZERO);
                     });
                     continue;
                 }
@@ -176,11 +200,13 @@ async fn carry_out(
             Found::Wrong => return Err(io::ErrorKind::InvalidData.into()),
         }
     };
+    watch.passed(Stage::Parse);
     let mut rest: &[Command<'_>] = &commands;
     let mut gathered: Vec<Reply> = Vec::new();
     let mut batches = batches.into_iter().peekable();
     while !rest.is_empty() {
         let (come, pending) = store.apply(now, rest).await;
+        watch.passed(Stage::Apply);
         rest = &rest[come.len()..];
         gathered.extend(come);
         let (mut out, mut whole) = (Vec::new(), Vec::new());
@@ -189,21 +215,28 @@ async fn carry_out(
             frames::put(number, &mut out, |out| wire::encode_replies(&come, out));
             whole.push((number, count));
         }
-        replies.add(out, whole, pending);
+        replies.add(out, whole, pending, watch.last());
     }
+    shared.slow.look(DOOR, &commands, &watch);
     drop(commands);
     buffer.drain(..start);
     Ok(needed)
 }
 
 impl Replies {
-    fn add(&self, out: Vec<u8>, batches: Vec<(u64, usize)>, pending: Option<Pending>) {
+    fn add(
+        &self,
+        out: Vec<u8>,
+        batches: Vec<(u64, usize)>,
+        pending: Option<Pending>,
+        since: Duration,
+    ) {
         let mut state = self.state.borrow_mut();
         match pending {
             None => state.free.extend_from_slice(&out),
             Some(pending) => {
                 state.held_bytes += out.len();
-                state.held.push_back(Held { out, batches, pending });
+                state.held.push_back(Held { out, batches, pending, since });
             }
         }
         self.there.notify_one();
@@ -223,11 +256,14 @@ impl Replies {
     }
 
     /// The first that wait may leave, as they are or as the refusals that they have become.
-    fn release(&self, outcome: Result<(), Refusal>) {
+    fn release(&self, shared: &Shared, outcome: Result<(), Refusal>) {
         let mut state = self.state.borrow_mut();
-        let Some(Held { out, batches, .. }) = state.held.pop_front() else {
+        let Some(Held { out, batches, since, .. }) = state.held.pop_front() else {
             return;
         };
+        let waited = shared.time.clock().now().saturating_sub(since);
+        let commands = batches.iter().map(|(_, count)| count).sum();
+        shared.slow.look_kept(DOOR, commands, waited, shared.time.clock());
         state.held_bytes -= out.len();
         match outcome {
             Ok(()) => state.free.extend_from_slice(&out),
@@ -243,6 +279,7 @@ impl Replies {
 }
 
 async fn send(
+    shared: &Shared,
     store: &Store,
     mut output: impl AsyncWrite + Unpin,
     replies: &Replies,
@@ -275,11 +312,11 @@ async fn send(
             continue;
         };
         if alone {
-            replies.release(store.lead(first));
+            replies.release(shared, store.lead(first));
             continue;
         }
         select! {
-            outcome = store.durable(first) => replies.release(outcome),
+            outcome = store.durable(first) => replies.release(shared, outcome),
             () = replies.there.notified() => {}
         }
     }

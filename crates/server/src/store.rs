@@ -6,9 +6,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use olivine_command::{Access, Code, Command, Copying, Refusal, Reply};
-use olivine_engine::{Result, SeqNo};
+use olivine_engine::{Result, SeqNo, Stall};
 use olivine_model::{Behind, Model};
-use olivine_vfs::free_bytes;
 use tokio::sync::watch;
 
 use crate::{copies::Copies, time::Time};
@@ -19,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SWEEP: u64 = 1_000;
 /// How long after a sweep that found little the next begins.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the disk is full.
+const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// Carries commands out.
 pub(crate) struct Store {
@@ -121,9 +123,6 @@ impl Store {
         if let Ok(seconds) = self.model.last_backup() {
             add("last_backup_seconds", seconds);
         }
-        if let Ok(bytes) = free_bytes(&self.data_dir) {
-            add("disk_free_bytes", bytes);
-        }
     }
 
     /// Makes the store durable that far, on this thread: for who has nothing else to do.
@@ -145,6 +144,22 @@ impl Store {
             Err(_) => "the store is closed".to_owned(),
         };
         Err(not_kept(&failure))
+    }
+
+    /// Tells when the disk gets full and when it has room again, for ever. The engine's own events tell only of
+    /// work behind its writers.
+    pub(crate) async fn watch_disk(&self) {
+        let mut was_full = false;
+        loop {
+            let is_full = self.model.db().health().stall == Some(Stall::Disk);
+            match (was_full, is_full) {
+                (false, true) => tracing::warn!(event = "disk_full"),
+                (true, false) => tracing::info!(event = "room_again"),
+                _ => {}
+            }
+            was_full = is_full;
+            tokio::time::sleep(DISK_LOOK).await;
+        }
     }
 
     /// Takes away what has expired, for ever, and ends copies that nobody reads.

@@ -12,9 +12,11 @@ use std::{
     time::Duration,
 };
 
-use olivine_vfs::{Clock as _, RealClock, RealVfs, Vfs as _};
+use olivine_vfs::{Clock as _, EntryKind, Open, RealClock, RealVfs, Vfs as _};
 
-use crate::{Door, DoorSetting, Half, Node, Problem, Settings, Stop, StorageAt};
+use crate::{
+    Door, DoorSetting, EVENTS, Half, LogLevel, METRICS, Node, Problem, Settings, Stop, StorageAt,
+};
 
 /// A directory that is gone with its owner.
 struct Dir(PathBuf);
@@ -385,12 +387,96 @@ fn health_and_metrics_are_there_from_the_start() {
     for name in ["olivine_keys 0\n", "olivine_disk_full 0\n", "olivine_compactions_total 0\n"] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
-    for line in metrics.lines().filter(|line| line.starts_with("# TYPE")) {
-        let (name, kind) = line[7..].split_once(' ').unwrap();
+    let types: Vec<&str> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    for line in &types {
+        let (name, kind) = line.split_once(' ').unwrap();
         assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
     }
+    let all: Vec<String> =
+        METRICS.iter().map(|metric| format!("{} {}", metric.name, metric.kind())).collect();
+    assert_eq!(types, all, "every metric of the table is there, and in its order");
     assert_eq!(node.http(Door::Http, "GET", "/", "").0, 200);
     assert_eq!(node.http(Door::Http, "GET", "/openapi.json", "").0, 200);
+}
+
+/// The tables of events and metrics in the document for operators are those of the code.
+#[test]
+fn documents_have_every_event_and_metric() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
+    let file = RealVfs.open(&path, Open::Write).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    let document = String::from_utf8(bytes).unwrap();
+    let mut events = "| event | level | what happened |\n|---|---|---|\n".to_owned();
+    for event in EVENTS {
+        let level = LogLevel::NAMES.iter().find(|(_, level)| *level == event.level).unwrap().0;
+        push(&mut events, format_args!("| `{}` | {level} | {} |\n", event.name, event.what));
+    }
+    let mut metrics = "| metric | kind | labels | what it is |\n|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let (name, kind, labels, help) = (metric.name, metric.kind(), metric.labels, metric.help);
+        push(&mut metrics, format_args!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    let mut wanted = document.clone();
+    for (what, table) in [("events", events), ("metrics", metrics)] {
+        let mark = wanted.find(&format!("<!-- {what}: ")).unwrap();
+        let start = mark + wanted[mark..].find("-->\n").unwrap() + 4;
+        let end = start + wanted[start..].find("<!-- end -->").unwrap();
+        wanted.replace_range(start..end, &table);
+    }
+    if std::env::var_os("REWRITE").is_some() {
+        file.write_at(wanted.as_bytes(), 0).unwrap();
+        file.set_len(wanted.len() as u64).unwrap();
+    } else {
+        assert!(document == wanted, "run this test with REWRITE=1, and read the difference");
+    }
+}
+
+/// Events are told by the names of the list, at the levels of the list, and all of them are told somewhere.
+#[test]
+fn events_are_those_of_the_list() {
+    let mut told = std::collections::BTreeSet::new();
+    let mut dirs = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in RealVfs.list(&dir).unwrap() {
+            let path = dir.join(&entry.name);
+            match entry.kind {
+                EntryKind::Dir => dirs.push(path),
+                _ => told.extend(events_of(&path)),
+            }
+        }
+    }
+    let listed = EVENTS.iter().map(|event| {
+        let level = LogLevel::NAMES.iter().find(|(_, level)| *level == event.level).unwrap().0;
+        (event.name.to_owned(), level.to_owned())
+    });
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), {
+        let mut listed: Vec<_> = listed.collect();
+        listed.sort();
+        listed
+    });
+}
+
+/// The events that a source file tells, its tests left out, with their levels.
+fn events_of(path: &std::path::Path) -> Vec<(String, String)> {
+    let file = RealVfs.open(path, Open::Read).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let mut told = Vec::new();
+    for call in code.split("tracing::").skip(1) {
+        let Some((level, rest)) = call.split_once("!(") else { continue };
+        if let Some(named) = rest.trim_start().strip_prefix("event = \"") {
+            told.push((named.split('"').next().unwrap().to_owned(), level.to_owned()));
+        }
+    }
+    if path.ends_with("log/line.rs") {
+        // It is made where the queue is written, past all levels.
+        told.push(("lines_lost".to_owned(), "warn".to_owned()));
+    }
+    told
 }
 
 /// Every path and method of the document is answered, and every method that it does not have is not.
@@ -419,7 +505,113 @@ fn the_document_for_programs_says_what_there_is() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 10 * 5);
+    assert_eq!(checked, 11 * 5);
+}
+
+/// The value of a metric with these labels.
+fn metric(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is missing: {metrics}")).parse().unwrap()
+}
+
+/// Whether a metric with these labels has this value.
+fn is(metrics: &str, name: &str, value: u64) -> bool {
+    metrics.lines().any(|line| line == format!("{name} {value}"))
+}
+
+#[test]
+fn what_clients_do_is_counted() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let before = node.http(Door::Http, "GET", "/metrics", "").1;
+    assert!(is(&before, "olivine_commands_total{command=\"put\",status=\"ok\"}", 0));
+    let lines = "PUT a 1\nPUT b 2\nGET a\nGET c\nFLY\n";
+    let answers = node.say(Door::Line, lines);
+    assert_eq!(answers.lines().count(), 5, "{answers}");
+    let key = "k".repeat(5_000);
+    assert_eq!(node.http(Door::Json, "GET", "/kv/a", "").0, 200);
+    assert_eq!(node.http(Door::Json, "GET", &format!("/kv/{key}"), "").0, 413);
+    let silent = node.connect(Door::Line);
+    let metrics = (0..200)
+        .map(|_| node.http(Door::Http, "GET", "/metrics", "").1)
+        .find(|metrics| is(metrics, "olivine_connected_clients{door=\"line\"}", 1));
+    let metrics = metrics.expect("the silent one is counted");
+    drop(silent);
+    for (name, value) in [
+        ("olivine_ready", 1),
+        ("olivine_store_up", 1),
+        ("olivine_keys", 2),
+        ("olivine_commands_total{command=\"put\",status=\"ok\"}", 2),
+        ("olivine_commands_total{command=\"get\",status=\"ok\"}", 3),
+        ("olivine_commands_total{command=\"get\",status=\"failed\"}", 0),
+        ("olivine_command_duration_seconds_count{door=\"line\"}", 4),
+        ("olivine_command_duration_seconds_bucket{door=\"line\",le=\"+Inf\"}", 4),
+        ("olivine_command_duration_seconds_count{door=\"json\"}", 1),
+        ("olivine_connected_clients{door=\"http\"}", 1),
+        ("olivine_slow_requests_total", 0),
+        ("olivine_table_files{level=\"6\"}", 0),
+    ] {
+        assert!(is(&metrics, name, value), "{name}: {metrics}");
+    }
+    for (name, more) in [
+        ("olivine_log_sync_seconds_count", 1.0),
+        ("olivine_log_sync_seconds_sum", 1e-9),
+        ("olivine_net_bytes_total{direction=\"in\"}", lines.len() as f64 + 5_000.0),
+        ("olivine_net_bytes_total{direction=\"out\"}", before.len() as f64 + answers.len() as f64),
+        ("olivine_requests_total", 8.0),
+        ("process_resident_memory_bytes", 1e6),
+        ("olivine_disk_free_bytes", 1.0),
+    ] {
+        assert!(more <= metric(&metrics, name), "{name}: {metrics}");
+    }
+    let gone = (0..200)
+        .map(|_| node.http(Door::Http, "GET", "/metrics", "").1)
+        .any(|metrics| is(&metrics, "olivine_connected_clients{door=\"line\"}", 0));
+    assert!(gone, "who has gone is not counted any more");
+}
+
+/// Buckets of a histogram only grow, the last has all, and what is said of slowness adds up.
+#[test]
+fn slow_requests_are_shown_with_where_their_time_went() {
+    let dir = Dir::new();
+    let settings = Settings { slow: Duration::ZERO, ..settings(&dir) };
+    let node = Running::start(&settings);
+    node.say(Door::Json, "{\"command\":\"put\",\"key\":\"a\\u001b[31m\",\"value\":1}\n");
+    node.say(Door::Line, "GET b\nGET c\nPUT d 1\n");
+    assert_eq!(node.http(Door::Http, "GET", "/kv?limit=3", "").0, 200);
+    let (status, slow) = node.http(Door::Http, "GET", "/slow", "");
+    assert_eq!(status, 200);
+    let lines: Vec<&str> = slow.lines().collect();
+    assert!(3 <= lines.len(), "{slow}");
+    assert!(lines[0].contains("\"door\":\"http\",\"commands\":1,\"names\":\"scan\""), "{slow}");
+    assert!(!lines[0].contains("write_micros"), "{slow}");
+    let put = lines.last().unwrap();
+    assert!(put.contains("\"first_key\":\"a\\\\x1b[31m\""), "{put}");
+    assert!(put.contains("\"names\":\"put\""), "{put}");
+    for line in lines {
+        let number = |name: &str| {
+            let found = line.split(&format!("\"{name}_micros\":")).nth(1)?;
+            found.split([',', '}']).next()?.parse::<u64>().ok()
+        };
+        let stages: u64 = ["parse", "apply", "durable", "storage", "write"]
+            .iter()
+            .filter_map(|stage| number(stage))
+            .sum();
+        let total = number("total").unwrap();
+        assert!(stages <= total && total <= stages + 5, "{line}");
+    }
+    let metrics = node.http(Door::Http, "GET", "/metrics", "").1;
+    assert!(3.0 <= metric(&metrics, "olivine_slow_requests_total"));
+    for name in ["olivine_log_sync_seconds", "olivine_command_duration_seconds"] {
+        let buckets: Vec<f64> = metrics
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}_bucket")) && !line.contains("json"))
+            .filter(|line| !line.contains("http"))
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+            .collect();
+        assert!(15 < buckets.len() && buckets.is_sorted(), "{name}: {metrics}");
+        assert!(1.0 <= *buckets.last().unwrap(), "{name}: {metrics}");
+    }
 }
 
 #[test]

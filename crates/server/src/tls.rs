@@ -235,7 +235,7 @@ fn make(
     if is_there(&certificate)? && is_there(&key)? {
         return Ok((certificate, key));
     }
-    crate::node::make_dirs(vfs, dir)?;
+    crate::node::make_dirs(vfs, dir, "--data-dir")?;
     let (certificate_pem, key_pem) = made(names, now, MADE_FOR_DAYS)
         .map_err(|error| refused(&certificate, &format!("cannot be made: {error}")))?;
     // The key first, so that a certificate never stands without one; what was left of an attempt goes.

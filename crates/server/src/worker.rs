@@ -9,7 +9,7 @@ use std::{
     os::unix::net::UnixStream,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
@@ -25,16 +25,19 @@ use tokio::{
 
 use crate::{
     connection,
+    counted::Counted as Counting,
     guesses::Guesses,
     http,
-    link::{Link, Target},
-    numbers::Counters,
+    link::{Link, Links, Target},
+    log::Seldom,
+    numbers::{Connected, Counters, Tally},
     passwords::Passwords,
     protocol::Line,
     router::{Here, Router},
     secret,
     session::Proven,
     settings::Door,
+    slow::Slow,
     storage,
     store::Store,
     stream::Stream,
@@ -63,6 +66,13 @@ pub(crate) struct Shared {
     /// Connections that have not said who they are, and how many of them there may be.
     pub(crate) strangers: AtomicUsize,
     pub(crate) strangers_max: usize,
+    /// What each worker has done.
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) slow: Slow,
+    /// Coordinators that were sent away.
+    pub(crate) coordinators_refused: Mutex<Seldom>,
+    /// How many links to the storage are open.
+    pub(crate) links: Links,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -71,6 +81,15 @@ pub(crate) struct Served {
     pub(crate) shared: Arc<Shared>,
     pub(crate) router: Router,
     pub(crate) proven: Proven,
+    /// Which thread it is.
+    worker: usize,
+}
+
+impl Served {
+    /// What this thread counts.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shared.tallies[self.worker]
+    }
 }
 
 impl Served {
@@ -114,9 +133,10 @@ struct Worker {
 }
 
 impl Workers {
-    pub(crate) fn start(count: usize, shared: &Arc<Shared>, place: &Place) -> io::Result<Workers> {
+    /// One thread for each of the tallies.
+    pub(crate) fn start(shared: &Arc<Shared>, place: &Place) -> io::Result<Workers> {
         let worker = |number| Worker::start(number, Arc::clone(shared), place.clone());
-        Ok(Workers { workers: (0..count.max(1)).map(worker).collect::<io::Result<_>>()? })
+        Ok(Workers { workers: (0..shared.tallies.len()).map(worker).collect::<io::Result<_>>()? })
     }
 
     /// Puts a connection where there are fewest.
@@ -151,7 +171,7 @@ impl Worker {
         let counted = Arc::clone(&connections);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || {
-            let work = run(shared, place, incoming, counted);
+            let work = run(number, shared, place, incoming, counted);
             runtime.block_on(LocalSet::new().run_until(work));
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(work)?;
@@ -159,7 +179,17 @@ impl Worker {
     }
 }
 
+/// Takes one from a count when it goes, however that comes about.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 async fn run(
+    worker: usize,
     shared: Arc<Shared>,
     place: Place,
     mut incoming: mpsc::UnboundedReceiver<Taken>,
@@ -169,20 +199,20 @@ async fn run(
         Place::Here(store) => Router::Here(Here::new(store)),
         Place::There(target) => {
             let link = Link::new(target);
-            spawn_local(Rc::clone(&link).keep());
+            spawn_local(Rc::clone(&link).keep(Arc::clone(&shared)));
             Router::There(link)
         }
     };
     let mut key = [0; 32];
     // Without chance nothing can be guessed either: fingerprints never leave the process.
     secret::random(&mut key).ok();
-    let served = Rc::new(Served { shared, router, proven: Proven::new(key) });
+    let served = Rc::new(Served { shared, router, proven: Proven::new(key), worker });
     while let Some(taken) = incoming.recv().await {
-        let (served, connections) = (Rc::clone(&served), Arc::clone(&connections));
+        let (served, connections) = (Rc::clone(&served), Counted(Arc::clone(&connections)));
         spawn_local(async move {
+            let _one = connections;
             // How a connection ends is its peer's affair.
             serve(served, taken).await.ok();
-            connections.fetch_sub(1, Relaxed);
         });
     }
 }
@@ -201,6 +231,8 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
             return storage::serve_host(Arc::clone(&served.shared), store, stream).await;
         }
     };
+    let counting = Rc::clone(&served);
+    let _one: Connected<'_> = counting.tally().connected(door);
     stream.set_nodelay(true)?;
     let stream = tokio::net::TcpStream::from_std(stream)?;
     let stream = match &served.shared.tls {
@@ -212,10 +244,11 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
     };
     match door {
         Door::Json => connection::serve_json(served, stream).await,
-        Door::Line => connection::serve::<Line>(served, stream).await,
+        Door::Line => connection::serve::<Line>(served, door, stream).await,
         Door::Http => {
             let address = stream.address()?;
-            http::serve(served, address, stream).await;
+            let stream = Counting::new(Rc::clone(&served), stream);
+            http::serve(served, door, address, stream).await;
             Ok(())
         }
     }

@@ -52,6 +52,15 @@ pub enum Lock {
 /// Holds a lock until dropped.
 pub trait Guard: Send + Sync + Debug {}
 
+/// How much a file system holds, and how much of that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Bytes that this user may still fill.
+    pub free_bytes: u64,
+}
+
 /// A disk.
 pub trait Vfs: Send + Sync + Debug {
     /// Opens or creates a file. `NotFound` and `AlreadyExists` are told as such.
@@ -84,6 +93,12 @@ pub trait Vfs: Send + Sync + Debug {
 
     /// Takes the lock file at `path`, creating it if need be, and writes our pid into it. Never waits.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
+
+    /// The room of the file system that `dir` is on; nothing where a disk has no such thing.
+    fn room(&self, dir: &Path) -> io::Result<Option<Room>> {
+        let _ = dir;
+        Ok(None)
+    }
 }
 
 /// An open file.

@@ -31,11 +31,11 @@ pub use clock::{Clock, ManualClock};
 pub use crashing::{CrashingVfs, Event, Phase, Survival};
 pub use delaying::DelayingVfs;
 pub use failing::{FailingVfs, Fault};
-pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Vfs};
+pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Room, Vfs};
 pub use memory::MemoryVfs;
 pub use process::{
-    Input, Interrupt, Interrupts, free_bytes, limit_malloc_arenas, monotonic, open_files_max,
-    user_id, yield_to_foreground,
+    Input, Interrupt, Interrupts, ProcessUse, limit_malloc_arenas, monotonic, open_files_max,
+    process_use, user_id, yield_to_foreground,
 };
 pub use random::Random;
 pub use real::{Permissions, RealClock, RealVfs, permissions};

@@ -1,16 +1,16 @@
 //! What the system grants a process: how eagerly a thread runs, how many files may be open, how its
-//! memory is handed out, how much room a disk has, who asks it to end, and the clock that it shares with
-//! other processes.
+//! memory is handed out, what it uses, who asks it to end, and the clock that it
+//! shares with other processes.
 
 mod malloc;
 mod signals;
+mod used;
 
-use std::{io, path::Path};
+use std::time::Duration;
 
 pub use malloc::limit_malloc_arenas;
 pub use signals::{Input, Interrupt, Interrupts};
-
-use std::time::Duration;
+pub use used::{ProcessUse, process_use};
 
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, or knows priorities of processes only, nothing changes.
@@ -27,12 +27,6 @@ pub fn yield_to_foreground() {
 /// The user that runs the process.
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// Bytes that whoever is not root may still write to the file system at `path`.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let found = rustix::fs::statvfs(path)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// How many files the process may have open; a number far off where there is no bound.

@@ -28,7 +28,7 @@ use rustix::{
     process::getpid,
 };
 
-use crate::{Clock, Entry, EntryKind, File, Guard, Lock, Open, Vfs};
+use crate::{Clock, Entry, EntryKind, File, Guard, Lock, Open, Room, Vfs};
 
 mod persist;
 mod write_back;
@@ -134,6 +134,13 @@ impl Vfs for RealVfs {
         file.write_at(pid.as_bytes(), 0)?;
         file.set_len(pid.len() as u64)?;
         Ok(Lock::Held(Box::new(RealGuard { _file: file })))
+    }
+
+    fn room(&self, dir: &Path) -> io::Result<Option<Room>> {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let told = retry_on_intr(|| fs::statvfs(dir))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+        Ok(Some(Room { bytes: bytes(told.f_blocks), free_bytes: bytes(told.f_bavail) }))
     }
 }
 

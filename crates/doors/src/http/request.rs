@@ -68,6 +68,8 @@ pub enum Shape {
     Ready,
     /// Numbers for Prometheus.
     Metrics,
+    /// Requests that took long.
+    Slow,
     /// What the node is.
     Welcome,
     /// How the door is used, for programs.
@@ -100,7 +102,8 @@ type Outcome<T> = Result<T, Wrong>;
 const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// The paths there are.
-const PATHS: &str = "/kv/{key}, /kv, /backup, /livez, /readyz, /health, /metrics, /openapi.json";
+const PATHS: &str =
+    "/kv/{key}, /kv, /backup, /livez, /readyz, /health, /metrics, /slow, /openapi.json";
 
 /// Reads one request, as of the time `now`.
 pub fn read<'a>(head: &Head<'a>, body: &'a [u8], limits: &Limits, now: u64) -> Request<'a> {
@@ -133,6 +136,7 @@ impl<'a> Asked<'_, 'a> {
             "/livez" => Shape::Live,
             "/readyz" | "/health" => Shape::Ready,
             "/metrics" => Shape::Metrics,
+            "/slow" => Shape::Slow,
             "/openapi.json" => Shape::OpenApi,
             "/" => Shape::Welcome,
             _ => {

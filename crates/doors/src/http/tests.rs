@@ -53,6 +53,7 @@ fn paths_and_methods() {
         ("GET /readyz", "Ready"),
         ("GET /health", "Ready"),
         ("HEAD /metrics", "Metrics"),
+        ("GET /slow", "Slow"),
     ] {
         assert_eq!(asked(&head(line), b""), told, "{line}");
     }

@@ -154,7 +154,9 @@ fn wrong(message: &str, code: &str, detail: Option<&str>, out: &mut Vec<u8>) {
 fn counted(numbers: &[(String, u64)], out: &mut Vec<u8>) {
     ok(out);
     out.extend_from_slice(b",\"data\":{");
-    for (place, (name, number)) in numbers.iter().enumerate() {
+    // Those with labels are for programs that draw them, and at `/metrics`.
+    let plain = numbers.iter().filter(|(name, _)| !name.contains('{'));
+    for (place, (name, number)) in plain.enumerate() {
         out.extend_from_slice(if place == 0 { b"" } else { b"," });
         text(name, out);
         write(out, format_args!(":{number}"));

@@ -7,6 +7,7 @@
 
 mod confined;
 mod copies;
+mod log;
 mod node;
 mod notify;
 mod remote;

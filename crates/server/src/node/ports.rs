@@ -16,6 +16,7 @@ use tokio::{io::AsyncWriteExt as _, select};
 
 use super::{Problem, Started, make_dirs, system};
 use crate::{
+    log::Seldom,
     protocol::{Json, Line, Protocol as _},
     settings::{Door, DoorSetting, Half, Settings},
     worker::{Shared, Taken, Workers},
@@ -130,7 +131,7 @@ pub(super) fn open_socket(vfs: &dyn Vfs, socket: &Path) -> Result<UnixListener, 
         Problem::System { what, source }
     };
     if let Some(dir) = socket.parent() {
-        make_dirs(vfs, dir)?;
+        make_dirs(vfs, dir, "--socket")?;
     }
     if UnixStream::connect(socket).is_ok() {
         let text =
@@ -155,17 +156,28 @@ pub(super) async fn take(
     connections_max: usize,
 ) {
     let mut stopping = shared.stopping.clone();
+    let (mut refused, mut failed) = (Seldom::default(), Seldom::default());
     loop {
         let taken = select! {
             taken = listener.accept() => taken,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
-        let Ok((mut stream, _)) = taken else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let now = shared.time.clock().now();
+        let mut stream = match taken {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tell_failed(door.name(), &error, failed.happened(now));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         if connections_max <= workers.connections() {
             shared.counters.turned_away();
+            if let Some(count) = refused.happened(now) {
+                let connections_max = connections_max as u64;
+                let door = door.name();
+                tracing::warn!(event = "connections_refused", door, count, connections_max);
+            }
             let text = turned_away(door, connections_max);
             // Whether it is told or not, it ends.
             tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(&text)).await.ok();
@@ -175,6 +187,13 @@ pub(super) async fn take(
             shared.counters.taken();
             workers.take(Taken::Door(door, stream));
         }
+    }
+}
+
+/// Connections could not be taken, so often since that was told last; if it is to be told now.
+fn tell_failed(door: &str, error: &io::Error, count: Option<u64>) {
+    if let Some(count) = count {
+        tracing::warn!(event = "accept_failed", door, count, why = &*error.to_string());
     }
 }
 
@@ -200,6 +219,7 @@ pub(super) async fn take_coordinators(
     shared: Arc<Shared>,
 ) {
     let mut stopping = shared.stopping.clone();
+    let mut failed = Seldom::default();
     loop {
         let taken = select! {
             taken = listener.accept() => taken,
@@ -207,7 +227,10 @@ pub(super) async fn take_coordinators(
         };
         match taken.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => workers.take(Taken::Coordinator(stream)),
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                tell_failed("storage", &error, failed.happened(shared.time.clock().now()));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
@@ -220,6 +243,7 @@ pub(super) async fn take_hosts(
     connections_max: usize,
 ) {
     let mut stopping = shared.stopping.clone();
+    let mut failed = Seldom::default();
     loop {
         let taken = select! {
             taken = listener.accept() => taken,
@@ -231,7 +255,10 @@ pub(super) async fn take_hosts(
             }
             // One too many: it is closed, and its coordinator comes again.
             Ok(_) => {}
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                tell_failed("storage", &error, failed.happened(shared.time.clock().now()));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }

@@ -96,3 +96,11 @@ fn the_clock_goes_forward() {
     assert!(before + Duration::from_millis(2) <= clock.now());
     assert!(Duration::from_secs(1_700_000_000) < clock.wall());
 }
+
+#[test]
+fn the_room_of_a_file_system_is_told() {
+    let (disk, dir) = (RealVfs::new(), TempDir::new());
+    let room = disk.room(&dir.path).unwrap().unwrap();
+    assert!(0 < room.free_bytes && room.free_bytes <= room.bytes, "{room:?}");
+    assert!(disk.room(&dir.path.join("absent")).is_err());
+}

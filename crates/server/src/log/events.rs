@@ -1,0 +1,110 @@
+//! Every event that a node tells, by its name.
+//!
+//! 1. An event that is told is in the list, and one of the list is told somewhere (`tests.rs` looks).
+//! 2. `docs/operating.md` has the same list.
+
+use super::LogLevel;
+
+/// A kind of event.
+#[derive(Clone, Copy, Debug)]
+pub struct EventKind {
+    /// What lines call it.
+    pub name: &'static str,
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What happened, and what to do if something is to be done.
+    pub what: &'static str,
+}
+
+const fn error(name: &'static str, what: &'static str) -> EventKind {
+    EventKind { name, level: LogLevel::Error, what }
+}
+
+const fn warn(name: &'static str, what: &'static str) -> EventKind {
+    EventKind { name, level: LogLevel::Warn, what }
+}
+
+const fn info(name: &'static str, what: &'static str) -> EventKind {
+    EventKind { name, level: LogLevel::Info, what }
+}
+
+const fn debug(name: &'static str, what: &'static str) -> EventKind {
+    EventKind { name, level: LogLevel::Debug, what }
+}
+
+/// All of them, in the order in which one meets them.
+pub const EVENTS: &[EventKind] = &[
+    info("node_started", "a node, or a half of one, has started: with which settings"),
+    error("start_failed", "it did not start: why"),
+    info(
+        "store_opened",
+        "the store is open: whether it is new, was closed cleanly, and what was read back",
+    ),
+    warn(
+        "log_cut",
+        "the end of the store's log had never been written whole and was left out; nothing acknowledged is lost",
+    ),
+    info("door_opened", "a door is open: where"),
+    warn("door_skipped", "a default port was taken, and its door is left out; name another port"),
+    info("socket_opened", "the storage takes coordinators: where"),
+    warn(
+        "connections_refused",
+        "so many connections were turned away since this was told last, at `--connections-max`",
+    ),
+    warn(
+        "accept_failed",
+        "connections could not be taken: why, and how often. Often files have run out: raise `ulimit -n`",
+    ),
+    warn(
+        "coordinator_refused",
+        "somebody who came to the storage was sent away: why, and how often. Another user, or no certificate",
+    ),
+    warn(
+        "login_failed",
+        "somebody at that address did not prove who they are; guessing is slowed down",
+    ),
+    info("certificate_read", "certificate and key were read again, as SIGHUP asked"),
+    error(
+        "certificate_kept",
+        "they could not be read: why. The doors go on with those that they have",
+    ),
+    info("storage_reached", "the coordinator has a connection to its storage"),
+    warn(
+        "storage_lost",
+        "the coordinator has none any more, or never had one; it tries again and again",
+    ),
+    error(
+        "store_refuses_writes",
+        "a write or a sync failed: why. Look at the disk, then start the node again",
+    ),
+    warn("disk_full", "the disk is full; the store tries again by itself. Make room"),
+    info(
+        "room_again",
+        "what had found no room on the disk has found some, or nobody has tried to write since",
+    ),
+    error(
+        "compaction_halted",
+        "a table could not be read: why. Check the disk, then restore or repair",
+    ),
+    warn("log_held", "appended records keep the store's log longer than its bound: whose"),
+    debug("flushed", "a memtable became tables"),
+    debug("compacted", "tables were merged"),
+    warn(
+        "slow_request",
+        "requests took longer than `--slow-millis`: which, and where the time went",
+    ),
+    error(
+        "panicked",
+        "a thread met something that cannot be; the connection it served is closed. Please report it",
+    ),
+    info("stopping", "the node ends: who asked, and how many connections there are"),
+    info("drained", "all connections have ended"),
+    warn("cut_off", "so many connections had not ended in time and were closed"),
+    info("store_closed", "the store is closed; all of it is on the disk"),
+    error(
+        "close_failed",
+        "the store could not be closed: why. What was acknowledged is there nevertheless",
+    ),
+    info("stopped", "the node has ended"),
+    warn("lines_lost", "so many lines of this log could not be written before this one"),
+];
