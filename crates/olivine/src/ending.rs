@@ -23,6 +23,8 @@ pub(crate) enum Ending {
     Damaged = 5,
     /// Another process has the store.
     Locked = 6,
+    /// A file or the environment asks for what cannot be.
+    Misconfigured = 78,
     /// SIGINT asked to end.
     Interrupted = 130,
     /// SIGTERM asked to end.
@@ -50,6 +52,7 @@ exit codes:
   0  all went well          3  what was asked for is not there
   1  something failed       5  damage was found
   2  the call made no sense 6  another process has the store
+  78  bad configuration: a file or the environment asks for what cannot be
   130, 143  a signal asked to end: SIGINT, SIGTERM
 ";
 
@@ -74,6 +77,11 @@ impl Failure {
     /// The call made no sense.
     pub(crate) fn misused(text: impl Into<String>) -> Failure {
         Failure::new(Ending::Misused, text)
+    }
+
+    /// The same, of a part of what was asked.
+    pub(crate) fn within(self, part: &str) -> Failure {
+        Failure { text: format!("{part}: {}", self.text), ..self }
     }
 
     pub(crate) fn ending(&self) -> Ending {

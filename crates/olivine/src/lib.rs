@@ -12,6 +12,7 @@ mod call;
 #[cfg(feature = "node")]
 mod certify;
 mod check;
+mod config;
 mod copies;
 mod dump;
 mod ending;
@@ -50,6 +51,7 @@ const GROUPS: &[(&str, &[&Command])] = &[
     ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR]),
     #[cfg(feature = "node")]
     ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN, &certify::COMMAND]),
+    ("configure", &[&config::COMMAND]),
     ("talk", &[&shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
@@ -123,11 +125,11 @@ fn run(command: &'static Command, arguments: &[OsString]) -> ExitCode {
     if arguments[..operands_only.unwrap_or(arguments.len())].iter().any(asks) {
         return said(&command.help());
     }
-    let call = match Call::parse(command, arguments) {
+    let mut call = match Call::parse(command, arguments) {
         Ok(call) => call,
         Err(what) => return misused(&what, &usage_of(command)),
     };
-    match (command.run)(&call) {
+    match config::complete(&mut call).and_then(|()| (command.run)(&call)) {
         Ok(ending) => ending.into(),
         Err(failure) => {
             tell(command, &call, &failure);
