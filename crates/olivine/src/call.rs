@@ -89,6 +89,7 @@ impl Opt {
         Opt { default, ..self }
     }
 
+    #[cfg(feature = "node")]
     pub(crate) const fn also_from(self, variable: &'static str) -> Opt {
         Opt { variable, ..self }
     }

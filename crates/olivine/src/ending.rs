@@ -19,6 +19,9 @@ pub(crate) enum Ending {
     Misused = 2,
     /// What was asked for is not there.
     Absent = 3,
+    /// How it stands cannot be told.
+    #[cfg(feature = "node")]
+    Unclear = 4,
     /// Damage was found.
     Damaged = 5,
     /// Another process has the store.
@@ -49,9 +52,10 @@ impl From<Ending> for ExitCode {
 /// What the help says about exit codes.
 pub(crate) const CODES: &str = "\
 exit codes:
-  0  all went well          3  what was asked for is not there
+  0  all went well          4  how it stands cannot be told
   1  something failed       5  damage was found
   2  the call made no sense 6  another process has the store
+  3  what was asked for is not there
   78  bad configuration: a file or the environment asks for what cannot be
   130, 143  a signal asked to end: SIGINT, SIGTERM
 ";

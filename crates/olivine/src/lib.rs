@@ -14,6 +14,8 @@ mod certify;
 mod check;
 mod config;
 mod copies;
+#[cfg(feature = "node")]
+mod ctl;
 mod dump;
 mod ending;
 mod files;
@@ -22,6 +24,8 @@ pub mod fuzzing;
 mod inspect;
 mod json;
 mod load;
+#[cfg(feature = "node")]
+mod presence;
 mod progress;
 mod repair;
 #[cfg(feature = "node")]
@@ -49,6 +53,8 @@ use json::Json;
 const GROUPS: &[(&str, &[&Command])] = &[
     #[cfg(feature = "node")]
     ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR]),
+    #[cfg(feature = "node")]
+    ("run as services", &[&ctl::COMMAND]),
     #[cfg(feature = "node")]
     ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN, &certify::COMMAND]),
     ("configure", &[&config::COMMAND]),

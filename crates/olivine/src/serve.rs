@@ -19,6 +19,7 @@ use crate::{
     call::{Call, Command, MEMORY, Opt, Origin},
     config::{CONFIG, Role},
     ending::{Ending, Failure, with_causes},
+    presence::Presence,
 };
 
 const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies").or("data");
@@ -176,10 +177,39 @@ pub(crate) const ROLES: &[Role] = &[
 ];
 
 fn run(settings: &Settings) -> Result<Ending, Failure> {
-    let node = Node::start(settings)?;
-    greeting(&mut io::stdout().lock(), &node)?;
-    node.run()?;
-    Ok(Ending::Good)
+    let presence = Presence::of_service(settings)?;
+    match serve(settings, presence) {
+        (Some(presence), ended) => {
+            presence.end();
+            ended
+        }
+        (None, ended) => ended,
+    }
+}
+
+/// Serves until it is asked to end. Returns also what tells others of it.
+fn serve(
+    settings: &Settings,
+    mut presence: Option<Presence>,
+) -> (Option<Presence>, Result<Ending, Failure>) {
+    let node = match Node::start(settings) {
+        Ok(node) => node,
+        Err(problem) => return (presence, Err(problem.into())),
+    };
+    let mut hidden = None;
+    // A coordinator that is told its storage alone has no data directory.
+    let has_data_dir = !matches!(settings.half, Half::Coordinator(Some(_)));
+    if presence.is_none() && has_data_dir {
+        match Presence::of_node(settings) {
+            Ok(taken) => presence = Some(taken),
+            Err(why) => hidden = Some(why),
+        }
+    }
+    let told = presence.as_ref().map_or(Ok(()), |presence| presence.tell(&node));
+    let ended = told
+        .and_then(|()| Ok(greeting(&mut io::stdout().lock(), &node, hidden.as_deref())?))
+        .and_then(|()| Ok(node.run()?));
+    (presence, ended.map(|()| Ending::Good))
 }
 
 impl From<Problem> for Failure {
@@ -193,7 +223,7 @@ impl From<Problem> for Failure {
 }
 
 /// What a node says when it has started.
-fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
+fn greeting(out: &mut impl io::Write, node: &Node, hidden: Option<&str>) -> io::Result<()> {
     let started = node.started();
     write!(out, "olivine {}", env!("CARGO_PKG_VERSION"))?;
     if let Some(store) = &started.store {
@@ -224,6 +254,9 @@ fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
     }
     if let Some(what) = &started.recovered {
         writeln!(out, "  {what}")?;
+    }
+    if let Some(why) = hidden {
+        writeln!(out, "  `olivine ctl` does not find this process: {why}")?;
     }
     writeln!(out, "ready; Ctrl-C ends it")?;
     out.flush()

@@ -11,7 +11,7 @@
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
 //! the door that does not; `worker` are the threads that connections live on; `numbers` what a node
-//! tells about itself; `node` starts all of it and ends it.
+//! tells about itself; `probe` asks from outside whether it answers; `node` starts all of it and ends it.
 //!
 //! 1. A reply leaves when nothing in it can be lost any more, as the durability promises.
 //! 2. A connection costs no more memory than what it sent, or waits for, and never more than its limits.
@@ -29,6 +29,7 @@ mod local;
 mod node;
 mod numbers;
 mod passwords;
+mod probe;
 mod protocol;
 mod rewound;
 mod router;
@@ -47,6 +48,7 @@ mod tests;
 
 pub use local::Local;
 pub use node::{Node, Problem, Started, Stop};
+pub use probe::{door_answers, storage_answers};
 pub use settings::{Door, DoorSetting, Half, Settings, StorageAt};
 pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
 

@@ -383,19 +383,10 @@ fn told(cut: &Cut) -> String {
 
 /// Makes a directory and those above it.
 pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> Result<(), Problem> {
-    for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
-        if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
-            continue;
-        }
-        match vfs.create_dir(dir) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                let what = format!("cannot make the directory {}; see --data-dir", dir.display());
-                return Err(Problem::System { what, source });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    olivine_vfs::make_dirs(vfs, dir).map_err(|source| {
+        let what = format!("cannot make the directory {}; see --data-dir", dir.display());
+        Problem::System { what, source }
+    })
 }
 
 fn system(what: &str) -> impl FnOnce(io::Error) -> Problem + use<> {

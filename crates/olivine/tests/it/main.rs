@@ -7,6 +7,7 @@
 
 mod config;
 mod copies;
+mod ctl;
 mod node;
 mod signals;
 mod tools;
