@@ -127,7 +127,8 @@ fn locked(units: &[Unit], makes: bool) -> Result<Vec<Box<dyn Guard>>, Failure> {
     for dir in dirs {
         let failed = |what: &str| Failure::io(format!("cannot {what} {}", dir.display()));
         if makes {
-            make_dirs(&RealVfs, &dir).map_err(failed("make"))?;
+            let what = format!("cannot make {}; see --data-dir", dir.display());
+            make_dirs(&RealVfs, &dir).map_err(Failure::io(what))?;
         } else if matches!(RealVfs.entry(&dir), Ok(None)) {
             // Where nothing ever ran there is nothing to stop.
             continue;

@@ -67,13 +67,9 @@ pub(super) fn run(unit: &Unit, patience: Duration) -> Result<Done, Failure> {
         .spawn()
         .map_err(Failure::io(format!("cannot start {}", program.display())))?;
     let told = wait(unit, &mut child, patience, before)?;
-    let open = match &told.socket {
-        Some(socket) if told.doors.is_empty() => format!("socket {socket}"),
-        _ => doors_shown(&told.doors),
-    };
-    lines.push(format!("started, process {}: {open}", told.pid));
+    lines.push(format!("started, process {}: {}", told.pid, open_shown(&told)));
     lines.extend(told.left_out.iter().map(|(door, why)| {
-        format!("its door {door} is left out ({why}); --{door}-port names another place")
+        format!("its door {door} is left out, {why}; `{door}-port` names another place")
     }));
     lines.extend(lacks(unit, &told));
     Ok(Done { doors: told.doors, ..done(unit, "started", Some(told.pid), lines) })
@@ -84,8 +80,16 @@ fn done(unit: &Unit, did: &'static str, pid: Option<u32>, lines: Vec<String>) ->
 }
 
 fn runs_already(unit: &Unit, told: Told) -> Done {
-    let lines = vec![format!("runs already, process {}", told.pid)];
+    let lines = vec![format!("runs already, process {}: {}", told.pid, open_shown(&told))];
     Done { doors: told.doors, ..done(unit, "running", Some(told.pid), lines) }
+}
+
+/// What it has open.
+fn open_shown(told: &Told) -> String {
+    match &told.socket {
+        Some(socket) if told.doors.is_empty() => format!("socket {socket}"),
+        _ => doors_shown(&told.doors),
+    }
 }
 
 /// That what it needs is not there, if so.

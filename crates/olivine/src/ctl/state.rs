@@ -27,7 +27,7 @@ pub(super) struct Told {
     pub(super) socket: Option<String>,
     /// Doors and their addresses.
     pub(super) doors: Vec<(String, String)>,
-    /// Doors that it left out, and why.
+    /// Doors that it left out, with address and reason.
     pub(super) left_out: Vec<(String, String)>,
 }
 
@@ -97,8 +97,8 @@ fn parse(text: &str) -> Option<Told> {
         pid: u32::try_from(number(member("pid")?)?).ok()?,
         started_ms: number(member("started_ms")?)?,
         socket: member("socket").and_then(text_of),
-        doors: pairs(member("doors")?, "address")?,
-        left_out: pairs(member("left_out")?, "why")?,
+        doors: doors(member("doors")?, &["address"])?,
+        left_out: doors(member("left_out")?, &["address", "why"])?,
     })
 }
 
@@ -116,13 +116,16 @@ fn text_of(json: &Json) -> Option<String> {
     }
 }
 
-/// The doors of a list, and one more member of each.
-fn pairs(json: &Json, second: &str) -> Option<Vec<(String, String)>> {
+/// The doors of a list, and what else it says of each.
+fn doors(json: &Json, rest: &[&str]) -> Option<Vec<(String, String)>> {
     let Json::List(doors) = json else { return None };
     let pair = |door: &Json| {
         let Json::Object(members) = door else { return None };
-        let member = |name| members.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        Some((text_of(member("door")?)?, text_of(member(second)?)?))
+        let member = |name: &str| {
+            text_of(members.iter().find(|(known, _)| known == name).map(|(_, value)| value)?)
+        };
+        let rest = rest.iter().map(|name| member(name)).collect::<Option<Vec<_>>>()?;
+        Some((member("door")?, rest.join(": ")))
     };
     doors.iter().map(pair).collect()
 }
@@ -133,10 +136,11 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_was_not_told() {
-        let text = r#"{"pid":7,"started_ms":5,"socket":null,"doors":[{"door":"json","address":"a:1"}],"left_out":[]}"#;
+        let text = r#"{"pid":7,"started_ms":5,"socket":null,"doors":[{"door":"json","address":"a:1"}],"left_out":[{"door":"http","address":"b:2","why":"c"}]}"#;
         let told = parse(text).unwrap();
         assert_eq!((told.pid, told.started_ms, told.socket), (7, 5, None));
         assert_eq!(told.doors, [("json".to_owned(), "a:1".to_owned())]);
+        assert_eq!(told.left_out, [("http".to_owned(), "b:2: c".to_owned())]);
         for end in 0..text.len() {
             assert_eq!(parse(&text[..end]), None, "{end}");
         }

@@ -17,7 +17,13 @@ const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) fn run(unit: &Unit, patience: Duration, force: bool) -> Result<Done, Failure> {
     let (did, pid, line) = match State::of(unit) {
-        State::Stopped => ("not running", None, "does not run".to_owned()),
+        State::Stopped => {
+            let whole = State::of_whole(unit).pid().filter(|_| unit.service.has_store);
+            let but = whole.map_or_else(String::new, |pid| {
+                format!("; `olivine serve`, process {pid}, does, and is not stopped by this")
+            });
+            ("not running", None, format!("does not run{but}"))
+        }
         State::Dead(pid) => {
             sweep(unit)?;
             let line = format!(
