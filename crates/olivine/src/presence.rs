@@ -114,6 +114,8 @@ impl Presence {
             ("started_ms", (RealClock::new().wall().as_millis() as u64).into()),
             ("store", path(&started.store).into()),
             ("socket", path(&started.socket).into()),
+            ("listening", started.listening.map(|address| address.to_string()).into()),
+            ("certificate", started.certificate.as_ref().map(|(_, print)| print.clone()).into()),
             ("doors", Json::list(doors)),
             ("left_out", Json::list(left_out)),
         ])

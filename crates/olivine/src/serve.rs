@@ -198,7 +198,10 @@ fn serve(
     };
     let mut hidden = None;
     // A coordinator that is told its storage alone has no data directory.
-    let has_data_dir = !matches!(settings.half, Half::Coordinator(Some(_)));
+    let has_data_dir = !matches!(
+        settings.half,
+        Half::Coordinator(StorageAt::Socket(Some(_)) | StorageAt::Host { .. })
+    );
     if presence.is_none() && has_data_dir {
         match Presence::of_node(settings) {
             Ok(taken) => presence = Some(taken),

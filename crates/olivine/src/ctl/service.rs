@@ -89,7 +89,7 @@ fn doors_answer(told: &Told, patience: Duration) -> io::Result<()> {
         .into_iter()
         .find_map(|door| Some((door, address(&door)?)));
     match found {
-        Some((door, address)) => door_answers(door, address, patience),
+        Some((door, address)) => door_answers(door, address, told.speaks_tls, patience),
         None => Err(io::Error::other("it has no door open")),
     }
 }

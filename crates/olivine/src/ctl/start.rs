@@ -67,7 +67,7 @@ pub(super) fn run(unit: &Unit, patience: Duration) -> Result<Done, Failure> {
         .spawn()
         .map_err(Failure::io(format!("cannot start {}", program.display())))?;
     let told = wait(unit, &mut child, patience, before)?;
-    lines.push(format!("started, process {}: {}", told.pid, open_shown(&told)));
+    lines.push(format!("started, process {}: {}", told.pid, doors_shown(&told.opened())));
     lines.extend(told.left_out.iter().map(|(door, why)| {
         format!("its door {door} is left out, {why}; `{door}-port` names another place")
     }));
@@ -80,21 +80,16 @@ fn done(unit: &Unit, did: &'static str, pid: Option<u32>, lines: Vec<String>) ->
 }
 
 fn runs_already(unit: &Unit, told: Told) -> Done {
-    let lines = vec![format!("runs already, process {}: {}", told.pid, open_shown(&told))];
+    let lines =
+        vec![format!("runs already, process {}: {}", told.pid, doors_shown(&told.opened()))];
     Done { doors: told.doors, ..done(unit, "running", Some(told.pid), lines) }
-}
-
-/// What it has open.
-fn open_shown(told: &Told) -> String {
-    match &told.socket {
-        Some(socket) if told.doors.is_empty() => format!("socket {socket}"),
-        _ => doors_shown(&told.doors),
-    }
 }
 
 /// That what it needs is not there, if so.
 fn lacks(unit: &Unit, told: &Told) -> Option<String> {
     let (needed, is_there) = unit.service.needs?;
+    // One on another machine is nothing that could be started here.
+    told.socket.as_ref()?;
     is_there(told, ANSWER_PATIENCE).err()?;
     Some(format!("it answers `unavailable` until {needed} runs: `olivine ctl start {needed}`"))
 }

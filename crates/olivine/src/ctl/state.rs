@@ -25,10 +25,26 @@ pub(super) struct Told {
     pub(super) pid: u32,
     pub(super) started_ms: u64,
     pub(super) socket: Option<String>,
+    /// Where coordinators on other machines come to it.
+    pub(super) listening: Option<String>,
+    /// Whether its doors speak TLS.
+    pub(super) speaks_tls: bool,
     /// Doors and their addresses.
     pub(super) doors: Vec<(String, String)>,
     /// Doors that it left out, with address and reason.
     pub(super) left_out: Vec<(String, String)>,
+}
+
+impl Told {
+    /// Doors and their addresses; of a process without doors, where others come to it.
+    pub(super) fn opened(&self) -> Vec<(String, String)> {
+        if !self.doors.is_empty() {
+            return self.doors.clone();
+        }
+        let named = |name: &str, place: &Option<String>| Some((name.to_owned(), place.clone()?));
+        let places = [named("socket", &self.socket), named("listen", &self.listening)];
+        places.into_iter().flatten().collect()
+    }
 }
 
 /// How a service stands.
@@ -72,6 +88,14 @@ impl State {
         }
     }
 
+    /// What it has open.
+    pub(super) fn opened(&self) -> Vec<(String, String)> {
+        match self {
+            State::Running(told) => told.opened(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The process, if there is one.
     pub(super) fn pid(&self) -> Option<u32> {
         match self {
@@ -97,6 +121,8 @@ fn parse(text: &str) -> Option<Told> {
         pid: u32::try_from(number(member("pid")?)?).ok()?,
         started_ms: number(member("started_ms")?)?,
         socket: member("socket").and_then(text_of),
+        listening: member("listening").and_then(text_of),
+        speaks_tls: member("certificate").and_then(text_of).is_some(),
         doors: doors(member("doors")?, &["address"])?,
         left_out: doors(member("left_out")?, &["address", "why"])?,
     })

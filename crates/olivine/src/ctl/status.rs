@@ -47,7 +47,7 @@ pub(super) fn run(call: &Call, units: &[Unit]) -> Result<Ending, Failure> {
     let mut out = io::stdout().lock();
     if call.has("--json") {
         let serve = whole.as_ref().map(|(pid, state, _)| {
-            let doors = opened(state);
+            let doors = state.opened();
             Json::object([("pid", u64::from(*pid).into()), ("doors", doors_json(&doors))])
         });
         let answer = [
@@ -63,7 +63,7 @@ pub(super) fn run(call: &Call, units: &[Unit]) -> Result<Ending, Failure> {
             }
         }
         if let Some((pid, state, unit)) = &whole {
-            let (dir, doors) = (unit.data_dir.display(), doors_shown(&opened(state)));
+            let (dir, doors) = (unit.data_dir.display(), doors_shown(&state.opened()));
             writeln!(out, "`olivine serve`, process {pid}, has the data directory {dir}: {doors}")?;
         }
     }
@@ -103,23 +103,12 @@ fn row(unit: &Unit) -> Row {
         name: unit.name(),
         state: name,
         pid,
-        open: opened(&state),
+        open: state.opened(),
         uptime,
         memory_bytes: pid.and_then(resident_bytes),
         data_bytes: unit.service.has_store.then(|| bytes_of(&store)).flatten(),
         why,
         ending,
-    }
-}
-
-/// Doors and their addresses; of a process without doors, its socket.
-fn opened(state: &State) -> Vec<(String, String)> {
-    match state {
-        State::Running(told) if told.doors.is_empty() => {
-            told.socket.iter().map(|socket| ("socket".to_owned(), socket.clone())).collect()
-        }
-        State::Running(told) => told.doors.clone(),
-        _ => Vec::new(),
     }
 }
 

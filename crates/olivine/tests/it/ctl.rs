@@ -341,6 +341,19 @@ fn what_cannot_be_is_told_before_anything_is_started() {
     );
 }
 
+/// Doors that speak TLS are asked through it, whoever vouches for their certificate.
+#[test]
+fn doors_with_tls_are_known_to_answer() {
+    let place = Place::new("ctl-tls", "tls = 'auto'\n");
+    place.good("start");
+    assert_eq!(place.told("kv", "state"), "running");
+    let http = place.told("kv", "http");
+    assert!(get(&http, "/readyz").ends_with("this port speaks only TLS\n"));
+    place.good("stop storage");
+    assert_eq!(place.told("kv", "state"), "not ready");
+    assert!(place.told("kv", "why").contains("HTTP/1.1 503 "));
+}
+
 /// A coordinator alone says what it lacks, and serves as soon as that is there.
 #[test]
 fn a_coordinator_without_its_storage_says_so() {
