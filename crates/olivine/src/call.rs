@@ -1,16 +1,19 @@
 //! How a command is called: what it takes, and what one call gave it.
 //!
-//! Options are `--name value` and `--name=value`, in any order and between operands; `--` ends them.
+//! Options are `--name value` and `--name=value`, in any order and between operands; `--` ends them. A switch
+//! stands alone, or is `--name=true` or `--name=false`. What a call does not give, the layers below it may
+//! (`config.rs`): the environment, a file.
 //!
 //! 1. Nothing is silently accepted: an option that is not known is answered with the nearest one, an
 //!    operand too many and an option given twice are errors.
 //! 2. A value is taken as it is, bytes that are no text included; a path may need them.
 //! 3. Every complaint names the option and what it takes.
 //! 4. The help is made of the same table that calls are read with.
+//! 5. Of every option one layer counts, the nearest that gives it; a complaint names what that layer calls it.
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::PathBuf,
 };
@@ -25,7 +28,7 @@ pub(crate) struct Command {
     pub(crate) what: &'static str,
     /// What its help begins with.
     pub(crate) about: &'static str,
-    /// Names of what is given by place; one in brackets may be missing.
+    /// Names of what is given by place; one in brackets may be missing, one with dots is any number.
     pub(crate) operands: &'static [&'static str],
     /// Those that belong together stand together.
     pub(crate) options: &'static [&'static [Opt]],
@@ -36,7 +39,7 @@ pub(crate) struct Command {
 }
 
 /// An option of a command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opt {
     pub(crate) name: &'static str,
     /// What its value is called; empty for a switch.
@@ -47,15 +50,31 @@ pub(crate) struct Opt {
     pub(crate) also: &'static [&'static str],
     /// Whether it may be given several times.
     pub(crate) many: bool,
+    /// What holds when nobody says otherwise; empty when nothing does, or `what` tells it.
+    pub(crate) default: &'static str,
+    /// A variable of the environment that gives it as well, for who knows it from elsewhere; mostly empty.
+    pub(crate) variable: &'static str,
+}
+
+/// What a value may be, where it is written as more than text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Switch,
+    Number,
+    /// A number, or text with a unit.
+    Bytes,
+    /// Words with commas between them.
+    List,
+    Text,
 }
 
 impl Opt {
     pub(crate) const fn switch(name: &'static str, what: &'static str) -> Opt {
-        Opt { name, value: "", what, also: &[], many: false }
+        Opt::value(name, "", what)
     }
 
     pub(crate) const fn value(name: &'static str, value: &'static str, what: &'static str) -> Opt {
-        Opt { name, value, what, also: &[], many: false }
+        Opt { name, value, what, also: &[], many: false, default: "", variable: "" }
     }
 
     pub(crate) const fn also(self, also: &'static [&'static str]) -> Opt {
@@ -64,6 +83,34 @@ impl Opt {
 
     pub(crate) const fn many(self) -> Opt {
         Opt { many: true, ..self }
+    }
+
+    pub(crate) const fn or(self, default: &'static str) -> Opt {
+        Opt { default, ..self }
+    }
+
+    #[cfg(feature = "node")]
+    pub(crate) const fn also_from(self, variable: &'static str) -> Opt {
+        Opt { variable, ..self }
+    }
+
+    /// What its value may be, as its name tells.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.value {
+            "" => Kind::Switch,
+            "N" | "PORT" => Kind::Number,
+            "BYTES" => Kind::Bytes,
+            value if value.contains(',') => Kind::List,
+            _ => Kind::Text,
+        }
+    }
+
+    /// What it does, and what holds without it.
+    pub(crate) fn explained(&self) -> String {
+        match self.default {
+            "" => self.what.to_owned(),
+            default => format!("{} ({default})", self.what),
+        }
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -80,15 +127,38 @@ pub(crate) const JSON: Opt = Opt::switch("--json", "answer in JSON, errors too")
 /// For who does not want to see a bar.
 pub(crate) const QUIET: Opt = Opt::switch("--quiet", "no progress; there is none in a pipe anyway");
 /// The memory a command may use.
-pub(crate) const MEMORY: Opt =
-    Opt::value("--memory", "BYTES", "what it may use: 67108864, 64MiB (a quarter of the machine)");
+pub(crate) const MEMORY: Opt = Opt::value("--memory", "BYTES", "what it may use: 67108864, 64MiB")
+    .or("a quarter of the machine");
+
+/// Where a value came from, the nearest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The call itself.
+    Flag,
+    /// A variable of the environment, by its name.
+    Environment(String),
+    /// A file, and the line in it.
+    File(PathBuf, usize),
+    /// Nobody gave it.
+    Default,
+}
+
+/// A value of an option.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) option: &'static str,
+    /// Of a switch `true` or `false`.
+    pub(crate) value: OsString,
+    pub(crate) origin: Origin,
+}
 
 /// One call of a command.
 #[derive(Debug)]
 pub(crate) struct Call {
     command: &'static Command,
     operands: Vec<OsString>,
-    options: Vec<(&'static str, OsString)>,
+    /// Those of one option are all of one layer.
+    options: Vec<Given>,
 }
 
 impl Call {
@@ -109,11 +179,12 @@ impl Call {
         }
         // Given by name, the directory is not among what is given by place.
         if command.operands.first() == Some(&"DIR")
-            && let Some((_, dir)) = call.options.iter().find(|(name, _)| *name == DB.name)
+            && let Some(dir) = call.value(DB.name).map(OsStr::to_owned)
         {
-            call.operands.insert(0, dir.clone());
+            call.operands.insert(0, dir);
         }
-        match call.operands.get(command.operands.len()) {
+        let any_number = command.operands.last().is_some_and(|last| last.contains("..."));
+        match call.operands.get(command.operands.len()).filter(|_| !any_number) {
             Some(argument) => Err(one_too_many(command, argument)),
             None => Ok(call),
         }
@@ -136,26 +207,65 @@ impl Call {
             return Err(unknown_option(self.command, &name));
         };
         let value = match (option.value, attached) {
-            ("", None) => OsString::new(),
-            ("", Some(_)) => return Err(format!("`{name}` takes no value")),
+            ("", None) => "true".into(),
+            ("", Some(value)) if value == "true" || value == "false" => value,
+            ("", Some(_)) => return Err(format!("`{name}` takes no value but true and false")),
             (_, Some(value)) => value,
             (what, None) => match rest.next() {
                 Some(value) => value.clone(),
                 None => return Err(format!("`{name}` wants {what}")),
             },
         };
-        let known = self.options.iter().find(|(known, _)| *known == option.name);
-        if !option.many && known.is_some_and(|(_, known)| *known != value) {
+        if !option.many && self.value(option.name).is_some_and(|known| *known != value) {
             return Err(format!("`{}` is given twice, and differs", option.name));
         }
-        self.options.push((option.name, value));
+        self.options.push(Given { option: option.name, value, origin: Origin::Flag });
         Ok(())
     }
 
-    /// Whether the switch was given.
+    pub(crate) fn command(&self) -> &'static Command {
+        self.command
+    }
+
+    /// Adds what the next layer below gives; what a layer above gave stays.
+    pub(crate) fn add_below(&mut self, layer: Vec<Given>) {
+        let above = self.options.len();
+        for given in layer {
+            if !self.options[..above].iter().any(|known| known.option == given.option) {
+                self.options.push(given);
+            }
+        }
+    }
+
+    /// Whether the switch is on.
     pub(crate) fn has(&self, name: &str) -> bool {
-        debug_assert!(self.command.options().any(|option| option.name == name), "{name}");
-        self.options.iter().any(|(known, _)| *known == name)
+        self.values(name).any(|value| value != "false")
+    }
+
+    /// Which layer gives the option.
+    pub(crate) fn origin(&self, name: &str) -> &Origin {
+        let given = self.options.iter().find(|given| given.option == name);
+        given.map_or(&Origin::Default, |given| &given.origin)
+    }
+
+    /// What the option is called where it was given.
+    pub(crate) fn called(&self, name: &str) -> String {
+        match self.origin(name) {
+            Origin::Flag | Origin::Default => format!("`{name}`"),
+            Origin::Environment(variable) => format!("`{variable}`"),
+            Origin::File(path, line) => {
+                format!("{}:{line}: `{}`", path.display(), name.trim_start_matches('-'))
+            }
+        }
+    }
+
+    /// The value of an option cannot be, for this reason.
+    pub(crate) fn wrong(&self, name: &str, why: impl Display) -> Failure {
+        let ending = match self.origin(name) {
+            Origin::Flag | Origin::Default => Ending::Misused,
+            Origin::Environment(_) | Origin::File(..) => Ending::Misconfigured,
+        };
+        Failure::new(ending, format!("{} {why}", self.called(name)))
     }
 
     /// What was given by place.
@@ -165,13 +275,17 @@ impl Call {
 
     /// The value of an option, as it was given.
     pub(crate) fn value(&self, name: &str) -> Option<&OsStr> {
-        self.options.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_os_str())
+        self.options.iter().find(|given| given.option == name).map(|given| given.value.as_os_str())
     }
 
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a OsStr> {
-        debug_assert!(self.command.options().any(|option| option.name == name), "{name}");
-        let named = self.options.iter().filter(move |(known, _)| *known == name);
-        named.map(|(_, value)| value.as_os_str())
+    /// All values of an option, as they were given.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a OsStr> {
+        debug_assert!(
+            name == DB.name || self.command.options().any(|option| option.name == name),
+            "{name}"
+        );
+        let named = self.options.iter().filter(move |given| given.option == name);
+        named.map(|given| given.value.as_os_str())
     }
 
     /// The directory that is the first operand, or the value of `--db`.
@@ -189,7 +303,7 @@ impl Call {
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Failure> {
         let text = |value: &OsStr| {
             value.to_str().map(str::to_owned).ok_or_else(|| {
-                Failure::misused(format!("`{name}` wants text, not {}", value.to_string_lossy()))
+                self.wrong(name, format_args!("wants text, not {}", value.to_string_lossy()))
             })
         };
         self.values(name).map(text).collect()
@@ -200,9 +314,7 @@ impl Call {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.parse::<u64>() {
             Ok(number) if 0 < number => Ok(Some(number)),
-            _ => {
-                Err(Failure::misused(format!("`{name}` wants a whole number from 1, not `{text}`")))
-            }
+            _ => Err(self.wrong(name, format_args!("wants a whole number from 1, not `{text}`"))),
         }
     }
 
@@ -210,7 +322,7 @@ impl Call {
     pub(crate) fn bytes(&self, name: &str) -> Result<Option<u64>, Failure> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let what = "a number of bytes such as 67108864 or 64MiB";
-        let wrong = || Failure::misused(format!("`{name}` wants {what}, not `{text}`"));
+        let wrong = || self.wrong(name, format_args!("wants {what}, not `{text}`"));
         bytes(&text).map(Some).ok_or_else(wrong)
     }
 
@@ -223,7 +335,7 @@ impl Call {
         let Some(text) = self.text(name)? else { return Ok(words[0]) };
         words.iter().find(|word| **word == text).copied().ok_or_else(|| {
             let known = words.join(", ");
-            Failure::misused(format!("`{name}` wants one of {known}, not `{text}`"))
+            self.wrong(name, format_args!("wants one of {known}, not `{text}`"))
         })
     }
 }
@@ -249,7 +361,8 @@ fn unknown_option(command: &Command, name: &str) -> String {
 pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let bare = |word: &str| word.trim_start_matches('-').replace('_', "-").to_lowercase();
     let name = bare(name);
-    if name.is_empty() {
+    // A word that long was not mistyped.
+    if name.is_empty() || 64 < name.len() {
         return None;
     }
     let begins: Vec<_> = known.iter().filter(|word| bare(word).starts_with(&name)).collect();
@@ -351,7 +464,7 @@ impl Command {
                 "" => option.name.to_owned(),
                 value => format!("{} {value}", option.name),
             };
-            let mut lines = wrapped(option.what, HELP_COLUMNS - EXPLAINED_AT).into_iter();
+            let mut lines = wrapped(&option.explained(), HELP_COLUMNS - EXPLAINED_AT).into_iter();
             let first = lines.next().unwrap_or_default();
             let width = EXPLAINED_AT - 3;
             let _infallible = writeln!(help, "  {name:width$} {first}");
@@ -440,7 +553,8 @@ mod tests {
                 "--zebra",
                 "no option `--zebra`; there are --db, --json, --n, --size, --mode, --keyspace",
             ),
-            ("--json=1", "`--json` takes no value"),
+            ("--json=1", "`--json` takes no value but true and false"),
+            ("--json --json=false", "`--json` is given twice, and differs"),
             ("--n", "`--n` wants N"),
             ("--n 1 --n 2", "`--n` is given twice, and differs"),
             ("a b c", "`c` is one too many; there is DIR [FILE]"),

@@ -19,12 +19,14 @@ pub(crate) enum Ending {
     Misused = 2,
     /// What was asked for is not there.
     Absent = 3,
-    /// A server cannot be reached, or went away.
+    /// A server cannot be reached, or went away; or how a service stands cannot be told.
     Unreachable = 4,
     /// Damage was found.
     Damaged = 5,
     /// Another process has the store.
     Locked = 6,
+    /// A file or the environment asks for what cannot be.
+    Misconfigured = 78,
     /// SIGINT asked to end.
     Interrupted = 130,
     /// SIGTERM asked to end.
@@ -49,10 +51,11 @@ impl From<Ending> for ExitCode {
 /// What the help says about exit codes.
 pub(crate) const CODES: &str = "\
 exit codes:
-  0  all went well          4  cannot connect
+  0  all went well          4  cannot connect, or it cannot be told how a service stands
   1  something failed       5  damage was found
   2  the call made no sense 6  another process has the store
   3  what was asked for is not there
+  78  bad configuration: a file or the environment asks for what cannot be
   130, 143  a signal asked to end: SIGINT, SIGTERM
 ";
 
@@ -77,6 +80,11 @@ impl Failure {
     /// The call made no sense.
     pub(crate) fn misused(text: impl Into<String>) -> Failure {
         Failure::new(Ending::Misused, text)
+    }
+
+    /// The same, of a part of what was asked.
+    pub(crate) fn within(self, part: &str) -> Failure {
+        Failure { text: format!("{part}: {}", self.text), ..self }
     }
 
     pub(crate) fn ending(&self) -> Ending {

@@ -5,13 +5,14 @@
 //! 2. `parse` takes what `sample` made.
 //! 3. What was read is written down and read again, and must come to the same.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+use std::{ffi::OsString, fmt::Write as _, os::unix::ffi::OsStringExt as _, path::Path};
 
 use olivine_vfs::Random;
 
 use crate::{
-    call::{Call, Command},
+    call::{Call, Command, Kind, Opt},
     commands,
+    config::{self, CONFIG, File},
     json::Json,
     shell,
     transfer::{self, Form, Reader},
@@ -29,11 +30,14 @@ pub enum Target {
     Json,
     /// What `load` reads: lines of JSON, or what `rocksdb_dump` writes.
     Entries,
+    /// A configuration file.
+    Configuration,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 4] = [Target::Arguments, Target::Line, Target::Json, Target::Entries];
+    pub const ALL: [Target; 5] =
+        [Target::Arguments, Target::Line, Target::Json, Target::Entries, Target::Configuration];
 }
 
 /// Parses `bytes`: how many things they hold, or what is wrong with them.
@@ -43,6 +47,7 @@ pub fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
         Target::Line => shell::parse_line(bytes).map(u64::from),
         Target::Json => parse_json(&String::from_utf8_lossy(bytes)),
         Target::Entries => parse_entries(bytes),
+        Target::Configuration => parse_configuration(bytes),
     }
 }
 
@@ -110,6 +115,23 @@ fn parse_entries(bytes: &[u8]) -> Result<u64, String> {
     Ok(entries.len() as u64)
 }
 
+/// A file that configures all commands, whether they take part in that or not.
+fn parse_configuration(bytes: &[u8]) -> Result<u64, String> {
+    let commands: Vec<&'static Command> = commands().collect();
+    let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let parse = |text| File::parse(Path::new("f"), text, &commands);
+    let file = parse(text).map_err(|failure| failure.text().to_owned())?;
+    let again = parse(&file.text())
+        .unwrap_or_else(|failure| panic!("a file that was written is refused: {}", failure.text()));
+    for command in commands.iter().copied() {
+        let said = |file: &File| -> Vec<_> {
+            file.of(command).into_iter().map(|given| (given.option, given.value)).collect()
+        };
+        assert_eq!(said(&file), said(&again), "a file that was written is read differently");
+    }
+    Ok(file.len() as u64)
+}
+
 /// Bytes that `parse` takes, drawn from `seed`.
 pub fn sample(target: Target, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
@@ -118,6 +140,7 @@ pub fn sample(target: Target, seed: u64) -> Vec<u8> {
         Target::Line => sample_line(&mut random),
         Target::Json => sample_json(&mut random, 0).to_string().into_bytes(),
         Target::Entries => sample_entries(&mut random, seed),
+        Target::Configuration => sample_configuration(&mut random),
     }
 }
 
@@ -203,6 +226,45 @@ fn sample_entries(random: &mut Random, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// Options outside of tables, and in those of some commands.
+fn sample_configuration(random: &mut Random) -> Vec<u8> {
+    let all: Vec<&Command> = commands().collect();
+    let mut text = String::from("# a comment\n");
+    let mut options: Vec<&Opt> = all.iter().flat_map(|command| command.options()).collect();
+    options.sort_by_key(|option| option.name);
+    options.dedup_by_key(|option| option.name);
+    // A key and a table cannot share a name.
+    options.retain(|option| all.iter().all(|command| command.name != config::key(option)));
+    sample_options(random, &mut text, &options);
+    for command in all {
+        if random.chance(1, 4) {
+            let _infallible = writeln!(text, "\n[{}]", command.name);
+            sample_options(random, &mut text, &command.options().collect::<Vec<_>>());
+        }
+    }
+    text.into_bytes()
+}
+
+fn sample_options(random: &mut Random, text: &mut String, options: &[&Opt]) {
+    for option in options.iter().filter(|option| option.name != CONFIG.name) {
+        if random.chance(2, 3) {
+            continue;
+        }
+        let value = match (option.kind(), random.below(3)) {
+            (Kind::Switch, 0) => "true",
+            (Kind::Switch, _) => "false",
+            (Kind::Number | Kind::Bytes, 0) => "0x1_00",
+            (Kind::Number, _) => "7000",
+            (Kind::Bytes, _) => "\"64MiB\"",
+            (Kind::List, 0) => "[\"json\",\n  'http']",
+            (_, 0) if option.many => "[\"a\", 'b', \"\\u00e9\\n\"]",
+            (_, 1) => "\"\"\"\n\\\"a\\\\\"\"\"",
+            _ => "'data/try'",
+        };
+        let _infallible = writeln!(text, "{} = {value}", config::key(option));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +287,11 @@ mod tests {
             (Target::Line, b"GET a b", "usage: GET key"),
             (Target::Json, b"[1", "a comma or ] should be here"),
             (Target::Entries, b"{}", "line 1: `key` is missing"),
+            (
+                Target::Configuration,
+                b"\nmemroy = 1",
+                "f:2: no option `memroy`; did you mean `memory`?",
+            ),
         ] {
             assert_eq!(parse(target, bytes).unwrap_err(), said);
         }

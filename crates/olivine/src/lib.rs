@@ -12,7 +12,10 @@ mod call;
 #[cfg(feature = "node")]
 mod certify;
 mod check;
+mod config;
 mod copies;
+#[cfg(feature = "node")]
+mod ctl;
 mod dump;
 mod ending;
 mod files;
@@ -24,6 +27,8 @@ mod json;
 mod load;
 #[cfg(feature = "node")]
 mod ping;
+#[cfg(feature = "node")]
+mod presence;
 mod progress;
 mod remote;
 mod repair;
@@ -53,7 +58,10 @@ const GROUPS: &[(&str, &[&Command])] = &[
     #[cfg(feature = "node")]
     ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR, &ping::COMMAND]),
     #[cfg(feature = "node")]
+    ("run as services", &[&ctl::COMMAND]),
+    #[cfg(feature = "node")]
     ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN, &certify::COMMAND]),
+    ("configure", &[&config::COMMAND]),
     ("talk", &[&shell::COMMAND]),
     ("in and out", &[&dump::COMMAND, &load::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
@@ -127,11 +135,11 @@ fn run(command: &'static Command, arguments: &[OsString]) -> ExitCode {
     if arguments[..operands_only.unwrap_or(arguments.len())].iter().any(asks) {
         return said(&command.help());
     }
-    let call = match Call::parse(command, arguments) {
+    let mut call = match Call::parse(command, arguments) {
         Ok(call) => call,
         Err(what) => return misused(&what, &usage_of(command)),
     };
-    match (command.run)(&call) {
+    match config::complete(&mut call).and_then(|()| (command.run)(&call)) {
         Ok(ending) => ending.into(),
         Err(failure) => {
             tell(command, &call, &failure);

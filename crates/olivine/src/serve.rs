@@ -3,10 +3,9 @@
 //! 1. What it says when it has started is true: every door named is open.
 
 use std::{
-    env,
     io::{self, IsTerminal as _},
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -15,50 +14,62 @@ use olivine_server::{
     Door, DoorSetting, Half, Hosts, Limits, Log, LogFileSettings, LogFormat, LogLevel, Node,
     PeerSetting, Problem, Settings, StorageAt, TlsSetting,
 };
-use olivine_vfs::{Open, RealVfs, Vfs as _};
 
 use crate::{
-    call::{Call, Command, MEMORY, Opt},
+    call::{Call, Command, MEMORY, Opt, Origin},
+    config::{CONFIG, Role},
     ending::{Ending, Failure, with_causes},
+    presence::Presence,
 };
 
-const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies (data)");
+const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies").or("data");
 const SHARED_DATA_DIR: Opt =
     Opt::switch("--shared-data-dir", "others on the machine may get at the data directory");
-const DOORS: Opt = Opt::value("--doors", "A,B", "the doors to open: json, line, http (all)");
+const DOORS: Opt = Opt::value("--doors", "A,B", "the doors to open").or("json,line,http");
 const BIND: Opt =
-    Opt::value("--bind", "ADDRESS", "the address of all doors (127.0.0.1)").also(&["--host"]);
+    Opt::value("--bind", "ADDRESS", "the address of all doors").also(&["--host"]).or("127.0.0.1");
 const PORT: Opt = Opt::value("--port", "PORT", "the port of the only door that is opened");
-const JSON_PORT: Opt = Opt::value("--json-port", "PORT", "(9999); 0 takes one that is free");
-const LINE_PORT: Opt =
-    Opt::value("--line-port", "PORT", "(7000, or what NODE_TCP_PORT says, here or in .env)");
-const HTTP_PORT: Opt = Opt::value("--http-port", "PORT", "(8080)");
-const JSON_BIND: Opt = Opt::value("--json-bind", "ADDRESS", "the address of this door");
-const LINE_BIND: Opt = Opt::value("--line-bind", "ADDRESS", "of this one");
-const HTTP_BIND: Opt = Opt::value("--http-bind", "ADDRESS", "of this one");
+const JSON_PORT: Opt =
+    Opt::value("--json-port", "PORT", "of the json door; 0 takes one that is free").or("9999");
+const LINE_PORT: Opt = Opt::value(
+    "--line-port",
+    "PORT",
+    "of the line door; NODE_TCP_PORT, also in .env, says it as well",
+)
+.or("7000")
+.also_from("NODE_TCP_PORT");
+const HTTP_PORT: Opt = Opt::value("--http-port", "PORT", "of the http door").or("8080");
+const JSON_BIND: Opt = Opt::value("--json-bind", "ADDRESS", "the address of the json door alone");
+const LINE_BIND: Opt = Opt::value("--line-bind", "ADDRESS", "of the line door");
+const HTTP_BIND: Opt = Opt::value("--http-bind", "ADDRESS", "of the http door");
 const DURABILITY: Opt = Opt::value(
     "--durability",
     "WHEN",
     "writes are acknowledged when they are on the disk: sync;\n\
-            handed to the kernel: os; synced every so often: interval, interval=500ms (sync)",
-);
+            handed to the kernel: os; synced every so often: interval, interval=500ms",
+)
+.or("sync");
 const MEMTABLE_SIZE: Opt =
     Opt::value("--memtable-size", "N", "flush after so many entries, beside the memory");
 const BACKUP_IDLE: Opt = Opt::value(
     "--backup-idle",
     "TIME",
-    "how long a backup that nobody reads holds its files: 30s, 5m (5m)",
-);
-const WORKERS: Opt = Opt::value("--workers", "N", "threads that connections live on (one a core)");
+    "how long a backup that nobody reads holds its files: 30s, 5m",
+)
+.or("5m");
+const WORKERS: Opt =
+    Opt::value("--workers", "N", "threads that connections live on").or("one a core");
 const CONNECTIONS_MAX: Opt =
-    Opt::value("--connections-max", "N", "connections of all doors together (10000)");
-const KEY_BYTES_MAX: Opt = Opt::value("--key-bytes-max", "BYTES", "(4KiB)");
-const VALUE_BYTES_MAX: Opt = Opt::value("--value-bytes-max", "BYTES", "(16MiB)");
-const LINE_BYTES_MAX: Opt = Opt::value("--line-bytes-max", "BYTES", "(16MiB)");
+    Opt::value("--connections-max", "N", "most connections of all doors together").or("10000");
+const KEY_BYTES_MAX: Opt = Opt::value("--key-bytes-max", "BYTES", "the longest key").or("4KiB");
+const VALUE_BYTES_MAX: Opt =
+    Opt::value("--value-bytes-max", "BYTES", "the longest value").or("16MiB");
+const LINE_BYTES_MAX: Opt =
+    Opt::value("--line-bytes-max", "BYTES", "the longest line, or body of them").or("16MiB");
 const BATCH_ENTRIES_MAX: Opt =
-    Opt::value("--batch-entries-max", "N", "entries in one request (100000)");
+    Opt::value("--batch-entries-max", "N", "most entries in one request").or("100000");
 const PAGE_ENTRIES_MAX: Opt =
-    Opt::value("--page-entries-max", "N", "entries in one answer to a scan (10000)");
+    Opt::value("--page-entries-max", "N", "most entries in one answer to a scan").or("10000");
 const HOST_NAME: Opt =
     Opt::value("--host-name", "NAME", "a name that HTTP doors answer to, beside localhost").many();
 const INSECURE: Opt =
@@ -78,34 +89,35 @@ const LISTEN: Opt = Opt::value(
     "ADDRESS:PORT",
     "where coordinators on other machines come, with --peer-ca",
 );
-const TLS: Opt = Opt::value(
-    "--tls",
-    "HOW",
-    "off; auto: with a certificate that is made in the data directory (off)",
-);
-const STRANGERS_MAX: Opt =
-    Opt::value("--strangers-max", "N", "connections that have yet to log in (500)");
+const TLS: Opt =
+    Opt::value("--tls", "HOW", "off; auto: with a certificate that is made in the data directory")
+        .or("off");
 const LOG_FORMAT: Opt = Opt::value(
     "--log-format",
     "FORMAT",
-    "events as text or json; auto is text on a terminal and json elsewhere (auto)",
-);
-const LOG_LEVEL: Opt = Opt::value("--log-level", "LEVEL", "error, warn, info or debug (info)");
-const LOG_FILE: Opt = Opt::value("--log-file", "FILE", "where events go (the standard error)");
+    "events as text or json; auto is text on a terminal and json elsewhere",
+)
+.or("auto");
+const LOG_LEVEL: Opt = Opt::value("--log-level", "LEVEL", "error, warn, info or debug").or("info");
+const LOG_FILE: Opt = Opt::value("--log-file", "FILE", "where events go").or("the standard error");
 const LOG_FILE_BYTES_MAX: Opt = Opt::value(
     "--log-file-bytes-max",
     "BYTES",
-    "the length at which FILE becomes FILE.1 and is begun anew (64MiB)",
-);
+    "the length at which FILE becomes FILE.1 and is begun anew",
+)
+.or("64MiB");
 const LOG_FILES_MAX: Opt =
-    Opt::value("--log-files-max", "N", "files of events; older ones are removed (5)");
+    Opt::value("--log-files-max", "N", "files of events; older ones are removed").or("5");
 const SLOW_MILLIS: Opt =
-    Opt::value("--slow-millis", "N", "tell of requests that take as long; 0 tells of all (100)");
-const SOCKET: Opt = Opt::value(
-    "--socket",
-    "SOCKET",
-    "where coordinators come (run/storage.sock in the data directory)",
-);
+    Opt::value("--slow-millis", "N", "tell of requests that take as long; 0 tells of all")
+        .or("100");
+const STRANGERS_MAX: Opt =
+    Opt::value("--strangers-max", "N", "most connections that have yet to log in").or("500");
+const SOCKET: Opt = Opt::value("--socket", "SOCKET", "where coordinators come")
+    .or("run/storage.sock in the data directory");
+const STORAGE_SOCKET: Opt =
+    Opt::value("--storage", "WHERE", "a socket, or host:port of another machine")
+        .or("run/storage.sock in the data directory");
 
 /// What the half with the store is told.
 const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE, BACKUP_IDLE, SHARED_DATA_DIR];
@@ -136,7 +148,7 @@ pub(crate) const COMMAND: Command = Command {
         lines such as `PUT key value` on 7000, HTTP on 8080. What is acknowledged is on the disk. It ends on \
         SIGTERM or SIGINT, after what has arrived is answered.",
     operands: &["[DOOR]"],
-    options: &[&[DATA_DIR, WORKERS], OF_STORE, OF_DOORS, OF_LIMITS, OF_LOG],
+    options: &[&[CONFIG, DATA_DIR, WORKERS], OF_STORE, OF_DOORS, OF_LIMITS, OF_LOG],
     notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
     examples: &[
         "olivine serve",
@@ -153,7 +165,7 @@ pub(crate) const STORAGE: Command = Command {
         and start again under them: their clients are told to try again meanwhile.",
     operands: &[],
     options: &[
-        &[DATA_DIR, SOCKET, WORKERS],
+        &[CONFIG, DATA_DIR, SOCKET, WORKERS],
         &[LISTEN, PEER_CA, PEER_CERT, PEER_KEY],
         OF_STORE,
         OF_LOG,
@@ -163,12 +175,7 @@ pub(crate) const STORAGE: Command = Command {
         "olivine storage",
         "olivine storage --data-dir /srv/data --socket /run/olivine.sock",
     ],
-    run: |call| {
-        let socket = call.value("--socket").map(PathBuf::from);
-        let (half, peers) = (Half::Storage(socket), peers(call)?);
-        let listen = listen(call)?;
-        run(call, &Settings { half, peers, listen, ..with_store(call, common(call)?)? })
-    },
+    run: |call| run(call, &of_storage(call)?),
 };
 
 pub(crate) const COORDINATOR: Command = Command {
@@ -178,15 +185,7 @@ pub(crate) const COORDINATOR: Command = Command {
         the storage noticing.",
     operands: &["[DOOR]"],
     options: &[
-        &[
-            Opt::value(
-                "--storage",
-                "WHERE",
-                "a socket, or host:port of another machine\n(run/storage.sock in the data directory)",
-            ),
-            Opt::value("--data-dir", "DIR", "where the storage has everything (data)"),
-            WORKERS,
-        ],
+        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS],
         &[PEER_CA, PEER_CERT, PEER_KEY],
         OF_DOORS,
         OF_LIMITS,
@@ -198,20 +197,55 @@ pub(crate) const COORDINATOR: Command = Command {
         "olivine coordinator --storage /run/olivine.sock --doors json,http",
         "olivine coordinator --storage db:9990 --peer-ca ca.pem --peer-cert a.pem --peer-key a-key.pem",
     ],
-    run: |call| {
-        let half = Half::Coordinator(storage_at(call));
-        let peers = peers(call)?;
-        run(call, &Settings { half, peers, ..with_doors(call, common(call)?)? })
-    },
+    run: |call| run(call, &of_coordinator(call)?),
 };
+
+/// What may be told by the environment and by files, too.
+pub(crate) const ROLES: &[Role] = &[
+    Role { command: &COMMAND, check: |call| both(call).map(drop) },
+    Role { command: &STORAGE, check: |call| of_storage(call).map(drop) },
+    Role { command: &COORDINATOR, check: |call| of_coordinator(call).map(drop) },
+];
 
 fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
     // Dropped last, when all has been told.
     let _log = log(call)?;
-    let node = Node::start(settings)?;
-    greeting(&mut io::stdout().lock(), &node)?;
-    node.run()?;
-    Ok(Ending::Good)
+    let presence = Presence::of_service(settings)?;
+    match serve(settings, presence) {
+        (Some(presence), ended) => {
+            presence.end();
+            ended
+        }
+        (None, ended) => ended,
+    }
+}
+
+/// Serves until it is asked to end. Returns also what tells others of it.
+fn serve(
+    settings: &Settings,
+    mut presence: Option<Presence>,
+) -> (Option<Presence>, Result<Ending, Failure>) {
+    let node = match Node::start(settings) {
+        Ok(node) => node,
+        Err(problem) => return (presence, Err(problem.into())),
+    };
+    let mut hidden = None;
+    // A coordinator that is told its storage alone has no data directory.
+    let has_data_dir = !matches!(
+        settings.half,
+        Half::Coordinator(StorageAt::Socket(Some(_)) | StorageAt::Host { .. })
+    );
+    if presence.is_none() && has_data_dir {
+        match Presence::of_node(settings) {
+            Ok(taken) => presence = Some(taken),
+            Err(why) => hidden = Some(why),
+        }
+    }
+    let told = presence.as_ref().map_or(Ok(()), |presence| presence.tell(&node));
+    let ended = told
+        .and_then(|()| Ok(greeting(&mut io::stdout().lock(), &node, hidden.as_deref())?))
+        .and_then(|()| Ok(node.run()?));
+    (presence, ended.map(|()| Ending::Good))
 }
 
 impl From<Problem> for Failure {
@@ -225,7 +259,7 @@ impl From<Problem> for Failure {
 }
 
 /// What a node says when it has started.
-fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
+fn greeting(out: &mut impl io::Write, node: &Node, hidden: Option<&str>) -> io::Result<()> {
     let started = node.started();
     write!(out, "olivine {}", env!("CARGO_PKG_VERSION"))?;
     if let Some(store) = &started.store {
@@ -256,6 +290,9 @@ fn greeting(out: &mut impl io::Write, node: &Node) -> io::Result<()> {
     }
     if let Some(what) = &started.recovered {
         writeln!(out, "  {what}")?;
+    }
+    if let Some(why) = hidden {
+        writeln!(out, "  `olivine ctl` does not find this process: {why}")?;
     }
     writeln!(out, "ready; Ctrl-C ends it")?;
     out.flush()
@@ -313,7 +350,9 @@ fn common(call: &Call) -> Result<Settings, Failure> {
 fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> {
     settings.memory_bytes = call.bytes("--memory")?;
     if let Some(text) = call.text("--durability")? {
-        (settings.durability, settings.interval) = durability(&text)?;
+        let wanted = "wants sync, os, interval or interval=500ms";
+        let wrong = || call.wrong("--durability", format_args!("{wanted}, not `{text}`"));
+        (settings.durability, settings.interval) = durability(&text).ok_or_else(wrong)?;
     }
     settings.shared_dir = call.has("--shared-data-dir");
     settings.memtable_entries_max = number(call, "--memtable-size")?;
@@ -337,6 +376,17 @@ fn with_doors(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
     Ok(settings)
 }
 
+fn of_storage(call: &Call) -> Result<Settings, Failure> {
+    let half = Half::Storage(call.value("--socket").map(PathBuf::from));
+    let (peers, listen) = (peers(call)?, listen(call)?);
+    Ok(Settings { half, peers, listen, ..with_store(call, common(call)?)? })
+}
+
+fn of_coordinator(call: &Call) -> Result<Settings, Failure> {
+    let (half, peers) = (Half::Coordinator(storage_at(call)), peers(call)?);
+    Ok(Settings { half, peers, ..with_doors(call, common(call)?)? })
+}
+
 fn both(call: &Call) -> Result<Settings, Failure> {
     with_doors(call, with_store(call, common(call)?)?)
 }
@@ -358,11 +408,8 @@ fn storage_at(call: &Call) -> StorageAt {
 
 fn listen(call: &Call) -> Result<Option<SocketAddr>, Failure> {
     let Some(text) = call.text("--listen")? else { return Ok(None) };
-    let wrong = || {
-        Failure::misused(format!(
-            "`--listen` wants ADDRESS:PORT, such as 0.0.0.0:9990, not `{text}`"
-        ))
-    };
+    let wanted = "wants ADDRESS:PORT, such as 0.0.0.0:9990, not";
+    let wrong = || call.wrong("--listen", format_args!("{wanted} `{text}`"));
     text.parse().map(Some).map_err(|_| wrong())
 }
 
@@ -374,27 +421,38 @@ fn peers(call: &Call) -> Result<Option<PeerSetting>, Failure> {
             certificate: certificate.into(),
             key: key.into(),
         })),
-        _ => Err(Failure::misused(
-            "`--peer-ca`, `--peer-cert` and `--peer-key` go together; `olivine certify` makes them",
-        )),
+        _ => {
+            let what = "`--peer-ca`, `--peer-cert` and `--peer-key` go together; `olivine certify` makes them";
+            Err(together(call, &["--peer-ca", "--peer-cert", "--peer-key"], what))
+        }
     }
 }
 
 fn tls(call: &Call) -> Result<Option<TlsSetting>, Failure> {
     let how = call.one_of("--tls", &["off", "auto"])?;
-    let (certificate, key) = (call.value("--tls-cert"), call.value("--tls-key"));
-    match (certificate, key) {
-        (None, None) => Ok((how == "auto").then_some(TlsSetting::Auto)),
-        (Some(_), Some(_)) if how == "auto" => {
+    let names = ["--tls-cert", "--tls-key"];
+    match names.map(|name| call.value(name)) {
+        [None, None] => Ok((how == "auto").then_some(TlsSetting::Auto)),
+        [Some(_), Some(_)] if how == "auto" => {
             let what =
                 "`--tls auto` makes a certificate, and `--tls-cert` names one; say one of them";
-            Err(Failure::misused(what))
+            Err(together(call, &["--tls", "--tls-cert"], what))
         }
-        (Some(certificate), Some(key)) => {
+        [Some(certificate), Some(key)] => {
             let (certificate, key) = (certificate.into(), key.into());
             Ok(Some(TlsSetting::Files { certificate, key }))
         }
-        _ => Err(Failure::misused("`--tls-cert` and `--tls-key` go together")),
+        _ => Err(together(call, &names, "`--tls-cert` and `--tls-key` go together")),
+    }
+}
+
+/// What is wrong with options together; where one stands in a file or the environment, it is told there.
+fn together(call: &Call, names: &[&str], what: &str) -> Failure {
+    let below =
+        names.iter().find(|name| !matches!(call.origin(name), Origin::Flag | Origin::Default));
+    match below {
+        Some(name) => call.wrong(name, format_args!("does not stand alone: {what}")),
+        None => Failure::misused(what),
     }
 }
 
@@ -407,7 +465,7 @@ fn limits(call: &Call) -> Result<Limits, Failure> {
     let bytes = |name, default: usize, most: usize| -> Result<usize, Failure> {
         let Some(bytes) = call.bytes(name)? else { return Ok(default) };
         if (most as u64) < bytes {
-            return Err(Failure::misused(format!("`{name}` may be {most} at most, not {bytes}")));
+            return Err(call.wrong(name, format_args!("may be {most} at most, not {bytes}")));
         }
         Ok(bytes as usize)
     };
@@ -428,29 +486,27 @@ fn limits(call: &Call) -> Result<Limits, Failure> {
 fn doors(call: &Call) -> Result<Vec<DoorSetting>, Failure> {
     let named = match (call.operand(0), call.text("--doors")?) {
         (None, None) => Door::ALL.to_vec(),
-        (Some(door), None) => vec![door_named(&door.to_string_lossy())?],
-        (None, Some(names)) => names.split(',').map(door_named).collect::<Result<_, _>>()?,
-        (Some(_), Some(_)) => {
+        (Some(_), Some(_)) if *call.origin("--doors") == Origin::Flag => {
             return Err(Failure::misused("a door is named by place or with `--doors`, not both"));
         }
+        (Some(door), _) => vec![door_named(&door.to_string_lossy()).map_err(Failure::misused)?],
+        (None, Some(names)) => {
+            let named = names.split(',').map(door_named).collect::<Result<_, _>>();
+            named.map_err(|what| call.wrong("--doors", format_args!("names {what}")))?
+        }
     };
-    let port = number::<u16>(call, "--port")?;
-    if port.is_some() && named.len() != 1 {
-        let what =
-            "`--port` is for one door; `--json-port`, `--line-port` and `--http-port` name each";
-        return Err(Failure::misused(what));
+    if call.value("--port").is_some() && named.len() != 1 {
+        let what = "is for one door; `json-port`, `line-port` and `http-port` name each";
+        return Err(call.wrong("--port", what));
     }
-    let bind = address(call, "--bind")?;
     let setting = |door: Door| {
         let mut setting = DoorSetting::default_of(door);
-        let own_port = number::<u16>(call, &format!("--{}-port", door.name()))?;
-        let of_environment = if door == Door::Line { line_port()? } else { None };
-        if let Some(port) = own_port.or(port).or(of_environment) {
+        let own = |what| format!("--{}-{what}", door.name());
+        if let Some(port) = number::<u16>(call, nearer(call, &own("port"), "--port"))? {
             setting.address.set_port(port);
             setting.asked = true;
         }
-        let own_bind = address(call, &format!("--{}-bind", door.name()))?;
-        if let Some(ip) = own_bind.or(bind) {
+        if let Some(ip) = address(call, nearer(call, &own("bind"), "--bind"))? {
             setting.address = SocketAddr::new(ip, setting.address.port());
         }
         Ok(setting)
@@ -458,47 +514,49 @@ fn doors(call: &Call) -> Result<Vec<DoorSetting>, Failure> {
     named.into_iter().map(setting).collect()
 }
 
-fn door_named(name: &str) -> Result<Door, Failure> {
-    Door::ALL.into_iter().find(|door| door.name() == name.trim()).ok_or_else(|| {
-        Failure::misused(format!(
-            "no door `{name}`; there are {}",
-            Door::ALL.map(Door::name).join(", ")
-        ))
-    })
+/// Whichever of two options a nearer layer gives; the first when the same does, or none.
+pub(crate) fn nearer<'a>(call: &Call, first: &'a str, second: &'a str) -> &'a str {
+    let rank = |name| match call.origin(name) {
+        Origin::Flag => 0,
+        Origin::Environment(_) => 1,
+        Origin::File(..) => 2,
+        Origin::Default => 3,
+    };
+    if rank(second) < rank(first) { second } else { first }
+}
+
+fn door_named(name: &str) -> Result<Door, String> {
+    let known = Door::ALL.map(Door::name).join(", ");
+    let door = Door::ALL.into_iter().find(|door| door.name() == name.trim());
+    door.ok_or_else(|| format!("no door `{name}`; there are {known}"))
 }
 
 fn address(call: &Call, name: &str) -> Result<Option<IpAddr>, Failure> {
     let Some(text) = call.text(name)? else { return Ok(None) };
     let text = if text == "localhost" { "127.0.0.1" } else { &text };
     let wrong =
-        || Failure::misused(format!("`{name}` wants an address such as 127.0.0.1, not `{text}`"));
+        || call.wrong(name, format_args!("wants an address such as 127.0.0.1, not `{text}`"));
     text.parse().map(Some).map_err(|_| wrong())
 }
 
 fn number<T: std::str::FromStr>(call: &Call, name: &str) -> Result<Option<T>, Failure> {
     let Some(text) = call.text(name)? else { return Ok(None) };
-    let wrong = || Failure::misused(format!("`{name}` wants a number, not `{text}`"));
+    let wrong = || call.wrong(name, format_args!("wants a number, not `{text}`"));
     text.parse().map(Some).map_err(|_| wrong())
 }
 
 /// `sync`, `os`, `interval`, `interval=1s`.
-fn durability(text: &str) -> Result<(Durability, Duration), Failure> {
+fn durability(text: &str) -> Option<(Durability, Duration)> {
     let default = Settings::default().interval;
-    let wrong = || {
-        let what = "`--durability` wants sync, os, interval or interval=500ms";
-        Failure::misused(format!("{what}, not `{text}`"))
-    };
     match text.split_once('=') {
         None => match text {
-            "sync" => Ok((Durability::Sync, default)),
-            "os" => Ok((Durability::Os, default)),
-            "interval" => Ok((Durability::Interval, default)),
-            _ => Err(wrong()),
+            "sync" => Some((Durability::Sync, default)),
+            "os" => Some((Durability::Os, default)),
+            "interval" => Some((Durability::Interval, default)),
+            _ => None,
         },
-        Some(("interval", length)) => {
-            Ok((Durability::Interval, duration(length).ok_or_else(wrong)?))
-        }
-        Some(_) => Err(wrong()),
+        Some(("interval", length)) => Some((Durability::Interval, duration(length)?)),
+        Some(_) => None,
     }
 }
 
@@ -511,40 +569,10 @@ fn duration(text: &str) -> Option<Duration> {
     millis.map(Duration::from_millis)
 }
 
-/// The port of the line door that the environment names, or a file `.env` here.
-fn line_port() -> Result<Option<u16>, Failure> {
-    const NAME: &str = "NODE_TCP_PORT";
-    let (text, source) = match env::var(NAME) {
-        Ok(text) => (text, "the environment"),
-        Err(_) => match dotenv(Path::new(".env"), NAME) {
-            Some(text) => (text, ".env"),
-            None => return Ok(None),
-        },
-    };
-    let wrong = || Failure::misused(format!("{NAME} in {source} is no port: `{text}`"));
-    text.parse().map(Some).map_err(|_| wrong())
-}
-
-/// What a file of `NAME=value` lines says of a name; quotes around the value are not part of it.
-fn dotenv(path: &Path, name: &str) -> Option<String> {
-    /// More of such a file is not looked at.
-    const BYTES_MAX: usize = 64 << 10;
-    let file = RealVfs.open(path, Open::Read).ok()?;
-    let mut bytes = vec![0; BYTES_MAX];
-    let length = file.read_at(&mut bytes, 0).ok()?;
-    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-    text.lines().find_map(|line| {
-        let (known, value) = line.split_once('=')?;
-        let known = known.trim();
-        let known = known.strip_prefix("export ").unwrap_or(known);
-        (known == name).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use std::ffi::OsString;
+    use std::{ffi::OsString, path::Path};
 
     fn read(line: &str) -> Result<Settings, String> {
         let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -576,7 +604,8 @@ mod tests {
     fn what_is_wrong_is_told_with_its_flag() {
         for (line, told) in [
             ("--port 1", "`--port` is for one door"),
-            ("--doors jsn", "no door `jsn`; there are json, line, http"),
+            ("jsn", "no door `jsn`; there are json, line, http"),
+            ("--doors jsn", "`--doors` names no door `jsn`; there are json, line, http"),
             ("json --doors line", "not both"),
             ("--bind here", "`--bind` wants an address"),
             ("--json-port 70000", "`--json-port` wants a number"),
@@ -590,6 +619,18 @@ mod tests {
             let what = read(line).map(|_| ()).unwrap_err();
             assert!(what.contains(told), "{line}: {what}");
         }
+    }
+
+    /// Two calls come to the same settings; a port that was asked for may differ in that alone.
+    pub(crate) fn same_but_for_who_asked(first: &Call, second: &Call) {
+        let settings = |call: &Call| {
+            let mut settings = both(call).unwrap();
+            for door in &mut settings.doors {
+                door.asked = false;
+            }
+            format!("{settings:?}")
+        };
+        assert_eq!(settings(first), settings(second));
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
 //! the door that does not; `worker` are the threads that connections live on; `numbers`, `slow` and
-//! `log` what a node tells about itself; `notify` is what the service manager is told; `node` starts all
-//! of it and ends it.
+//! `log` what a node tells about itself; `notify` is what the service manager is told; `probe` asks from
+//! outside whether a node answers; `node` starts all of it and ends it.
 //!
 //! 1. A reply leaves when nothing in it can be lost any more, as the durability promises.
 //! 2. A connection costs no more memory than what it sent, or waits for, and never more than its limits.
@@ -34,6 +34,7 @@ mod node;
 mod notify;
 mod numbers;
 mod passwords;
+mod probe;
 mod protocol;
 mod rewound;
 mod router;
@@ -55,6 +56,7 @@ pub use local::Local;
 pub use log::{EVENTS, EventKind, Log, LogFileSettings, LogFormat, LogLevel};
 pub use node::{Node, Problem, Started, Stop};
 pub use numbers::{METRICS, Metric};
+pub use probe::{door_answers, storage_answers};
 pub use settings::{Door, DoorSetting, Half, Settings, StorageAt};
 pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
 

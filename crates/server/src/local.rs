@@ -133,7 +133,8 @@ fn into(
     }
 }
 
-fn through(
+/// Has the node at the other end carry out a command.
+pub(crate) fn through(
     stream: &mut UnixStream,
     number: u64,
     now: u64,

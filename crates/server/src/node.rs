@@ -207,8 +207,7 @@ impl Node {
                 let time = Arc::new(Time::new(Arc::clone(&clock), model.time()?));
                 let (db, lent) = (model.db().clone(), settings.data_dir.join("lent"));
                 let copies = Copies::new(db, lent, vfs, &clock, settings.backup_idle_max);
-                let data_dir = settings.data_dir.clone();
-                let store = Arc::new(Store::new(model, copies, data_dir, Arc::clone(&time)));
+                let store = Arc::new(Store::new(model, copies, Arc::clone(&time)));
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
                     Half::Storage(asked) => {
@@ -476,19 +475,10 @@ fn said(cut: &Cut) -> String {
 
 /// Makes a directory and those above it, as `flag` wants it.
 pub(crate) fn make_dirs(vfs: &dyn Vfs, dir: &Path, flag: &str) -> Result<(), Problem> {
-    for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
-        if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
-            continue;
-        }
-        match vfs.create_dir(dir) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                let what = format!("cannot make the directory {}; see {flag}", dir.display());
-                return Err(Problem::System { what, source });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    olivine_vfs::make_dirs(vfs, dir).map_err(|source| {
+        let what = format!("cannot make the directory {}; see {flag}", dir.display());
+        Problem::System { what, source }
+    })
 }
 
 fn system(what: &str) -> impl FnOnce(io::Error) -> Problem + use<> {

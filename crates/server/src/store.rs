@@ -3,7 +3,7 @@
 //! 1. A store that is behind is waited for; who has waited too long is told to come again.
 //! 2. When the disk fails, nobody who waits is told that all is well.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use olivine_command::{Access, Code, Command, Copying, Refusal, Reply};
 use olivine_engine::{Result, SeqNo, Stall};
@@ -27,7 +27,6 @@ pub(crate) struct Store {
     model: Model,
     copies: Arc<Copies>,
     /// Where everything lies.
-    data_dir: PathBuf,
     time: Arc<Time>,
     durable: watch::Receiver<Durable>,
 }
@@ -45,7 +44,7 @@ struct Durable {
 pub(crate) struct Pending(SeqNo);
 
 impl Store {
-    pub(crate) fn new(model: Model, copies: Copies, data_dir: PathBuf, time: Arc<Time>) -> Store {
+    pub(crate) fn new(model: Model, copies: Copies, time: Arc<Time>) -> Store {
         let (told, durable) = watch::channel(Durable::default());
         model.db().on_durable(move |outcome| {
             told.send_modify(|durable| match outcome {
@@ -53,7 +52,7 @@ impl Store {
                 Err(error) => durable.failure = Some(error.to_string()),
             });
         });
-        Store { model, copies: Arc::new(copies), data_dir, time, durable }
+        Store { model, copies: Arc::new(copies), time, durable }
     }
 
     /// Who may ask for something.

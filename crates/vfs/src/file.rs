@@ -130,3 +130,17 @@ pub trait File: Send + Sync + Debug {
     /// Cuts or grows (with zeros) to `bytes`.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 }
+
+/// Makes a directory and those above it, as far as they are not there.
+pub fn make_dirs(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        if dir.as_os_str().is_empty() || matches!(vfs.entry(dir), Ok(Some(_))) {
+            continue;
+        }
+        match vfs.create_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

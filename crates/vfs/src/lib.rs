@@ -31,14 +31,14 @@ pub use clock::{Clock, ManualClock};
 pub use crashing::{CrashingVfs, Event, Phase, Survival};
 pub use delaying::DelayingVfs;
 pub use failing::{FailingVfs, Fault};
-pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Room, Vfs};
+pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Room, Vfs, make_dirs};
 pub use memory::MemoryVfs;
 pub use process::{
-    Input, Interrupt, Interrupts, ProcessUse, limit_malloc_arenas, monotonic, open_files_max,
-    process_use, user_id, yield_to_foreground,
+    Input, Interrupt, Interrupts, ProcessUse, begin_session, kill, limit_malloc_arenas, monotonic,
+    open_files_max, process_use, resident_bytes, user_id, yield_to_foreground,
 };
 pub use random::Random;
-pub use real::{Permissions, RealClock, RealVfs, permissions};
+pub use real::{Holder, Permissions, PidFile, RealClock, RealVfs, open_output, permissions};
 pub use recording::RecordingVfs;
 
 #[cfg(test)]

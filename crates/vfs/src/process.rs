@@ -8,6 +8,15 @@ mod used;
 
 use std::time::Duration;
 
+use std::{io, path::Path};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
+
+use crate::{Open, RealVfs, Vfs as _};
+
 pub use malloc::limit_malloc_arenas;
 pub use signals::{Input, Interrupt, Interrupts};
 pub use used::{ProcessUse, process_use};
@@ -22,6 +31,35 @@ pub fn yield_to_foreground() {
         let thread = rustix::thread::gettid();
         rustix::process::setpriority_process(Some(thread), BACKGROUND_NICE).ok();
     }
+}
+
+/// Begins a session of its own for this process, so that no terminal's end is its own. Whoever leads one
+/// already goes on.
+pub fn begin_session() -> io::Result<()> {
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Ends the process of this id there and then.
+pub fn kill(process: u32) -> io::Result<()> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill_process(pid, Signal::KILL)?)
+}
+
+/// Bytes of memory that the process of this id has, where the system tells.
+pub fn resident_bytes(process: u32) -> Option<u64> {
+    /// The file is shorter.
+    const TEXT_BYTES_MAX: usize = 8 << 10;
+    let path = format!("/proc/{process}/status");
+    let file = RealVfs.open(Path::new(&path), Open::Read).ok()?;
+    let mut text = vec![0; TEXT_BYTES_MAX];
+    let read = file.read_at(&mut text, 0).ok()?;
+    let text = String::from_utf8_lossy(&text[..read]);
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 /// The user that runs the process.

@@ -30,8 +30,13 @@ use rustix::{
 
 use crate::{Clock, Entry, EntryKind, File, Guard, Lock, Open, Room, Vfs};
 
+mod output;
 mod persist;
+mod pid_file;
 mod write_back;
+
+pub use output::open_output;
+pub use pid_file::{Holder, PidFile};
 
 /// The kernel counts offsets in signed 64-bit numbers; nothing lies beyond.
 const OFFSET_MAX: u64 = i64::MAX as u64;

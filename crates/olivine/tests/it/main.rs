@@ -5,8 +5,10 @@
     reason = "these tests look at the program's files from outside"
 )]
 
+mod config;
 mod confined;
 mod copies;
+mod ctl;
 mod log;
 mod node;
 mod notify;

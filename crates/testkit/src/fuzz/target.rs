@@ -58,7 +58,7 @@ impl Target {
             Target::Program(P::Arguments | P::Entries) => 6,
             Target::Door(D::JsonDoor | D::Commands) => 5,
             Target::Engine(E::Pointer)
-            | Target::Program(P::Line | P::Json)
+            | Target::Program(P::Line | P::Json | P::Configuration)
             | Target::Door(D::WordsDoor | D::HttpDoor | D::Replies) => 4,
         }
     }

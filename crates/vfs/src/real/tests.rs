@@ -104,3 +104,64 @@ fn the_room_of_a_file_system_is_told() {
     assert!(0 < room.free_bytes && room.free_bytes <= room.bytes, "{room:?}");
     assert!(disk.room(&dir.path.join("absent")).is_err());
 }
+
+/// Names the file that a copy of this program holds for `a_pid_file_tells_who_holds_it`.
+const HELD: &str = "OLIVINE_HELD_PID_FILE";
+
+/// Whoever looks learns from the kernel who holds the file, and disturbs nobody; a crash leaves a file that
+/// nobody holds.
+#[test]
+fn a_pid_file_tells_who_holds_it() {
+    if let Some(path) = std::env::var_os(HELD) {
+        let _held = PidFile::hold(Path::new(&path)).unwrap().unwrap();
+        println!("\nheld");
+        io::Read::read(&mut io::stdin(), &mut [0]).unwrap();
+        return;
+    }
+    let dir = TempDir::new();
+    let path = dir.path.join("x.pid");
+    assert_eq!(PidFile::holder(&path).unwrap(), Holder::Nobody);
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "real::tests::a_pid_file_tells_who_holds_it", "--nocapture"])
+        .env(HELD, &path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = io::BufReader::new(child.stdout.take().unwrap());
+    assert!(io::BufRead::lines(said).any(|line| line.unwrap() == "held"));
+    for _ in 0..3 {
+        assert_eq!(PidFile::holder(&path).unwrap(), Holder::Process(child.id()));
+        assert!(PidFile::hold(&path).unwrap().is_none());
+    }
+    crate::kill(child.id()).unwrap();
+    child.wait().unwrap();
+    assert_eq!(PidFile::holder(&path).unwrap(), Holder::Left(child.id().to_string()));
+    let ours = PidFile::hold(&path).unwrap().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+    assert_eq!(mode(&path), 0o600);
+    ours.remove().unwrap();
+    assert_eq!(PidFile::holder(&path).unwrap(), Holder::Nobody);
+}
+
+#[test]
+fn output_goes_behind_what_is_there() {
+    let dir = TempDir::new();
+    let path = dir.path.join("log");
+    for _ in 0..2 {
+        let output = open_output(&path).unwrap();
+        let mut child = Command::new("echo").arg("line").stdout(output).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "line\nline\n");
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn memory_of_a_process_is_told_where_there_is_one() {
+    let bytes = crate::resident_bytes(std::process::id());
+    if cfg!(target_os = "linux") {
+        assert!(bytes.is_some_and(|bytes| 64 << 10 < bytes), "{bytes:?}");
+    }
+    assert_eq!(crate::resident_bytes(u32::MAX), None);
+}
