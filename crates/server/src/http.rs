@@ -120,6 +120,10 @@ async fn respond(
         door::Request::Lines(requests) => {
             door::lines(answered(served, at, &mut session, now, requests, &mut watch).await)
         }
+        door::Request::Own(Shape::Slow) if served.asks_who() && !session.is_admin() => {
+            let text = "requests that took long name keys of everybody, and are for an admin";
+            door::problem(403, Code::Forbidden.name(), text)
+        }
         door::Request::Own(shape) => own(served, &shape).await,
     }
 }

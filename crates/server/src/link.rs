@@ -118,6 +118,8 @@ struct State {
     is_open: bool,
     /// Who may ask for something; nothing before the storage has said so.
     access: Option<Access>,
+    /// What it said last, whether it is there or not.
+    access_known_last: Option<Access>,
     next: u64,
     /// What waits to be sent.
     out: Vec<u8>,
@@ -134,6 +136,11 @@ impl Link {
     /// Who may ask for something.
     pub(crate) fn access(&self) -> Option<Access> {
         self.state.borrow().access
+    }
+
+    /// The same as it was known last, if ever.
+    pub(crate) fn access_known_last(&self) -> Option<Access> {
+        self.state.borrow().access_known_last
     }
 
     /// Has the storage carry out the first of some commands. Returns their replies, at least one.
@@ -226,7 +233,10 @@ impl Link {
     async fn watch_access(&self) {
         loop {
             match self.carry_out(0, &[Command::Access]).await.pop() {
-                Some(Reply::Access(access)) => self.state.borrow_mut().access = Some(access),
+                Some(Reply::Access(access)) => {
+                    let mut state = self.state.borrow_mut();
+                    (state.access, state.access_known_last) = (Some(access), Some(access));
+                }
                 // Without knowing, nothing may be carried out; the link begins anew.
                 _ => return,
             }

@@ -64,6 +64,11 @@ fn usable(numbers: &[(String, u64)]) -> Result<(), (Code, String)> {
 
 /// What the store tells.
 async fn of_store(served: &Served) -> Result<Vec<(String, u64)>, (Code, String)> {
+    if served.router.access().is_none() {
+        // Nor is anything carried out for anybody.
+        let text = "the storage cannot be reached; it is tried again and again";
+        return Err((Code::Unavailable, text.to_owned()));
+    }
     let clock = served.shared.time.clock();
     let (now, mut watch) = (served.shared.time.now(), crate::slow::Watch::start(clock));
     match served.router.carry_out(now, &[Command::Numbers], &mut watch).await.pop() {

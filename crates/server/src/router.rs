@@ -31,6 +31,14 @@ impl Router {
         }
     }
 
+    /// The same as it was known last, if ever.
+    pub(crate) fn access_known_last(&self) -> Option<Access> {
+        match self {
+            Router::Here(here) => Some(here.store.access()),
+            Router::There(link) => link.access_known_last(),
+        }
+    }
+
     /// Carries out the first of some commands. Returns their replies, at least one, when they may be shown.
     pub(crate) async fn carry_out(
         &self,

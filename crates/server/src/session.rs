@@ -98,6 +98,11 @@ impl Session {
     pub(crate) fn is_known(&self) -> bool {
         self.known.is_some()
     }
+
+    /// Whether it may see everything.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.role == Role::Admin)
+    }
 }
 
 /// Proofs that were right, by their fingerprints.
@@ -135,9 +140,11 @@ impl Proven {
 }
 
 impl Served {
-    /// Whether people are asked who they are.
+    /// Whether people are asked who they are. While the storage is away what was known last holds: nothing of
+    /// the store is carried out then, and what the node tells of itself is not harder to come by.
     pub(crate) fn asks_who(&self) -> bool {
-        self.shared.asks_always || self.router.access().is_none_or(|access| 0 < access.users)
+        let access = self.router.access_known_last();
+        self.shared.asks_always || access.is_none_or(|access| 0 < access.users)
     }
 
     /// Counts a connection among those of strangers; refuses one too many.

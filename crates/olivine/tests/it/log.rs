@@ -307,7 +307,10 @@ fn a_storage_that_goes_and_comes_is_told() {
     };
     told("storage_lost", 1);
     assert!(node.get("/readyz").contains("the storage cannot be reached"));
-    assert!(node.get("/metrics").contains("\nolivine_store_up 0\n"));
+    assert!(
+        node.get("/metrics").contains("\"status\":401"),
+        "whether there are users is not known"
+    );
     for time in 1..=2 {
         let half = Running::start(&storage, Stdio::inherit());
         told("storage_reached", time);
@@ -315,6 +318,9 @@ fn a_storage_that_goes_and_comes_is_told() {
         assert!(node.get("/metrics").contains("\nolivine_store_up 1\n"));
         half.end();
         told("storage_lost", 1 + time);
+        let metrics = node.get("/metrics");
+        assert!(metrics.contains("\nolivine_store_up 0\n"), "{metrics}");
+        assert!(metrics.contains("\nolivine_ready 0\n") && !metrics.contains("olivine_keys"));
     }
     node.end();
     let events = log();

@@ -115,7 +115,7 @@ fn nobody_is_served_who_does_not_say_who_they_are() {
         "{said}"
     );
     assert!(node.say(Door::Line, "GET a\n").starts_with("ERROR say who you are first"));
-    for path in ["/kv/a", "/kv", "/metrics"] {
+    for path in ["/kv/a", "/kv", "/metrics", "/slow"] {
         let (status, body) = http(&node, "", "GET", path, "");
         assert_eq!(status, 401, "{path}");
         assert!(body.contains("\"code\":\"unauthenticated\""), "{body}");
@@ -130,6 +130,9 @@ fn nobody_is_served_who_does_not_say_who_they_are() {
     }
     assert_eq!(http(&node, &basic("ada", PASSWORD), "GET", "/kv/a", "").0, 404);
     assert_eq!(http(&node, &basic("rita", PASSWORD), "GET", "/metrics", "").0, 200);
+    for (name, status) in [("rita", 403), ("will", 403), ("ada", 200)] {
+        assert_eq!(http(&node, &basic(name, PASSWORD), "GET", "/slow", "").0, status, "{name}");
+    }
 }
 
 #[test]
