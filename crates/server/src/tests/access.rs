@@ -181,6 +181,33 @@ fn each_door_lets_in_who_proves_who_they_are() {
     assert!(body.contains("auth is for connections"), "{body}");
 }
 
+/// A backup has everything, the proofs of users included.
+#[test]
+fn only_admins_of_everything_make_backups() {
+    let dir = Dir::new();
+    let settings = settings(&dir);
+    peopled(&settings);
+    let mut local = Local::open(&settings.data_dir).unwrap();
+    add(&mut local, "part", Role::Admin, "w:");
+    local.close().unwrap();
+    let node = Running::start(&settings);
+    let (status, begun) = http(&node, &basic("ada", PASSWORD), "POST", "/backup", "");
+    assert_eq!(status, 200, "{begun}");
+    let id = begun["{\"backup\":".len()..].split(',').next().unwrap();
+    // The end of a file, which is text as well.
+    let piece = format!("/backup/{id}/0?offset=1000000000");
+    let end = format!("/backup/{id}?kept=true");
+    for (method, path) in [("POST", "/backup"), ("GET", &piece), ("DELETE", &end)] {
+        assert_eq!(http(&node, "", method, path, "").0, 401, "{method} {path}");
+        for user in ["will", "rita", "part"] {
+            let (status, body) = http(&node, &basic(user, PASSWORD), method, path, "");
+            assert_eq!(status, 403, "{user}, {method} {path}: {body}");
+        }
+    }
+    assert_eq!(http(&node, &basic("ada", PASSWORD), "GET", &piece, "").0, 200);
+    assert_eq!(http(&node, &basic("ada", PASSWORD), "DELETE", &end, "").0, 204);
+}
+
 /// Every change to users and tokens holds for connections that are there.
 #[test]
 fn what_is_taken_away_is_gone_at_once() {
