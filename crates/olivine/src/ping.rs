@@ -3,7 +3,7 @@
 //! 1. Good means that a node answered as it should, and nothing less.
 //! 2. A door that cannot be reached has an exit code of its own, so that whoever waits for a start can tell.
 //! 3. It ends within [`PATIENCE`] for each of connecting, asking and being answered.
-//! 4. No name is looked up: what that takes is not in a statically linked program.
+//! 4. No name is looked up: a check of health does not wait for DNS.
 
 use std::{
     fmt,

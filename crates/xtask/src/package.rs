@@ -1,7 +1,7 @@
 //! `cargo xtask package`: what is handed to people who run Olivine, and the proof that it works.
 //!
-//! One statically linked program is built, and goes into an image and a Debian package with the units of
-//! systemd; each is then taken apart again and what is in it is run.
+//! The program goes into a Debian package with the units of systemd, and, linked statically, into an image;
+//! each is then taken apart again and what is in it is run.
 //!
 //! 1. Nothing counts as packaged that was not run as it was packaged: the program in the image's root as
 //!    the image's user, the units' command lines with the program of the unpacked package.
@@ -33,9 +33,9 @@ parts, all of them when none is named:
   image   an image of one file, for docker load or podman load: run in its root as its user
 
 options:
-  --quick   without optimisation across crates, into target/package-quick, as the tests do
+  --quick   as the tests do, into target/package-quick: the program of the image is optimised less
 
-The Debian packages systemd, dpkg, lintian, buildah, binutils and file have what is needed; cargo-deb is built
+The Debian packages systemd, dpkg-dev, lintian, buildah, binutils and file have what is needed; cargo-deb is built
 once into target/tools. What comes of it is in target/package. The image is built and tried as root.
 
 examples:
@@ -146,7 +146,6 @@ fn wished(arguments: &[String]) -> Result<(Vec<Part>, bool), String> {
 
 /// Builds and tries `parts`; the lines say what came of it.
 pub(crate) fn make(root: &Path, parts: &[Part], quick: bool) -> Result<Vec<String>, Trouble> {
-    needed("nm", "binutils")?;
     for (_, program, package) in NEEDED.iter().filter(|(part, ..)| parts.contains(part)) {
         needed(program, package)?;
     }
@@ -154,13 +153,12 @@ pub(crate) fn make(root: &Path, parts: &[Part], quick: bool) -> Result<Vec<Strin
     let out = root.join(folder);
     let site = Site { root, scratch: out.join("scratch"), out, quick };
     empty(&site.scratch)?;
-    let program = program::build(&site)?;
-    let mut lines = vec![program.told.clone()];
+    let mut lines = Vec::new();
     for part in Part::ALL.into_iter().filter(|part| parts.contains(part)) {
         lines.extend(match part {
-            Part::Units => units::check(&site, &program)?,
-            Part::Deb => deb::make(&site, &program)?,
-            Part::Image => image::make(&site, &program)?,
+            Part::Units => units::check(&site)?,
+            Part::Deb => deb::make(&site)?,
+            Part::Image => image::make(&site)?,
         });
     }
     Ok(lines)
@@ -170,9 +168,11 @@ pub(crate) fn make(root: &Path, parts: &[Part], quick: bool) -> Result<Vec<Strin
 const NEEDED: &[(Part, &str, &str)] = &[
     (Part::Units, "systemd-analyze", "systemd"),
     (Part::Deb, "dpkg-deb", "dpkg"),
+    (Part::Deb, "dpkg-shlibdeps", "dpkg-dev"),
     (Part::Deb, "lintian", "lintian"),
     (Part::Image, "buildah", "buildah"),
     (Part::Image, "file", "file"),
+    (Part::Image, "nm", "binutils"),
 ];
 
 fn needed(program: &str, package: &str) -> Result<(), Trouble> {

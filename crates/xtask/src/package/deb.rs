@@ -4,7 +4,7 @@
 //! 2. Each unit's command line is run with the program that was unpacked: what a unit asks for is what the
 //!    program in the same package takes.
 
-use super::{Site, Trouble, empty, program, program::Program, ran, served::Served, units};
+use super::{Site, Trouble, empty, program, ran, served::Served, units};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -24,11 +24,14 @@ const CONTENTS: &[&str] = &[
     "./usr/share/man/man1/olivine.1.gz",
 ];
 
+/// Where the units have their settings.
+const SETTINGS: &str = "/etc/olivine/olivine.toml";
+
 /// Ports that a node takes where it is tried, whoever has the usual ones.
 const FREE_PORTS: [&str; 6] = ["--json-port", "0", "--line-port", "0", "--http-port", "0"];
 
-pub(super) fn make(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Trouble> {
-    let package = package(site, program)?;
+pub(super) fn make(site: &Site<'_>) -> Result<Vec<String>, Trouble> {
+    let package = package(site)?;
     listed(&package)?;
     let mut lintian = Command::new("lintian");
     ran(lintian.args(["--fail-on", "error,warning", "--allow-root"]).arg(&package))?;
@@ -42,16 +45,17 @@ pub(super) fn make(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Tr
     Ok(vec![format!("{name}: {} KiB, {tried} units run", bytes >> 10)])
 }
 
-fn package(site: &Site<'_>, program: &Program) -> Result<PathBuf, Trouble> {
+fn package(site: &Site<'_>) -> Result<PathBuf, Trouble> {
     let cargo_deb = cargo_deb(site.root)?;
+    program::shared(site)?;
     empty(&site.scratch.join("made"))?;
     let mut command = Command::new(cargo_deb);
     command
         .current_dir(site.root)
-        .args(["--no-build", "--strip", "--package", "olivine", "--target", &program.target])
+        .args(["--no-build", "--strip", "--package", "olivine"])
         .arg("--output")
         .arg(site.scratch.join("made/"))
-        .env("CARGO_TARGET_DIR", &program.target_folder);
+        .env("CARGO_TARGET_DIR", site.root.join("target"));
     let said = ran(&mut command)?;
     if let Some(warning) = said.lines().find(|line| line.starts_with("warning")) {
         return Err(Trouble::failed(format!("cargo-deb: {warning}")));
@@ -93,7 +97,7 @@ fn listed(package: &Path) -> Result<(), Trouble> {
         }
     }
     let conffiles = ran(Command::new("dpkg-deb").arg("-I").arg(package).arg("conffiles"))?;
-    if conffiles.trim() != "/etc/olivine/olivine.toml" {
+    if conffiles.trim() != SETTINGS {
         let what = format!("{} has as conffiles: {conffiles}", package.display());
         return Err(Trouble::failed(what));
     }
@@ -108,18 +112,17 @@ fn listed(package: &Path) -> Result<(), Trouble> {
 
 /// Runs what the units run, in places of their own: a node in one process, and one in two.
 fn tried(site: &Site<'_>, unpacked: &Path) -> Result<usize, Trouble> {
-    program::needs_nothing(&unpacked.join("usr/bin/olivine"))?;
     let places = site.scratch.join("places");
     empty(&places)?;
+    let settings = settings(unpacked, &places)?;
     let start = |unit: &str, with_doors: bool| {
         let path = unpacked.join("usr/lib/systemd/system").join(unit);
         let text = units::read(&path)?;
         let line = units::command_line(&text)
             .ok_or_else(|| Trouble::failed(format!("{} has no ExecStart", path.display())))?;
-        let place = |name: &str| places.join(name).to_string_lossy().into_owned();
         let line = line
             .replace(units::PROGRAM, &unpacked.join("usr/bin/olivine").to_string_lossy())
-            .replace("/var/lib/olivine", &place("data"));
+            .replace(SETTINGS, &settings.to_string_lossy());
         let mut words = line.split(' ');
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).args(if with_doors { &FREE_PORTS[..] } else { &[] });
@@ -134,4 +137,20 @@ fn tried(site: &Site<'_>, unpacked: &Path) -> Result<usize, Trouble> {
     coordinator.end()?;
     storage.end()?;
     Ok(units::UNITS.len())
+}
+
+/// The settings of the package, with the place of the data moved; the program must find nothing wrong there.
+fn settings(unpacked: &Path, places: &Path) -> Result<PathBuf, Trouble> {
+    let data_dir = |place: &str| format!("data-dir = \"{place}\"\n");
+    let text = units::read(&unpacked.join(&SETTINGS[1..]))?;
+    let usual = data_dir("/var/lib/olivine");
+    if !text.contains(&usual) {
+        return Err(Trouble::failed(format!("{SETTINGS} of the package does not say {usual}")));
+    }
+    let text = text.replace(&usual, &data_dir(&places.join("data").to_string_lossy()));
+    let path = places.join("olivine.toml");
+    fs::write(&path, text).map_err(Trouble::io("write", &path))?;
+    let mut check = Command::new(unpacked.join("usr/bin/olivine"));
+    ran(check.args(["config", "check", "--config"]).arg(&path))?;
+    Ok(path)
 }

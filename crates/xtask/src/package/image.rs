@@ -4,7 +4,7 @@
 //! 2. What the image is configured to run is what is tried: its command, by its user, in its root, where
 //!    there is nothing else.
 
-use super::{Site, Trouble, empty, program, program::Program, ran, served::Served};
+use super::{Site, Trouble, empty, program, ran, served::Served};
 use crate::json::Json;
 use std::{
     ffi::OsStr,
@@ -15,12 +15,14 @@ use std::{
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// A name that the node has in its trial.
+const HOST: &str = "packaged.test";
 /// The user of the image; no name stands for the number.
 const USER: u32 = 10001;
 
-pub(super) fn make(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Trouble> {
+pub(super) fn make(site: &Site<'_>) -> Result<Vec<String>, Trouble> {
     as_root()?;
-    let context = context(site, program)?;
+    let context = context(site)?;
     let buildah = Buildah { storage: site.scratch.join("storage") };
     let image = format!("localhost/olivine:{VERSION}");
     let recipe = site.root.join("packaging/Containerfile");
@@ -52,13 +54,14 @@ fn as_root() -> Result<(), Trouble> {
 }
 
 /// A folder with what goes into the image.
-fn context(site: &Site<'_>, program: &Program) -> Result<PathBuf, Trouble> {
+fn context(site: &Site<'_>) -> Result<PathBuf, Trouble> {
+    let program = program::alone(site)?;
     let context = site.scratch.join("context");
     empty(&context)?;
     empty(&context.join("data"))?;
     let copy = context.join("olivine");
     // Names of functions stay: a report of a panic is worth them.
-    ran(Command::new("strip").arg("--strip-debug").arg("-o").args([&copy, &program.path]))?;
+    ran(Command::new("strip").arg("--strip-debug").arg("-o").args([&copy, &program]))?;
     Ok(context)
 }
 
@@ -130,6 +133,10 @@ fn config(inspected: &str) -> Result<Config, Trouble> {
 fn tried(root: &Path, config: &Config) -> Result<(), Trouble> {
     let program = root.join("olivine");
     program::needs_nothing(&program)?;
+    // What engines give a container, and all there is to look up names with.
+    let hosts = root.join("etc/hosts");
+    empty(&root.join("etc"))?;
+    fs::write(&hosts, format!("127.0.0.1 {HOST}\n")).map_err(Trouble::io("write", &hosts))?;
     let kind = ran(Command::new("file").arg("--brief").arg(&program))?;
     if !kind.contains("static") {
         return Err(Trouble::failed(format!("file says of the image's program: {kind}")));
@@ -141,6 +148,7 @@ fn tried(root: &Path, config: &Config) -> Result<(), Trouble> {
     };
     let mut node = inside(&config.command);
     node.args(["--memory", "64MiB", "--json-port", "0", "--line-port", "0", "--http-port", "0"]);
+    node.args(["--host-name", HOST]);
     let node = Served::start(&mut node)?;
     let status = PathBuf::from(format!("/proc/{}", node.process()));
     let user = fs::metadata(&status).map_err(Trouble::io("look at", &status))?.uid();
@@ -148,6 +156,9 @@ fn tried(root: &Path, config: &Config) -> Result<(), Trouble> {
         return Err(Trouble::failed(format!("the node of the image runs as user {user}")));
     }
     node.keeps_what_it_is_given()?;
+    let server = format!("http://{HOST}:{}", node.door("http")?.port());
+    let words = ["/olivine", "backup", "--server", &server, "/data/backups"];
+    ran(&mut inside(&words.map(str::to_owned)))?;
     let ask = || super::tried(&mut inside(&config.health));
     let (well, said) = ask()?;
     if !well {

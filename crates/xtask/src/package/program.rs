@@ -1,42 +1,32 @@
-//! The statically linked program.
+//! The program, linked in two ways.
 //!
-//! 1. It needs no file of the system to run, and in particular nothing that looks up names: what glibc
-//!    has for that loads libraries also in a program that is linked statically.
-//! 2. It has a target folder of its own, so that the usual build stays as it is.
+//! 1. For a system that has a C library it uses that one: to look up names, glibc loads libraries of the
+//!    system, and in a program with a glibc of its own those of another release end the process.
+//! 2. For an image it is linked statically and needs no file of the system: names of hosts are looked up by
+//!    what glibc has built in, in `/etc/hosts` and by DNS. What would take libraries there all the same (names
+//!    of users, other character sets) nothing asks for.
+//! 3. The statically linked one has a target folder of its own, so that the usual build stays as it is.
 
 use super::{Site, Trouble, ran, tried};
+use crate::passthrough::SERVED;
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// What was built.
-pub(super) struct Program {
-    /// The file, with what a debugger wants to know.
-    pub(super) path: PathBuf,
-    /// What it was built for.
-    pub(super) target: String,
-    pub(super) target_folder: PathBuf,
-    /// What to say of it.
-    pub(super) told: String,
+/// Functions of the C library that load libraries at run time, for what nobody here needs.
+const OF_LIBRARIES: &[&str] = &["getpwnam", "getpwnam_r", "getpwuid_r", "getgrnam_r", "iconv_open"];
+
+/// Builds the program as it is shipped, for systems with a C library, in the usual target folder.
+pub(super) fn shared(site: &Site<'_>) -> Result<(), Trouble> {
+    let target = site.root.join("target");
+    let mut cargo = Command::new("cargo");
+    // The same as other steps of the tests have built already.
+    ran(cargo.current_dir(site.root).args(SERVED).env("CARGO_TARGET_DIR", target)).map(|_said| ())
 }
 
-/// Functions of the C library that load libraries at run time, to look up names of hosts and users.
-const OF_NAME_SERVICE: &[&str] = &[
-    "getaddrinfo",
-    "gethostbyname",
-    "gethostbyname_r",
-    "getnameinfo",
-    "getpwnam",
-    "getpwnam_r",
-    "getpwuid_r",
-    "getgrnam_r",
-    "getservbyname",
-    "iconv_open",
-];
-
-pub(super) fn build(site: &Site<'_>) -> Result<Program, Trouble> {
+/// The statically linked program, with its symbols.
+pub(super) fn alone(site: &Site<'_>) -> Result<PathBuf, Trouble> {
     let target = host()?;
     let folder = if site.quick { "target/static-quick" } else { "target/static" };
     let target_folder = site.root.join(folder);
@@ -58,9 +48,7 @@ pub(super) fn build(site: &Site<'_>) -> Result<Program, Trouble> {
     ran(&mut cargo)?;
     let path = target_folder.join(&target).join("release/olivine");
     stands_alone(&path)?;
-    let bytes = fs::metadata(&path).map_err(Trouble::io("look at", &path))?.len();
-    let told = format!("program: linked statically for {target}, {} MiB with symbols", bytes >> 20);
-    Ok(Program { path, target, target_folder, told })
+    Ok(path)
 }
 
 /// What the compiler builds for by itself, which must be Linux with glibc.
@@ -80,11 +68,11 @@ fn host() -> Result<String, Trouble> {
 fn stands_alone(path: &Path) -> Result<(), Trouble> {
     needs_nothing(path)?;
     let symbols = ran(Command::new("nm").arg("--defined-only").arg(path))?;
-    match of_name_service(&symbols) {
+    match of_libraries(&symbols) {
         None => Ok(()),
         Some(name) => Err(Trouble::failed(format!(
-            "{} looks up names with `{name}`, which needs libraries of the system that an image does not \
-             have; take addresses only",
+            "{} calls `{name}`, which needs libraries of the system that an image does not have; do \
+             without it",
             path.display()
         ))),
     }
@@ -102,10 +90,10 @@ pub(super) fn needs_nothing(path: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A function among `symbols`, as nm lists them, that looks up names.
-fn of_name_service(symbols: &str) -> Option<&str> {
+/// A function among `symbols`, as nm lists them, that loads libraries.
+fn of_libraries(symbols: &str) -> Option<&str> {
     let names = symbols.lines().filter_map(|line| line.rsplit(' ').next());
-    names.filter(|name| OF_NAME_SERVICE.contains(name)).min()
+    names.filter(|name| OF_LIBRARIES.contains(name)).min()
 }
 
 #[cfg(test)]
@@ -113,10 +101,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looking_up_names_is_found() {
-        let fine = "0000000000001000 T main\n0000000000002000 t getaddrinfo_of_ours\n";
-        assert_eq!(of_name_service(fine), None);
-        let bad = format!("{fine}000000000054f1b0 T getaddrinfo\n");
-        assert_eq!(of_name_service(&bad), Some("getaddrinfo"));
+    fn what_loads_libraries_is_found() {
+        let fine = "0000000000001000 T main\n0000000000002000 t getpwnam_of_ours\n";
+        assert_eq!(of_libraries(fine), None);
+        let bad = format!("{fine}000000000054f1b0 T getpwnam\n");
+        assert_eq!(of_libraries(&bad), Some("getpwnam"));
     }
 }

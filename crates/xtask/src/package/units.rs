@@ -4,7 +4,7 @@
 //! 2. What a unit may do beyond what its program needs stays as little as it is: the exposure that
 //!    systemd-analyze computes does not grow unnoticed.
 
-use super::{Site, Trouble, empty, program::Program, ran};
+use super::{Site, Trouble, empty, ran};
 use std::{fs, path::Path, process::Command};
 
 /// The units, and the exposure, in tenths, that each may have: 0 is a unit that may do nothing, 100 one that may do all.
@@ -14,14 +14,14 @@ pub(super) const UNITS: &[(&str, u32)] =
 /// Where the program is in a package.
 pub(super) const PROGRAM: &str = "/usr/bin/olivine";
 
-pub(super) fn check(site: &Site<'_>, program: &Program) -> Result<Vec<String>, Trouble> {
+pub(super) fn check(site: &Site<'_>) -> Result<Vec<String>, Trouble> {
     let folder = site.scratch.join("units");
     empty(&folder)?;
     let mut lines = Vec::new();
     for (name, exposure_max) in UNITS {
         let text = read(&site.root.join("packaging").join(name))?;
-        // A program that is not there is a finding, and this one is elsewhere until it is installed.
-        let text = text.replace(PROGRAM, &program.path.to_string_lossy());
+        // A program that is not there is a finding, and ours is not, until it is installed.
+        let text = text.replace(PROGRAM, "/bin/true");
         let copy = folder.join(name);
         fs::write(&copy, text).map_err(Trouble::io("write", &copy))?;
         let found = ran(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy))?;
