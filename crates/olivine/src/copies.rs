@@ -19,6 +19,7 @@ use crate::{
     call::{Call, Command, JSON, MEMORY, Opt, QUIET},
     check::environment,
     ending::{Ending, Failure},
+    http_client::{CA, TOKEN_FILE},
     json::Json,
     progress::{self, Progress, Unit},
     remote,
@@ -28,7 +29,7 @@ use crate::{
 const SERVER: Opt = Opt::value(
     "--server",
     "URL",
-    "of the node at http://HOST:PORT, its HTTP door, instead of the store in DIR",
+    "of the node at http://HOST:PORT or https://HOST:PORT, its HTTP door, instead of the store in DIR",
 );
 const DATA_DIR: Opt =
     Opt::value("--data-dir", "DIR", "where `olivine serve` has everything: makes DIR/store");
@@ -42,13 +43,14 @@ pub(crate) const BACKUP: Command = Command {
         it is read without its lock, and nothing in it is changed. With --server it is everything that a node \
         serves, wherever it is; what comes is verified, and TARGET is here.",
     operands: &["[DIR]", "TARGET"],
-    options: &[&[SERVER], &[JSON, QUIET, MEMORY]],
+    options: &[&[SERVER, TOKEN_FILE, CA], &[JSON, QUIET, MEMORY]],
     notes: "TARGET holds backups of one store and nothing else; best on another disk. A backup is there whole or \
         not at all; when one from a server is cut short, the next call goes on with what has come. \
         `olivine backups verify TARGET` reads everything again.",
     examples: &[
         "olivine backup data/store /mnt/backups",
         "olivine backup --server http://localhost:8080 /mnt/backups",
+        "olivine backup --server https://db:8080 --token-file backup.token /mnt/backups",
     ],
     run: backup,
 };

@@ -11,13 +11,35 @@ use std::{
     fmt::Write as _,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
+    path::Path,
     time::Duration,
 };
 
+#[cfg(feature = "node")]
+use olivine_server::Trust;
+
 use crate::{
+    call::{Call, Opt},
     ending::{Ending, Failure},
+    files::Sequential,
     json::Json,
 };
+
+/// A program without its node speaks no TLS.
+#[cfg(not(feature = "node"))]
+#[derive(Clone, Debug)]
+enum Trust {}
+
+#[cfg(not(feature = "node"))]
+impl Trust {
+    fn read(_: Option<&Path>, _: &str) -> Result<Trust, Failure> {
+        Err(Failure::misused("this program was built without TLS; it has no https"))
+    }
+
+    fn wrap(&self, _: TcpStream, _: &str) -> io::Result<TcpStream> {
+        match *self {}
+    }
+}
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a server may say nothing, or take nothing.
@@ -26,32 +48,63 @@ const HEAD_BYTES_MAX: u64 = 64 << 10;
 /// The longest body of an error that is looked at.
 const ERROR_BYTES_MAX: u64 = 64 << 10;
 
-/// Where a node is: `http://HOST:PORT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Bytes of a file with a token.
+const TOKEN_BYTES_MAX: u64 = 4 << 10;
+
+pub(crate) const TOKEN_FILE: Opt = Opt::value(
+    "--token-file",
+    "FILE",
+    "says to a server who asks: the first line of FILE is a token",
+);
+pub(crate) const CA: Opt = Opt::value(
+    "--ca",
+    "FILE",
+    "whom to believe that an https server is the right one (whom the system believes)",
+);
+
+/// Where a node is: `http://HOST:PORT`, or `https://HOST:PORT`.
+#[derive(Clone, Debug)]
 pub(crate) struct Server {
     /// As `Host` headers name it, and failures.
     host: String,
     /// As it is connected to: without the brackets of an address.
     name: String,
     port: u16,
+    trust: Option<Trust>,
+    /// The value of `Authorization`, if there is one.
+    authorization: Option<String>,
 }
 
 impl Server {
+    /// The server that an option names, and what `--ca` and `--token-file` say of it.
+    pub(crate) fn of(call: &Call, option: &str, url: &str) -> Result<Server, Failure> {
+        let mut server = Server::parse(option, url)?;
+        let authority = call.value(CA.name).map(Path::new);
+        if url.starts_with("https://") {
+            server.trust = Some(Trust::read(authority, CA.name)?);
+        } else if authority.is_some() {
+            return Err(Failure::misused(format!("`{}` is for servers at https://", CA.name)));
+        }
+        if let Some(path) = call.value(TOKEN_FILE.name) {
+            server.authorization = Some(format!("Bearer {}", token(Path::new(path))?));
+        }
+        Ok(server)
+    }
+
     /// Reads the value of an option.
-    pub(crate) fn parse(option: &str, url: &str) -> Result<Server, Failure> {
+    fn parse(option: &str, url: &str) -> Result<Server, Failure> {
         let wrong = |what: &str| {
             let example = "http://localhost:8080";
             Failure::misused(format!(
                 "`{option}` wants a server such as {example}, not `{url}`{what}"
             ))
         };
-        let Some(rest) = url.strip_prefix("http://") else {
-            return Err(wrong(if url.starts_with("https://") {
-                ": it is spoken to without TLS only, as through a tunnel"
-            } else {
-                ""
-            }));
-        };
+        let (rest, standard_port) =
+            match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+                (Some(rest), _) => (rest, 80),
+                (None, Some(rest)) => (rest, 443),
+                (None, None) => return Err(wrong("")),
+            };
         let host = rest.strip_suffix('/').unwrap_or(rest);
         if host.contains('@') {
             return Err(wrong(": no user is named there"));
@@ -62,7 +115,7 @@ impl Server {
         // Only the colon behind the brackets of an address is one before a port.
         let bare = host.rfind(']').map_or(0, |end| end + 1);
         let (name, port) = match host[bare..].rsplit_once(':') {
-            None => (host, 80),
+            None => (host, standard_port),
             Some((_, port)) => {
                 let number = port.parse().ok().filter(|number| *number != 0);
                 let number = number.ok_or_else(|| wrong(": the port is none"))?;
@@ -77,7 +130,8 @@ impl Server {
         if name.is_empty() || !name.bytes().all(known) {
             return Err(wrong(": that is no name of a host"));
         }
-        Ok(Server { host: host.to_owned(), name: name.to_owned(), port })
+        let (host, name) = (host.to_owned(), name.to_owned());
+        Ok(Server { host, name, port, trust: None, authorization: None })
     }
 
     /// Connects to it.
@@ -132,7 +186,35 @@ impl Response {
 /// A connection to a server.
 pub(crate) struct Client {
     server: Server,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn ReadWrite>>,
+}
+
+/// What bytes are read from and written to.
+trait ReadWrite: io::Read + io::Write {}
+
+impl<T: io::Read + io::Write> ReadWrite for T {}
+
+/// The token in a file, which nobody else may read.
+fn token(path: &Path) -> Result<String, Failure> {
+    let option = TOKEN_FILE.name;
+    let shown = path.display();
+    let permissions = olivine_vfs::permissions(path);
+    let permissions =
+        permissions.map_err(Failure::io(format!("cannot read {shown}; see {option}")))?;
+    if permissions.mode & 0o077 != 0 {
+        let what = format!("others may read the token in {shown}; chmod 600 it");
+        return Err(Failure::misused(what));
+    }
+    let mut text = String::new();
+    let read = Sequential::open(path)?.take(TOKEN_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(Failure::io(format!("cannot read {shown}; see {option}")))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if token.is_empty() || !token.bytes().all(fits) {
+        let what = "; `olivine token create` makes one";
+        return Err(Failure::misused(format!("the first line of {shown} is no token{what}")));
+    }
+    Ok(token.to_owned())
 }
 
 impl Client {
@@ -140,17 +222,25 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let stream: Box<dyn ReadWrite> = match &server.trust {
+            Some(trust) => Box::new(trust.wrap(stream, &server.name)?),
+            None => Box::new(stream),
+        };
         Ok(Client { server, stream: BufReader::with_capacity(64 << 10, stream) })
     }
 
     /// Sends a request without a body.
     pub(crate) fn send(&mut self, method: &str, target: &str) -> Result<(), Failure> {
         let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\n", self.server.host);
+        if let Some(authorization) = &self.server.authorization {
+            let _infallible = write!(head, "authorization: {authorization}\r\n");
+        }
         if method != "GET" {
             head.push_str("content-length: 0\r\n");
         }
         let _infallible = write!(head, "user-agent: olivine/{}\r\n\r\n", env!("CARGO_PKG_VERSION"));
-        let sent = self.stream.get_mut().write_all(head.as_bytes());
+        let stream = self.stream.get_mut();
+        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.flush());
         sent.map_err(|error| self.lost(&error))
     }
 
@@ -303,13 +393,14 @@ mod tests {
             ("http://[::1]:9999", "::1", 9999),
             ("http://[::1]", "::1", 80),
             ("http://10.0.0.7:1", "10.0.0.7", 1),
+            ("https://db.example", "db.example", 443),
+            ("https://[::1]:8443/", "::1", 8443),
         ] {
             assert_eq!(read(url).unwrap(), (name.to_owned(), port), "{url}");
         }
         for url in [
             "",
             "localhost:8080",
-            "https://localhost",
             "http://",
             "http://:80",
             "http://a:0",

@@ -42,7 +42,7 @@ const STORE: &str = "store/";
 
 /// Makes a backup of the node at `--server` in the directory `target`.
 pub(crate) fn backup(call: &Call, url: &str, target: &Path) -> Result<BackupInfo, Failure> {
-    let server = Server::parse("--server", url)?;
+    let server = Server::of(call, "--server", url)?;
     let interrupts = interrupts()?;
     let backups = Backups::new(&environment(call)?, target);
     let mut client = server.connect()?;

@@ -58,7 +58,7 @@ pub use node::{Node, Problem, Started, Stop};
 pub use numbers::{METRICS, Metric};
 pub use probe::{door_answers, storage_answers};
 pub use settings::{Door, DoorSetting, Half, Settings, StorageAt};
-pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
+pub use tls::{Authority, PeerSetting, TlsSetting, TlsStream, Trust, authority, vouched};
 
 #[doc(no_inline)]
 pub use olivine_command::{Command, Principal, Reply, Role, Token, User, Who};

@@ -104,6 +104,25 @@ fn clients_log_in_through_tls() {
         let wanted = if agreed { "agreed\n" } else { "refused\n" };
         assert_eq!(sh(&node, &shake), wanted, "{version}");
     }
+    // A backup comes the same way, for an admin whose token nobody else can read.
+    let (file, target) = (format!("{}/token", dir.path()), format!("{}/backups", dir.path()));
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    let url = format!("https://localhost:{}", node.port("http"));
+    let ca = format!("{}/tls/cert.pem", dir.path());
+    let call = ["backup", "--server", &url, "--token-file", &file, &target, "--ca"];
+    sh(&node, &format!("chmod 644 {file}"));
+    assert!(refused(&[&call[..], &[&ca]].concat(), "", 2).contains("chmod 600"));
+    sh(&node, &format!("chmod 600 {file}"));
+    // Nobody in the system vouches for the node.
+    assert!(refused(&call[..6], "", 4).contains("cannot connect"));
+    let bare = ["backup", "--server", &url, &target, "--ca", &ca];
+    assert!(refused(&bare, "", 1).contains("say who you are"));
+    assert!(said(&[&call[..], &[&ca]].concat(), "").starts_with("backup 1: "));
+    let restored = format!("{}/restored", dir.path());
+    said(&["restore", &target, "--data-dir", &restored], "");
+    let users = said(&["user", "list", "--data-dir", &restored], "");
+    assert!(users.contains("admin"), "{users}");
+
     // The greeting's fingerprint is the one that openssl shows.
     let shown = sh(
         &node,
