@@ -221,7 +221,7 @@ fn a_service_that_ends_at_once_is_told_with_its_log() {
     assert_eq!((place.ctl("status kv").0, place.ctl("status storage").0), (3, 0));
     // What an earlier try said is not shown again.
     let (_, said) = place.ctl("start");
-    assert_eq!(said.matches("cannot open").count(), 1, "{said}");
+    assert_eq!(said.matches("  error: cannot open").count(), 1, "{said}");
 }
 
 /// A process that somebody starts by hand, and what it says until it is ready.
