@@ -55,6 +55,8 @@ const IDLE_TICKS: u32 = 60;
 const STRANGER_TICKS: u32 = 1;
 /// The longest line of somebody who has yet to say who they are.
 const STRANGER_BYTES_MAX: usize = 16 << 10;
+/// What is read of somebody who was refused, so that the answer arrives.
+const UNREAD_BYTES_MAX: usize = 64 << 10;
 /// How long a peer may take to take its answers.
 const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -112,8 +114,20 @@ pub(crate) async fn refuse_plain(door: Door, mut stream: TcpStream) -> io::Resul
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 26\r\nconnection: close\r\n\r\nthis port speaks only TLS\n",
         ),
     }
-    timeout(TICK, stream.write_all(&out)).await??;
-    stream.shutdown().await
+    let telling = async {
+        stream.write_all(&out).await?;
+        stream.shutdown().await?;
+        // What is closed with something unread is reset, and the answer lost with it.
+        let (mut read, mut unread) = (0, [0; 4 << 10]);
+        while read < UNREAD_BYTES_MAX {
+            match stream.read(&mut unread).await? {
+                0 => break,
+                bytes => read += bytes,
+            }
+        }
+        Ok(())
+    };
+    timeout(TICK, telling).await?
 }
 
 /// What a connection begins with.

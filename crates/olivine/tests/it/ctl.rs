@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -70,10 +71,16 @@ impl Drop for Place {
 /// What a door over HTTP answers.
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Whether there is still something of a process.
+fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
 }
 
 fn signal(name: &str, pid: u32) {
@@ -145,8 +152,8 @@ fn what_a_crash_left_is_told_from_what_runs() {
     place.good("start");
     let (storage, kv) = (place.pid("storage"), place.pid("kv"));
     signal("-KILL", storage);
-    // The lock goes with the process, which may take a moment.
-    while place.told("storage", "state") != "dead" {}
+    // The lock goes with the process, which may take a moment; so does that of the store.
+    while place.told("storage", "state") != "dead" || is_there(storage) {}
     let (code, said) = place.ctl("status storage");
     assert_eq!(code, 1, "{said}");
     assert!(
@@ -159,7 +166,7 @@ fn what_a_crash_left_is_told_from_what_runs() {
     assert!(said.contains("it is started anew\nstorage: started, process "), "{said}");
     assert!(said.contains(&format!("kv: runs already, process {kv}")), "{said}");
     signal("-KILL", kv);
-    while place.told("kv", "state") != "dead" {}
+    while place.told("kv", "state") != "dead" || is_there(kv) {}
     let said = place.good("stop kv");
     assert!(
         said.contains(&format!("process {kv} ended without")) && said.contains("done now"),
