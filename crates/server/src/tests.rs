@@ -400,7 +400,7 @@ fn health_and_metrics_are_there_from_the_start() {
     assert_eq!(node.http(Door::Http, "GET", "/openapi.json", "").0, 200);
 }
 
-/// The tables of events and metrics in the document for operators are those of the code.
+/// The tables of events, metrics and rights in the document for operators are those of the code.
 #[test]
 fn documents_have_every_event_and_metric() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
@@ -419,7 +419,9 @@ fn documents_have_every_event_and_metric() {
         push(&mut metrics, format_args!("| `{name}` | {kind} | {labels} | {help} |\n"));
     }
     let mut wanted = document.clone();
-    for (what, table) in [("events", events), ("metrics", metrics)] {
+    for (what, table) in
+        [("events", events), ("metrics", metrics), ("rights", access::table_of_rights())]
+    {
         let mark = wanted.find(&format!("<!-- {what}: ")).unwrap();
         let start = mark + wanted[mark..].find("-->\n").unwrap() + 4;
         let end = start + wanted[start..].find("<!-- end -->").unwrap();

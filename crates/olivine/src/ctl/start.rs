@@ -61,6 +61,8 @@ pub(super) fn run(unit: &Unit, patience: Duration) -> Result<Done, Failure> {
     let mut child = Command::new(&program)
         .args(&unit.arguments)
         .env(SERVICE, unit.name())
+        // Whoever manages this process does not manage that one.
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(second)

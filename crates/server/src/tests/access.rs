@@ -616,3 +616,61 @@ fn halves_on_two_machines_know_each_other() {
     stop.stop();
     thread.join().unwrap().unwrap();
 }
+
+/// One of every command, each of them about the key `k`, where it is about keys.
+fn one_of_each() -> Vec<Command<'static>> {
+    use olivine_command::{Bound, Condition, Copying, Entry, Expiry, Form, Value, Who};
+    let key = || b"k".as_slice().into();
+    let value = Value { form: Form::Bytes, bytes: b"v".as_slice().into() };
+    let entry = Entry { key: key(), value };
+    let (condition, expiry) = (Condition::Always, Expiry::Never);
+    let user = User { name: key(), role: Role::Admin, prefix: key(), secret: key() };
+    let token = Token { id: key(), user: key(), secret: key(), expiry: None };
+    let (start, end) = (Bound::Included(key()), Bound::Included(key()));
+    vec![
+        Command::Get { key: key() },
+        Command::GetMany { keys: vec![key()] },
+        Command::Look { key: key() },
+        Command::Put { entry: entry.clone(), condition, expiry },
+        Command::PutMany { entries: vec![entry], expiry },
+        Command::Delete { key: key(), condition },
+        Command::DeleteMany { keys: vec![key()] },
+        Command::Expire { key: key(), expiry },
+        Command::Scan { start, end, limit: 1, backward: false },
+        Command::Count,
+        Command::Numbers,
+        Command::Sweep { limit: 1 },
+        Command::Principal { who: Who::User(key()) },
+        Command::Principals,
+        Command::SetUser { user },
+        Command::DropUser { name: key() },
+        Command::SetToken { token },
+        Command::DropToken { id: key() },
+        Command::Access,
+        Command::Copy(Copying::Begin),
+    ]
+}
+
+/// Every command against every role, as the document for operators has it: a command without a row fails here.
+pub(super) fn table_of_rights() -> String {
+    use std::fmt::Write as _;
+    let commands = one_of_each();
+    let places: Vec<usize> = commands.iter().map(Command::place).collect();
+    assert_eq!(places, (0..Command::NAMES.len()).collect::<Vec<_>>(), "one of each, in order");
+    let mut table =
+        "| command | reader | writer | admin | kept to keys of a prefix |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for command in &commands {
+        let roles = Role::ALL.map(|role| if role.has(command.needs()) { "yes" } else { "" });
+        let [reader, writer, admin] = roles;
+        let kept = match (command.stays_within(b"k"), command.stays_within(b"x")) {
+            (true, false) => "those keys only",
+            (true, true) => "yes: it names no keys",
+            (false, false) => "",
+            (false, true) => panic!("{command:?} stays within what it does not reach"),
+        };
+        let name = command.name();
+        let _infallible = writeln!(table, "| `{name}` | {reader} | {writer} | {admin} | {kept} |");
+    }
+    table
+}
