@@ -202,6 +202,7 @@ impl Connection {
 
     async fn serve<P: Protocol>(mut self) -> io::Result<()> {
         let mut lines = Lines::default();
+        self.served.router.settle().await;
         if let Err(refusal) = self.served.welcome(&mut self.session) {
             P::error(&refusal.text, refusal.code, &mut self.out);
             return self.send().await;

@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     numbers,
-    session::Session,
+    session::{Session, away},
     settings::Door,
     slow::{Stage, Watch},
     worker::Served,
@@ -88,6 +88,7 @@ async fn respond(
     if let Some(refused) = stranger {
         return refused;
     }
+    served.router.settle().await;
     let now = shared.time.now();
     let mut session = Session::new(address);
     if !door::is_open_to_all(parts.uri.path())
@@ -137,6 +138,10 @@ async fn log_in(
 ) -> Result<(), door::Response> {
     if !served.asks_who() {
         return Ok(());
+    }
+    if served.router.access_known_last().is_none() {
+        // Whether there are users is not known yet: that is no reason to ask for one.
+        return Err(door::unknown(&away()));
     }
     let Some(authorization) = authorization else {
         let text =

@@ -111,6 +111,8 @@ pub(crate) struct Link {
     asked: Notify,
     /// Something was sent.
     sent: Notify,
+    /// The storage was come to, or tried to be in vain.
+    tried: Notify,
 }
 
 #[derive(Default)]
@@ -120,6 +122,8 @@ struct State {
     access: Option<Access>,
     /// What it said last, whether it is there or not.
     access_known_last: Option<Access>,
+    /// Whether the link has come to the storage, or tried to in vain.
+    has_tried: bool,
     next: u64,
     /// What waits to be sent.
     out: Vec<u8>,
@@ -130,7 +134,8 @@ struct State {
 impl Link {
     pub(crate) fn new(target: Target) -> Rc<Link> {
         let state = RefCell::default();
-        Rc::new(Link { target, state, asked: Notify::new(), sent: Notify::new() })
+        let (asked, sent, tried) = (Notify::new(), Notify::new(), Notify::new());
+        Rc::new(Link { target, state, asked, sent, tried })
     }
 
     /// Who may ask for something.
@@ -186,6 +191,7 @@ impl Link {
                 Ok(()) => pause = RETRY.0,
                 Err(error) => shared.links.failed(&self.target, &error),
             }
+            self.tried_once();
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(RETRY.1);
         }
@@ -236,11 +242,26 @@ impl Link {
                 Some(Reply::Access(access)) => {
                     let mut state = self.state.borrow_mut();
                     (state.access, state.access_known_last) = (Some(access), Some(access));
+                    drop(state);
+                    self.tried_once();
                 }
                 // Without knowing, nothing may be carried out; the link begins anew.
                 _ => return,
             }
             tokio::time::sleep(ACCESS_PAUSE).await;
+        }
+    }
+
+    fn tried_once(&self) {
+        self.state.borrow_mut().has_tried = true;
+        self.tried.notify_waiters();
+    }
+
+    /// Returns when the link has come to the storage, or has tried to in vain: before that nobody can tell what a
+    /// client may have, and a coordinator has only just started.
+    pub(crate) async fn settle(&self) {
+        while !self.state.borrow().has_tried {
+            self.tried.notified().await;
         }
     }
 

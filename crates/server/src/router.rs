@@ -31,6 +31,14 @@ impl Router {
         }
     }
 
+    /// Returns when it can be told, or has been tried to be told in vain.
+    pub(crate) async fn settle(&self) {
+        match self {
+            Router::Here(_) => {}
+            Router::There(link) => link.settle().await,
+        }
+    }
+
     /// The same as it was known last, if ever.
     pub(crate) fn access_known_last(&self) -> Option<Access> {
         match self {

@@ -298,7 +298,7 @@ fn refused(refusal: &Refusal, count: usize) -> Vec<Reply> {
     vec![Reply::Refused(refusal.clone()); count]
 }
 
-fn away() -> Refusal {
+pub(crate) fn away() -> Refusal {
     let text = "the storage cannot be reached; it is tried again and again";
     Refusal::new(Code::Unavailable, text)
 }

@@ -674,3 +674,23 @@ pub(super) fn table_of_rights() -> String {
     }
     table
 }
+
+/// A coordinator that has just started answers what its storage can, and one whose storage is not there says
+/// so: neither takes those who ask for strangers.
+#[test]
+fn a_coordinator_that_knows_nothing_yet_asks_nobody_who_they_are() {
+    let dir = Dir::new();
+    let (storage, coordinator) = halves(&dir);
+    let alone = Running::start(&coordinator);
+    let (status, body) = http(&alone, "", "GET", "/kv/a", "");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("the storage cannot be reached"), "{body}");
+    drop(alone);
+    let store = Running::start(&storage);
+    for _ in 0..20 {
+        let doors = Running::start(&coordinator);
+        assert_eq!(http(&doors, "", "PUT", "/kv/a", "1").0, 204, "at once");
+        assert_eq!(doors.say(Door::Line, "GET a\n"), "OK 1\n");
+    }
+    drop(store);
+}
