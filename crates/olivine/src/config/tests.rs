@@ -130,6 +130,26 @@ fn what_is_shown_as_a_default_holds() {
     );
 }
 
+/// The file that the package installs is good, and so is each line that it offers.
+#[test]
+fn the_file_of_the_package_is_good() {
+    let text = include_str!("../../../../packaging/debian/olivine.toml");
+    let offered = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(line) if line.contains(" = ") => line,
+        _ => line,
+    });
+    let offered = offered.collect::<Vec<_>>().join("\n");
+    assert_ne!(offered, text);
+    for text in [text, &offered] {
+        let layers = layers(&[], text).unwrap();
+        for Role { command, check } in ROLES {
+            let mut call = Call::parse(command, &[]).unwrap();
+            layers.complete(&mut call).unwrap();
+            assert!(check(&call).is_ok(), "{}", command.name);
+        }
+    }
+}
+
 /// All options as a table for people, in the order in which commands have them.
 fn table() -> String {
     let mut names: Vec<&str> = Vec::new();
