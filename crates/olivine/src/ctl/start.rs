@@ -25,6 +25,10 @@ use crate::{
 
 /// How often it is looked whether it answers.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long the store of a process that was killed may be held after its pid file: the system lets go of one
+/// after the other. And how often it is tried meanwhile.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+const RELEASE_LOOK: Duration = Duration::from_millis(100);
 /// How long one question may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -51,6 +55,29 @@ pub(super) fn run(unit: &Unit, patience: Duration) -> Result<Done, Failure> {
             format!("{}: {what}; end that one first, or name another with --data-dir", unit.name());
         return Err(Failure::new(Ending::Locked, text));
     }
+    let clock = RealClock::new();
+    let told = loop {
+        match begin(unit, patience) {
+            Err(failure)
+                if failure.ending() == Ending::Locked
+                    && unit.service.has_store
+                    && clock.now() < RELEASE_PATIENCE =>
+            {
+                clock.sleep(RELEASE_LOOK);
+            }
+            begun => break begun?,
+        }
+    };
+    lines.push(format!("started, process {}: {}", told.pid, doors_shown(&told.opened())));
+    lines.extend(told.left_out.iter().map(|(door, why)| {
+        format!("its door {door} is left out, {why}; `{door}-port` names another place")
+    }));
+    lines.extend(lacks(unit, &told));
+    Ok(Done { doors: told.doors, ..done(unit, "started", Some(told.pid), lines) })
+}
+
+/// Starts the process, and waits until it answers.
+fn begin(unit: &Unit, patience: Duration) -> Result<Told, Failure> {
     let path = unit.log_path();
     let opened = log::open(&path);
     let (output, before) =
@@ -68,13 +95,7 @@ pub(super) fn run(unit: &Unit, patience: Duration) -> Result<Done, Failure> {
         .stderr(second)
         .spawn()
         .map_err(Failure::io(format!("cannot start {}", program.display())))?;
-    let told = wait(unit, &mut child, patience, before)?;
-    lines.push(format!("started, process {}: {}", told.pid, doors_shown(&told.opened())));
-    lines.extend(told.left_out.iter().map(|(door, why)| {
-        format!("its door {door} is left out, {why}; `{door}-port` names another place")
-    }));
-    lines.extend(lacks(unit, &told));
-    Ok(Done { doors: told.doors, ..done(unit, "started", Some(told.pid), lines) })
+    wait(unit, &mut child, patience, before)
 }
 
 fn done(unit: &Unit, did: &'static str, pid: Option<u32>, lines: Vec<String>) -> Done {

@@ -355,12 +355,40 @@ fn doors_with_tls_are_known_to_answer() {
     let place = Place::new("ctl-tls", "tls = 'auto'\n");
     place.good("start");
     assert_eq!(place.told("kv", "state"), "running");
-    let http = place.told("kv", "http");
-    assert!(get(&http, "/readyz").ends_with("this port speaks only TLS\n"));
+    let state = fs::read_to_string(place.0.0.join("data/run/kv.json")).unwrap();
+    assert!(state.contains("\"certificate\":\""), "its doors speak TLS: {state}");
     place.good("stop storage");
     // The coordinator may take a moment to notice.
     while place.told("kv", "state") != "not ready" {}
     assert!(place.told("kv", "why").contains("HTTP/1.1 503 "));
+}
+
+/// The system lets go of a killed process's pid file before its store: a start in between waits for that, and one
+/// that waits in vain says who has the store.
+#[test]
+fn a_store_that_is_let_go_of_in_a_moment_is_waited_for() {
+    let place = Place::new("ctl-release", "");
+    place.good("start storage");
+    place.good("stop storage");
+    let hold = || RealVfs.lock(&place.0.0.join("data/store/LOCK")).unwrap();
+    let held = hold();
+    assert!(matches!(held, Lock::Held(_)));
+    let said = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| place.good("start storage"));
+        let log = place.0.0.join("data/log/storage.log");
+        while !fs::read_to_string(&log).unwrap().contains("the store is open in process") {}
+        drop(held);
+        starting.join().unwrap()
+    });
+    assert!(said.starts_with("storage: started, process "), "{said}");
+    place.good("stop storage");
+    let _held = hold();
+    let (code, said) = place.ctl("start storage");
+    assert_eq!(code, 6, "{said}");
+    assert!(
+        said.contains(&format!("the store is open in process {}", std::process::id())),
+        "{said}"
+    );
 }
 
 /// A service is not its caller's: what manages the caller hears nothing of it, and cannot keep it from starting.
