@@ -42,15 +42,17 @@ struct Known {
     role: Role,
     prefix: Vec<u8>,
     expiry: Option<u64>,
+    /// What is stored of the proof: with another one, this one proves nothing any more.
+    stored: Vec<u8>,
     /// The generation of users and tokens of which this is true.
     generation: u64,
 }
 
 impl Known {
     fn new(who: Who<'static>, principal: Principal, generation: u64) -> Known {
-        let Principal { user, role, prefix, expiry, .. } = principal;
+        let Principal { user, role, prefix, expiry, secret: stored, .. } = principal;
         let name = String::from_utf8_lossy(&user).into_owned();
-        Known { who, name, role, prefix, expiry, generation }
+        Known { who, name, role, prefix, expiry, stored, generation }
     }
 
     fn has_expired(&self, now: u64) -> bool {
@@ -213,6 +215,11 @@ impl Served {
             let text = "the user or the token was taken away; log in again";
             return Err(Refusal::new(Code::Unknown, text));
         };
+        if principal.secret != known.stored {
+            session.known = None;
+            let text = "the password was changed; log in again";
+            return Err(Refusal::new(Code::Unknown, text));
+        }
         session.known = Some(Known::new(who, principal, access.generation));
         Ok(())
     }

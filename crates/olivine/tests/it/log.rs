@@ -308,7 +308,7 @@ fn a_storage_that_goes_and_comes_is_told() {
     told("storage_lost", 1);
     assert!(node.get("/readyz").contains("the storage cannot be reached"));
     assert!(
-        node.get("/metrics").contains("\"status\":401"),
+        node.get("/metrics").contains("\"status\":503"),
         "whether there are users is not known"
     );
     for time in 1..=2 {

@@ -31,6 +31,17 @@ fn add(local: &mut Local, name: &str, role: Role, prefix: &str) {
     assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
 }
 
+/// Gives a user another role, and leaves the password as it is.
+fn change_role(local: &mut Local, name: &str, role: Role) {
+    let who = olivine_command::Who::User(name.as_bytes().into());
+    let Ok(Reply::Principal(Some(known))) = local.ask(&Command::Principal { who }) else {
+        panic!("there is no user {name}");
+    };
+    let Principal { user, prefix, secret, .. } = known;
+    let user = User { name: user.into(), role, prefix: prefix.into(), secret: secret.into() };
+    assert_eq!(local.ask(&Command::SetUser { user }).unwrap(), Reply::Done(false));
+}
+
 /// Makes a token of a user.
 fn token(local: &mut Local, user: &str, expiry: Option<u64>) -> secret::NewToken {
     let made = secret::new_token().unwrap();
@@ -231,8 +242,12 @@ fn what_is_taken_away_is_gone_at_once() {
     assert_eq!(http(&node, &bearer, "GET", "/kv/a", "").0, 401);
 
     assert!(by_password.ask("PUT a 1").starts_with("ERROR `rita` is a reader"));
-    add(&mut local, "rita", Role::Writer, "");
+    change_role(&mut local, "rita", Role::Writer);
     assert_eq!(by_password.ask("PUT a 1"), "OK", "a new role as well");
+    // Another password, though it were the same, is another proof.
+    add(&mut local, "rita", Role::Writer, "");
+    assert!(by_password.ask("GET a").starts_with("ERROR the password was changed"));
+    assert_eq!(by_password.ask(&format!("AUTH rita {PASSWORD}")), "OK");
     done(&mut local, &Command::DropUser { name: b"rita".as_slice().into() });
     assert!(by_password.ask("GET a").starts_with("ERROR the user or the token"));
     done(&mut local, &Command::DropUser { name: b"will".as_slice().into() });
