@@ -1,6 +1,7 @@
 //! A node on ports of its own, spoken to over sockets.
 
 mod access;
+mod hostile;
 
 use std::{
     io::{Read as _, Write as _},
