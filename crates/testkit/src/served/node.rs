@@ -138,6 +138,8 @@ fn started(
         .arg(command)
         .arg("--data-dir")
         .arg(dir)
+        // That it is killed and comes again is no news here.
+        .args(["--log-level", "error"])
         .args(more)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
