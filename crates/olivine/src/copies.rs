@@ -23,7 +23,7 @@ use crate::{
     json::Json,
     progress::{self, Progress, Unit},
     remote,
-    shown::counted,
+    shown::{counted, date},
 };
 
 const SERVER: Opt = Opt::value(
@@ -322,40 +322,4 @@ fn json_of(verified: &Verified) -> Json {
 
 fn numbers(numbers: &[u64]) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Seconds since 1970 as people in Greenwich write them: `2026-11-20 23:59:07`.
-fn date(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Counted from March, so that the day a leap year adds comes last; 400 years have 146,097 days.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = match month {
-        0..=9 => (400 * era + year, month + 3),
-        _ => (400 * era + year + 1, month - 9),
-    };
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00:00"),
-            (951_782_399, "2000-02-28 23:59:59"),
-            (951_782_400, "2000-02-29 00:00:00"),
-            (1_795_217_000, "2026-11-20 23:23:20"),
-            (4_107_542_400, "2100-03-01 00:00:00"),
-        ] {
-            assert_eq!(date(seconds), expected);
-        }
-    }
 }
