@@ -172,12 +172,15 @@ impl<'a> Command<'a> {
             | Command::Look { .. }
             | Command::Scan { .. }
             | Command::Count
-            | Command::Numbers => Right::Read,
+            | Command::Numbers
+            | Command::Query { .. } => Right::Read,
             Command::Put { .. }
             | Command::PutMany { .. }
             | Command::Delete { .. }
             | Command::DeleteMany { .. }
-            | Command::Expire { .. } => Right::Write,
+            | Command::Expire { .. }
+            | Command::WritePoints { .. }
+            | Command::Alter { defines: false, .. } => Right::Write,
             Command::Sweep { .. }
             | Command::SetUser { .. }
             | Command::DropUser { .. }
@@ -186,7 +189,8 @@ impl<'a> Command<'a> {
             | Command::Principal { .. }
             | Command::Principals
             | Command::Access
-            | Command::Copy(_) => Right::Admin,
+            | Command::Copy(_)
+            | Command::Alter { defines: true, .. } => Right::Admin,
         }
     }
 
@@ -210,7 +214,10 @@ impl<'a> Command<'a> {
             | Command::Principal { .. }
             | Command::Principals
             | Command::Access
-            | Command::Copy(_) => Reach::All,
+            | Command::Copy(_)
+            | Command::WritePoints { .. }
+            | Command::Query { .. }
+            | Command::Alter { .. } => Reach::All,
         }
     }
 

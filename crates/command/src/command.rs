@@ -132,11 +132,56 @@ pub enum Command<'a> {
     },
     /// Who may ask for something. Answered by [`Reply::Access`](crate::Reply::Access).
     Access,
+    /// Writes points of time series. Answered by [`Reply::Written`](crate::Reply::Written).
+    WritePoints {
+        /// Into which database.
+        database: Bytes<'a>,
+        /// Under which retention policy; empty for the default one.
+        policy: Bytes<'a>,
+        /// The points, as [`points`](crate::points) encodes them.
+        points: Bytes<'a>,
+        /// Make a database that is not there.
+        makes_database: bool,
+        /// All of them or none.
+        all_or_none: bool,
+    },
+    /// Answers a statement that only reads time series. Answered by [`Reply::Answer`](crate::Reply::Answer).
+    Query {
+        /// The statement.
+        statement: Statement<'a>,
+    },
+    /// Carries out a statement that changes time series. Answered by [`Reply::Answer`](crate::Reply::Answer).
+    Alter {
+        /// The statement.
+        statement: Statement<'a>,
+        /// Whether it is about databases and policies, which is more than to write points into them or take
+        /// some away. What is said here is what is asked for; a statement that is not so is refused.
+        defines: bool,
+    },
+}
+
+/// A statement of InfluxQL, and what it is to be read with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statement<'a> {
+    /// Its text: one statement.
+    pub text: Bytes<'a>,
+    /// The database that is meant where it names none; may be empty.
+    pub database: Bytes<'a>,
+    /// The retention policy that is meant where it names none; empty for the database's default.
+    pub policy: Bytes<'a>,
+    /// The relaxed dialect of the select door.
+    pub relaxed: bool,
+    /// How long it may take, in milliseconds.
+    pub millis_max: u64,
+    /// Memory it may take.
+    pub bytes_max: u64,
+    /// Points it may look at.
+    pub points_max: u64,
 }
 
 impl Command<'_> {
     /// The names of all commands, as logs and numbers have them.
-    pub const NAMES: [&'static str; 20] = [
+    pub const NAMES: [&'static str; 23] = [
         "get",
         "get_many",
         "look",
@@ -157,6 +202,9 @@ impl Command<'_> {
         "drop_token",
         "access",
         "copy",
+        "write_points",
+        "query",
+        "alter",
     ];
 
     /// Which of the names it has.
@@ -182,6 +230,9 @@ impl Command<'_> {
             Command::DropToken { .. } => 17,
             Command::Access => 18,
             Command::Copy(_) => 19,
+            Command::WritePoints { .. } => 20,
+            Command::Query { .. } => 21,
+            Command::Alter { .. } => 22,
         }
     }
 
@@ -222,7 +273,8 @@ impl Command<'_> {
             | Command::Principal { .. }
             | Command::Principals
             | Command::Access
-            | Command::Copy(_) => false,
+            | Command::Copy(_)
+            | Command::Query { .. } => false,
             Command::Put { .. }
             | Command::PutMany { .. }
             | Command::Delete { .. }
@@ -232,7 +284,9 @@ impl Command<'_> {
             | Command::SetUser { .. }
             | Command::DropUser { .. }
             | Command::SetToken { .. }
-            | Command::DropToken { .. } => true,
+            | Command::DropToken { .. }
+            | Command::WritePoints { .. }
+            | Command::Alter { .. } => true,
         }
     }
 
@@ -266,7 +320,9 @@ impl Command<'_> {
             | (Command::Copy(Copying::Read { .. }), Reply::Piece(_))
             | (Command::Principal { .. }, Reply::Principal(_))
             | (Command::Principals, Reply::Principals(_))
-            | (Command::Access, Reply::Access(_)) => true,
+            | (Command::Access, Reply::Access(_))
+            | (Command::WritePoints { .. }, Reply::Written { .. })
+            | (Command::Query { .. } | Command::Alter { .. }, Reply::Answer(_)) => true,
             (Command::GetMany { keys }, Reply::Values(values)) => keys.len() == values.len(),
             _ => false,
         }

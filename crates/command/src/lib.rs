@@ -11,11 +11,16 @@
 
 mod access;
 mod command;
+pub mod points;
 mod refusal;
 mod reply;
+mod table;
 pub mod wire;
 
 pub use access::{Access, Principal, Right, Role, Token, User, Who};
-pub use command::{Batch, Bound, Bytes, Command, Condition, Copying, Entry, Expiry, Form, Value};
+pub use command::{
+    Batch, Bound, Bytes, Command, Condition, Copying, Entry, Expiry, Form, Statement, Value,
+};
 pub use refusal::{Code, Refusal};
-pub use reply::{Found, Lent, LentFile, Look, Piece, Reply};
+pub use reply::{Found, Lent, LentFile, Look, Piece, Rejected, Reply};
+pub use table::{Answer, Cell, Table};

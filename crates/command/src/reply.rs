@@ -4,6 +4,7 @@ use crate::{
     access::{Access, Principal},
     command::Form,
     refusal::Refusal,
+    table::Answer,
 };
 
 /// The answer to one command.
@@ -38,6 +39,15 @@ pub enum Reply {
     Lent(Lent),
     /// Bytes of a file; nothing if there is no such copy any more, or no such file in it.
     Piece(Option<Piece>),
+    /// Points that were written.
+    Written {
+        /// How many.
+        stored: u64,
+        /// Those that were not, in their order.
+        rejected: Vec<Rejected>,
+    },
+    /// What a statement came to.
+    Answer(Answer),
     /// It was not carried out.
     Refused(Refusal),
 }
@@ -97,4 +107,13 @@ pub struct Piece {
     pub bytes: Vec<u8>,
     /// Their hash: xxh3 with 64 bits, seed 0.
     pub hash: u64,
+}
+
+/// A point that was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Which of the points, counted from 0.
+    pub place: u64,
+    /// Why.
+    pub why: String,
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod bytes;
 mod replies;
+mod tables;
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use crate::{
     command::{Batch, Command},
     reply::Reply,
 };
-use bytes::Reader;
+pub(crate) use bytes::{Reader, put_bytes, put_number};
 
 /// The version that is written, and the only one that is read.
 pub const VERSION: u8 = 1;

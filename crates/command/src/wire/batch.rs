@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     access::{Role, Token, User, Who},
-    command::{Batch, Bound, Bytes, Command, Condition, Copying, Entry, Expiry, Form, Value},
+    command::{
+        Batch, Bound, Bytes, Command, Condition, Copying, Entry, Expiry, Form, Statement, Value,
+    },
 };
 
 /// The byte a command begins with.
@@ -31,6 +33,9 @@ mod op {
     pub(super) const DROP_TOKEN: u8 = 18;
     pub(super) const ACCESS: u8 = 19;
     pub(super) const COPY: u8 = 20;
+    pub(super) const WRITE_POINTS: u8 = 21;
+    pub(super) const QUERY: u8 = 22;
+    pub(super) const ALTER: u8 = 23;
 }
 
 pub(super) fn encode(now: u64, commands: &[Command<'_>], out: &mut Vec<u8>) {
@@ -132,6 +137,22 @@ fn put_command(command: &Command<'_>, out: &mut Vec<u8>) {
             put_bytes(id, out);
         }
         Command::Access => out.push(op::ACCESS),
+        Command::WritePoints { database, policy, points, makes_database, all_or_none } => {
+            out.push(op::WRITE_POINTS);
+            for bytes in [database, policy, points] {
+                put_bytes(bytes, out);
+            }
+            out.extend([u8::from(*makes_database), u8::from(*all_or_none)]);
+        }
+        Command::Query { statement } => {
+            out.push(op::QUERY);
+            put_statement(statement, out);
+        }
+        Command::Alter { statement, defines } => {
+            out.push(op::ALTER);
+            put_statement(statement, out);
+            out.push((*defines).into());
+        }
     }
 }
 
@@ -166,7 +187,38 @@ fn command<'a>(reader: &mut Reader<'a>) -> Result<Command<'a>, Malformed> {
         op::SET_TOKEN => Command::SetToken { token: token(reader)? },
         op::DROP_TOKEN => Command::DropToken { id: key(reader)? },
         op::ACCESS => Command::Access,
+        op::WRITE_POINTS => Command::WritePoints {
+            database: key(reader)?,
+            policy: key(reader)?,
+            points: key(reader)?,
+            makes_database: reader.flag()?,
+            all_or_none: reader.flag()?,
+        },
+        op::QUERY => Command::Query { statement: statement(reader)? },
+        op::ALTER => Command::Alter { statement: statement(reader)?, defines: reader.flag()? },
         _ => return reader.fault("there is no such command"),
+    })
+}
+
+fn put_statement(statement: &Statement<'_>, out: &mut Vec<u8>) {
+    for bytes in [&statement.text, &statement.database, &statement.policy] {
+        put_bytes(bytes, out);
+    }
+    out.push(statement.relaxed.into());
+    for number in [statement.millis_max, statement.bytes_max, statement.points_max] {
+        put_number(number, out);
+    }
+}
+
+fn statement<'a>(reader: &mut Reader<'a>) -> Result<Statement<'a>, Malformed> {
+    Ok(Statement {
+        text: key(reader)?,
+        database: key(reader)?,
+        policy: key(reader)?,
+        relaxed: reader.flag()?,
+        millis_max: reader.number()?,
+        bytes_max: reader.number()?,
+        points_max: reader.number()?,
     })
 }
 

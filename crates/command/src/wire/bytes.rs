@@ -5,7 +5,8 @@
 
 use super::Malformed;
 
-pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
+#[inline]
+pub(crate) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while 0x80 <= number {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -13,7 +14,8 @@ pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+#[inline]
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     put_number(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
@@ -31,21 +33,22 @@ pub(super) fn put_option<T>(
 }
 
 /// Reads from the start of bytes to their end.
-pub(super) struct Reader<'a> {
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
-    pub(super) fn fault<T>(&self, what: &'static str) -> Result<T, Malformed> {
+    pub(crate) fn fault<T>(&self, what: &'static str) -> Result<T, Malformed> {
         Err(Malformed { at: self.at, what })
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         match self.bytes.get(self.at) {
             Some(byte) => {
                 self.at += 1;
@@ -55,7 +58,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn number(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for place in 0..10 {
             let byte = self.byte()?;
@@ -73,7 +76,7 @@ impl<'a> Reader<'a> {
         self.fault("a number has more than 64 bits")
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.number()?;
         let rest = &self.bytes[self.at..];
         let Some(bytes) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else {
@@ -83,8 +86,34 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// So many bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let Some(bytes) = self.rest().get(..count) else {
+            return self.fault("it is cut off");
+        };
+        self.at += count;
+        Ok(bytes)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let Some(bytes) = self.rest().first_chunk() else {
+            return self.fault("it is cut off");
+        };
+        self.at += N;
+        Ok(*bytes)
+    }
+
+    /// What was not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
     /// A list: how many there are, and each of them. Each takes at least a byte.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         mut each: impl FnMut(&mut Reader<'a>) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {
@@ -100,7 +129,7 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+    pub(crate) fn flag(&mut self) -> Result<bool, Malformed> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -109,14 +138,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Something that may be missing.
-    pub(super) fn option<T>(
+    pub(crate) fn option<T>(
         &mut self,
         each: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
         Ok(if self.flag()? { Some(each(self)?) } else { None })
     }
 
-    pub(super) fn end(&self) -> Result<(), Malformed> {
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
         if self.at == self.bytes.len() {
             Ok(())
         } else {

@@ -4,11 +4,12 @@ use super::{
     Malformed,
     batch::{form, role},
     bytes::{Reader, put_bytes, put_number, put_option},
+    tables,
 };
 use crate::{
     access::{Access, Principal},
     refusal::{Code, Refusal},
-    reply::{Found, Lent, LentFile, Look, Piece, Reply},
+    reply::{Found, Lent, LentFile, Look, Piece, Rejected, Reply},
 };
 
 /// The byte a reply begins with.
@@ -26,6 +27,8 @@ mod kind {
     pub(super) const ACCESS: u8 = 11;
     pub(super) const LENT: u8 = 12;
     pub(super) const PIECE: u8 = 13;
+    pub(super) const WRITTEN: u8 = 14;
+    pub(super) const ANSWER: u8 = 15;
 }
 
 pub(super) fn encode(replies: &[Reply], out: &mut Vec<u8>) {
@@ -105,6 +108,19 @@ fn put_reply(reply: &Reply, out: &mut Vec<u8>) {
                 put_number(piece.hash, out);
             });
         }
+        Reply::Written { stored, rejected } => {
+            out.push(kind::WRITTEN);
+            put_number(*stored, out);
+            put_number(rejected.len() as u64, out);
+            for Rejected { place, why } in rejected {
+                put_number(*place, out);
+                put_bytes(why.as_bytes(), out);
+            }
+        }
+        Reply::Answer(answer) => {
+            out.push(kind::ANSWER);
+            tables::put_answer(answer, out);
+        }
         Reply::Refused(Refusal { code, text }) => {
             out.extend([kind::REFUSED, *code as u8]);
             put_bytes(text.as_bytes(), out);
@@ -139,6 +155,13 @@ fn reply(reader: &mut Reader<'_>) -> Result<Reply, Malformed> {
             };
             Reply::Piece(reader.option(piece)?)
         }
+        kind::WRITTEN => {
+            let rejected = |reader: &mut Reader<'_>| {
+                Ok(Rejected { place: reader.number()?, why: text(reader)? })
+            };
+            Reply::Written { stored: reader.number()?, rejected: reader.list(rejected)? }
+        }
+        kind::ANSWER => Reply::Answer(tables::answer(reader)?),
         kind::REFUSED => Reply::Refused(refusal(reader)?),
         _ => return reader.fault("there is no such reply"),
     })
@@ -225,7 +248,7 @@ fn refusal(reader: &mut Reader<'_>) -> Result<Refusal, Malformed> {
     Ok(Refusal::new(code, text(reader)?))
 }
 
-fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+pub(super) fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     match str::from_utf8(reader.bytes()?) {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => reader.fault("a text is not UTF-8"),
