@@ -10,7 +10,7 @@
 use crate::{
     ast::{Expr, Fill, Ref},
     code::Code,
-    feed::{Block, Flow, Groups, Key, Origin, Part, Want, groups},
+    feed::{Block, Flow, Groups, Key, Origin, Part, Summed, Want, groups},
     fold::{Simple, State},
     forecast::Forecast,
     moment::{SECOND, TIME_MIN},
@@ -99,6 +99,18 @@ pub(crate) fn run(
         keys.into_iter().rev().try_for_each(&mut add)?;
     }
     Ok(frames)
+}
+
+/// Whether a function makes few points of many, and does not go over them one by one.
+pub(crate) fn reduces(call: &Expr) -> bool {
+    let Expr::Call { name, .. } = call else {
+        return false;
+    };
+    Simple::named(name).is_some()
+        || matches!(
+            &**name,
+            "median" | "mode" | "stddev" | "percentile" | "sample" | "top" | "bottom" | "distinct"
+        )
 }
 
 fn is_selector(call: &Expr) -> bool {
@@ -606,7 +618,7 @@ impl<'a> Group<'_, 'a> {
                         block.times[row]
                     }
                     Part::Summary(summary) => {
-                        fold.summary(summary, &mut seen);
+                        fold.summary(&summary, &mut seen);
                         if backward { summary.first } else { summary.last }
                     }
                 };
@@ -804,11 +816,10 @@ impl Fold<'_> {
         }
     }
 
-    fn summary(&mut self, summary: &crate::source::Summary<'_>, seen: &mut [bool]) {
+    fn summary(&mut self, summary: &Summed<'_>, seen: &mut [bool]) {
         let (start, _) = self.window.of(summary.first);
         for number in 0..self.leaves.len() {
-            // Columns are asked for once each, in the order in which functions name them.
-            let Some(Some(field)) = summary.fields.get(self.places[number]) else {
+            let Some(Some(field)) = summary.columns.get(self.places[number]) else {
                 continue;
             };
             let simple = self.leaves[number].1;

@@ -9,6 +9,7 @@ use crate::{
     moment::Zone,
     settings::{Budget, QueryError},
     source::{Field, Place, Source},
+    token::Op,
     types::{self, Type},
 };
 use std::{collections::BTreeMap, rc::Rc};
@@ -186,6 +187,9 @@ impl Lookup<'_> {
             relax(&mut select, &feeds);
         }
         let checked = check(&select, settings.now, zone.as_deref(), outer)?;
+        if let Some(condition) = &checked.condition {
+            check_tags(condition, &feeds)?;
+        }
         let around = (checked.interval, checked.ascending);
         for from in &select.from {
             if let From::Select(inner) = from {
@@ -193,6 +197,33 @@ impl Lookup<'_> {
             }
         }
         finish(&select, checked, feeds, zone)
+    }
+}
+
+/// Tags are alike or not, or match; no tag is before another.
+fn check_tags(condition: &Expr, feeds: &[Feed]) -> Result<(), QueryError> {
+    let mut wrong = None;
+    condition.walk(&mut |part| {
+        let Expr::Binary { op, left, right } = part else {
+            return;
+        };
+        let is_tag = |side: &Expr| {
+            matches!(side, Expr::Ref(reference)
+                if !feeds.is_empty() && reference.sort == Sort::Any
+                    && !matches!(type_in(feeds, &reference.name), Type::Field(_)))
+        };
+        let ordered = matches!(op, Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual);
+        let text = |side: &Expr| matches!(side, Expr::Text(_));
+        let has = is_tag(left) && text(right) || text(left) && is_tag(right);
+        if ordered && has && feeds.iter().all(|feed| matches!(feed, Feed::Table(_))) {
+            wrong.get_or_insert_with(|| part.to_string());
+        }
+    });
+    match wrong {
+        Some(part) => QueryError::wrong(format!(
+            "invalid tag comparison operator: {part}: tags are compared with =, !=, =~ and !~"
+        )),
+        None => Ok(()),
     }
 }
 

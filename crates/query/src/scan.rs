@@ -19,6 +19,12 @@ impl Token {
     pub(crate) fn shown(&self) -> &str {
         if self.text.is_empty() { self.kind.name() } else { &self.text }
     }
+
+    /// Where an error says that it stands. Of texts and regular expressions InfluxDB tells the place before.
+    pub(crate) fn told_at(&self) -> usize {
+        let early = matches!(self.kind, Kind::Text | Kind::BadText | Kind::Regex | Kind::BadRegex);
+        if early { self.start.saturating_sub(1) } else { self.start }
+    }
 }
 
 /// Reads tokens, one after the other.

@@ -194,6 +194,11 @@ fn alike(a: &Json, b: &Json) -> bool {
         (Json::Object(a), Json::Object(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|((k, a), (l, b))| k == l && alike(a, b))
         }
+        // InfluxDB ends these with the name of a type of its own.
+        (Json::Text(a), Json::Text(b)) if a.starts_with("unsupported ") => {
+            let upto = |text: &str| text.split(" type: ").next().map(str::to_owned);
+            upto(a) == upto(b)
+        }
         _ => a == b,
     }
 }
@@ -213,7 +218,7 @@ pub(crate) fn points() -> String {
             if draw(10) == 0 {
                 continue;
             }
-            let time = start + step * 17_000_000_000 + if host == 3 { 1 } else { 0 };
+            let time = start + step * 17_000_000_000 + host as i64;
             let region = ["eu", "us"][host % 2];
             let rack = if host == 2 { String::new() } else { format!(",rack={}", host % 3) };
             write!(out, "cpu,host=h{host}{rack},region={region} ").unwrap();
@@ -245,7 +250,7 @@ pub(crate) fn points() -> String {
 }
 
 /// Questions that are made of parts.
-fn questions() -> Vec<String> {
+fn questions() -> Vec<(String, Option<String>)> {
     const SPAN: &str = "time >= '2016-01-01T00:00:00Z' AND time < '2016-01-01T00:15:00Z'";
     let mut out = Vec::new();
     let functions = [
@@ -362,7 +367,27 @@ fn questions() -> Vec<String> {
             }
         }
     }
-    out
+    out.into_iter()
+        .map(|question| {
+            let reason = "no tag is before another, so asking for it is refused";
+            let ordered = ["host", "rack", "nothing"].iter().any(|tag| {
+                let operators = ["<", "<=", ">", ">="];
+                operators.iter().any(|op| question.contains(&format!("WHERE {tag} {op} '")))
+            });
+            let apart = question.contains("integral(idle)") && question.contains("GROUP BY")
+                && ["host", "region"].iter().any(|tag| question.ends_with(tag));
+            let mixed = "the last area of each group is among its own; InfluxDB puts it behind all groups";
+            let area = question.contains("integral(busy)") && question.contains("time(");
+            let forgets = "the area of whole numbers is cut where stretches end; InfluxDB goes on from a wrong value";
+            let alike = question == "SELECT mode(busy) FROM cpu";
+            let either = "of values that are as frequent the oldest is taken; InfluxDB takes one or the other";
+            let reasons =
+                [(ordered, reason), (area, forgets), (apart, mixed), (alike, either)];
+            let found = reasons.into_iter().find(|(differs, _)| *differs);
+            let reason = found.map(|(_, reason)| reason.to_owned());
+            (question, reason)
+        })
+        .collect()
 }
 
 /// The list that somebody wrote: questions, and why we differ where we do.
@@ -399,7 +424,7 @@ fn beside_influxdb() {
     let mut summed = Memory::new(3, true);
     summed.write("db", &lines);
     let mut all = written();
-    all.extend(questions().into_iter().map(|question| (question, None)));
+    all.extend(questions());
     let (mut failures, mut same, mut differ) = (String::new(), 0, 0);
     for (question, reason) in &all {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -16,6 +16,7 @@ struct East;
 
 impl Zone for East {
     fn ahead(&self, at: i64) -> i64 {
+        // From March to October of 2015.
         let summer = (1_427_590_800..1_445_734_800).contains(&(at / 1_000_000_000));
         if summer { 7_200_000_000_000 } else { 3_600_000_000_000 }
     }
