@@ -178,9 +178,10 @@ pub(crate) fn tag_filter(condition: &Expr, table: &Table) -> (TagFilter, bool) {
             (both, exact)
         }
         Expr::Binary { op, left, right } => {
-            let (reference, value) = match (left.bare(), right.bare()) {
-                (Expr::Ref(reference), value) | (value, Expr::Ref(reference)) => (reference, value),
-                _ => return (TagFilter::All, false),
+            let ((Expr::Ref(reference), value) | (value, Expr::Ref(reference))) =
+                (left.bare(), right.bare())
+            else {
+                return (TagFilter::All, false);
             };
             if !is_tag(reference, table) {
                 return (TagFilter::All, false);
@@ -240,8 +241,7 @@ impl Origin<'_> {
         match self {
             Origin::Series { .. } => false,
             Origin::Frame { plan, .. } => {
-                plan.interval().length == 0
-                    && plan.calls.iter().any(|call| crate::calls::reduces(call))
+                plan.interval().length == 0 && plan.calls.iter().any(crate::calls::reduces)
             }
         }
     }
@@ -416,7 +416,7 @@ fn cast(column: &Column, kind: FieldType) -> Column {
             Values::Integer(values.iter().map(|value| *value as i64).collect())
         }
         (Values::Unsigned(values), FieldType::Integer) => {
-            Values::Integer(values.iter().map(|value| *value as i64).collect())
+            Values::Integer(values.iter().map(|value| value.cast_signed()).collect())
         }
         (Values::Float(values), FieldType::Unsigned) => {
             Values::Unsigned(values.iter().map(|value| *value as u64).collect())

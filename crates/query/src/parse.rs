@@ -312,8 +312,8 @@ impl Parser<'_> {
         }
         if names.len() > 3 {
             let (last, before) = names.split_last().map_or(("", &names[..]), |(l, b)| (&**l, b));
-            let before: String = before.iter().map(|name| format!("\"{name}\".")).collect();
-            return Err(self.error(format!("too many segments in {before}{}", Name(last)), 0));
+            let before = before.join("\".\"");
+            return Err(self.error(format!("too many segments in \"{before}\".{}", Name(last)), 0));
         }
         Ok(names)
     }

@@ -291,7 +291,9 @@ fn finish(
 fn parts(expr: &Expr, calls: &mut Vec<Expr>, refs: &mut Vec<Ref>) {
     match expr {
         Expr::Call { name, args } if Math::named(name).is_some() => {
-            args.iter().for_each(|arg| parts(arg, calls, refs));
+            for arg in args {
+                parts(arg, calls, refs);
+            }
         }
         Expr::Call { .. } if !calls.contains(expr) => calls.push(expr.clone()),
         Expr::Ref(reference) if !refs.contains(reference) => refs.push(reference.clone()),
@@ -371,7 +373,8 @@ fn expanded(
     let (fields, mut tags) = all_columns(feeds);
     let mut all: Vec<(String, Type)> = fields.into_iter().collect();
     let groups_all = select.group.iter().any(is_wild);
-    if !all.is_empty() && !groups_all && !(select.relaxed && select.group.is_empty()) {
+    let apart = select.relaxed && select.group.is_empty();
+    if !(all.is_empty() || groups_all || apart) {
         tags.retain(|tag| {
             !select.group.iter().any(|by| matches!(by, Expr::Ref(by) if by.name == *tag))
         });
@@ -541,7 +544,9 @@ fn column_names(columns: &[Selected], _time: &str) -> Vec<String> {
             continue;
         }
         if let Some(count) = known.get(&name).copied() {
-            let next = (count..).find(|next| !known.contains_key(&format!("{name}_{next}")));
+            // No more names are taken than there are.
+            let mut free = count..=count + known.len();
+            let next = free.find(|next| !known.contains_key(&format!("{name}_{next}")));
             let next = next.unwrap_or(count);
             known.insert(name.clone(), next + 1);
             name = format!("{name}_{next}");

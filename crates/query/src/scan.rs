@@ -161,16 +161,15 @@ impl<'a> Scanner<'a> {
                 self.take_while(|char| char != '\n');
                 Kind::Comment
             }
-            '/' if self.take_if('*') => match self.rest().find("*/") {
-                Some(length) => {
+            '/' if self.take_if('*') => {
+                if let Some(length) = self.rest().find("*/") {
                     self.at += length + 2;
                     Kind::Comment
-                }
-                None => {
+                } else {
                     self.at = self.text.len();
                     Kind::Illegal
                 }
-            },
+            }
             '!' if self.take_if('=') => Kind::Op(Op::NotEqual),
             '!' if self.take_if('~') => Kind::Op(Op::MatchesNot),
             '=' if self.take_if('~') => Kind::Op(Op::Matches),

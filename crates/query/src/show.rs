@@ -275,7 +275,7 @@ impl<'a> Listing<'a> {
             && self.narrowed.offset == 0;
         let column = if plain { "cardinality estimation" } else { "count" };
         let one = |name: &str, column: &str, count: usize| {
-            table(name, &[column], vec![Cell::Integer(count as i64)])
+            table(name, &[column], vec![Cell::Integer((count as u64).cast_signed())])
         };
         if self.listed == Listed::Measurements {
             let count = self.measurements()?.len();

@@ -48,7 +48,7 @@ impl Window<'_> {
     }
 
     /// What the time of a stretch is shown as.
-    pub(crate) fn shown(&self, start: i64) -> i64 {
+    pub(crate) fn shown(start: i64) -> i64 {
         if start == TIME_MIN { 0 } else { start }
     }
 

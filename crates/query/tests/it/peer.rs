@@ -30,6 +30,7 @@ struct Peer {
 }
 
 impl Drop for Peer {
+    #[expect(clippy::disallowed_methods, reason = "the folder of a process of somebody else")]
     fn drop(&mut self) {
         if let Some((child, folder)) = &mut self.child {
             child.kill().ok();
@@ -214,17 +215,17 @@ pub(crate) fn points() -> String {
         (state >> 33) % below
     };
     for step in 0..60i64 {
-        for host in 0..4 {
+        for host in 0..4i64 {
             if draw(10) == 0 {
                 continue;
             }
-            let time = start + step * 17_000_000_000 + host as i64;
-            let region = ["eu", "us"][host % 2];
+            let time = start + step * 17_000_000_000 + host;
+            let region = ["eu", "us"][(host % 2) as usize];
             let rack = if host == 2 { String::new() } else { format!(",rack={}", host % 3) };
             write!(out, "cpu,host=h{host}{rack},region={region} ").unwrap();
             write!(out, "idle={}", (draw(10_000) as f64) / 100.0 - 20.0).unwrap();
             if draw(3) != 0 {
-                write!(out, ",busy={}i", draw(200) as i64 - 50).unwrap();
+                write!(out, ",busy={}i", draw(200).cast_signed() - 50).unwrap();
             }
             if draw(4) == 0 {
                 write!(out, ",state=\"{}\"", ["on", "off", "weary"][draw(3) as usize]).unwrap();

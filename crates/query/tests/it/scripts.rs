@@ -1,8 +1,9 @@
 //! Situations and claims in text: points, queries, answers.
 
 use crate::{json, memory::Memory};
-use olivine_query::{Dialect, Limits, Settings, Stop, answer, moment::Zone, parse};
+use olivine_query::{Dialect, Limits, Settings, Statement, Stop, answer, moment::Zone, parse};
 use olivine_testkit::run_script;
+use std::fmt::Write as _;
 
 pub(crate) const NOW: i64 = 1_700_000_000_000_000_000;
 
@@ -40,7 +41,7 @@ pub(crate) fn ask(memory: &Memory, text: &str, dialect: Dialect, limits: Limits)
     for statement in statements {
         match answer(&statement, memory, &settings(limits)) {
             Ok(answer) => out.push_str(&json::lines(&answer)),
-            Err(error) => out.push_str(&format!("error: {error}\n")),
+            Err(error) => writeln!(out, "error: {error}").unwrap(),
         }
     }
     out
@@ -59,10 +60,11 @@ fn run(memory: &mut Memory, commands: &str) -> String {
         ("print", dialect) => {
             let dialect = if dialect == "relaxed" { Dialect::Relaxed } else { Dialect::Strict };
             match parse(rest, dialect) {
-                Ok(statements) => statements
-                    .iter()
-                    .map(|statement| format!("{:?}: {statement}\n", statement.class()))
-                    .collect(),
+                Ok(statements) => {
+                    let shown =
+                        |statement: &Statement| format!("{:?}: {statement}", statement.class());
+                    statements.iter().map(shown).collect::<Vec<_>>().join("\n")
+                }
                 Err(error) => format!("{error} (byte {})\n", error.offset),
             }
         }
