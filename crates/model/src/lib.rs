@@ -16,6 +16,7 @@ mod model;
 mod numbers;
 mod refused;
 mod row;
+pub mod series;
 mod sweep;
 mod work;
 

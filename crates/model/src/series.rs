@@ -1,0 +1,3 @@
+//! Time series as rows of the engine.
+
+pub mod chunk;
