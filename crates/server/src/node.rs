@@ -456,12 +456,14 @@ pub(crate) fn open_store(
     }
     let clock = environment.clock();
     let began = clock.now();
-    let db = Db::open(environment, &dir, options)?;
+    let model_options = ModelOptions { durability: settings.durability, ..ModelOptions::default() };
+    let model = Model::open(environment, &dir, options, model_options)?;
+    let db = model.db();
     db.on_event(told::happened);
     told::opened(&dir, db.recovery(), clock.now().saturating_sub(began));
     started.store = Some(dir);
     started.recovered = db.recovery().cut.as_ref().map(said);
-    Ok(Model::open(db, ModelOptions { durability: settings.durability })?)
+    Ok(model)
 }
 
 fn said(cut: &Cut) -> String {
