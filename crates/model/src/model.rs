@@ -119,8 +119,8 @@ impl Model {
     }
 
     /// Does some of the work that is due behind the writes of time series; false if there was none.
-    pub fn work(&self) -> Result<bool> {
-        self.series.work()
+    pub fn work(&self, now: u64) -> Result<bool> {
+        self.series.work(now)
     }
 
     /// Answers a statement about time series, which may take long. Whoever sets `given_up` wants no answer any
