@@ -16,6 +16,7 @@
 //!    log: field by field the latest value counts.
 //! 4. The log lets go of a record when all of its rows are in chunks.
 
+mod alter;
 mod answer;
 mod catalog;
 pub mod chunk;

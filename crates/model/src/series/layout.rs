@@ -7,7 +7,8 @@
 //!            "m" · bucket (4) · measurement                   →  table (4)
 //!            "f" · bucket (4) · table (4) · field (4)         →  type (1) · name
 //!            "t" · bucket (4) · table (4) · tag's key         →  nothing
-//!            "w" · bucket (4) · partition (8)                 →  nothing
+//!            "w" · bucket (4) · partition (8)                 →  its length (8)
+//!            "c" · bucket (4)                                 →  how many series it has (8)
 //!            "k" · bucket (4) · table (4) · key               →  series (4)
 //!            "r" · bucket (4) · series (4)                    →  table (4) · key
 //!            "n" · what is counted                            →  the first number that was never given out (8)

@@ -45,7 +45,7 @@ impl SeriesStore {
             let state = self.lock();
             let of = |bucket: &super::catalog::Bucket| {
                 let id = bucket.id;
-                bucket.partitions.iter().map(move |start| (id, *start)).collect::<Vec<_>>()
+                bucket.partitions.keys().map(move |start| (id, *start)).collect::<Vec<_>>()
             };
             state.catalog.buckets().flat_map(of).collect()
         };
@@ -146,7 +146,7 @@ impl SeriesStore {
     ) -> Result<usize> {
         let mut bytes = 0;
         for group in worthwhile(chunks, whole) {
-            bytes += self.rewrite(snapshot, group, batch, |_| true)?;
+            bytes += self.rewrite(snapshot, group, batch, &|_| true)?;
         }
         Ok(bytes)
     }
@@ -157,7 +157,7 @@ impl SeriesStore {
         snapshot: &Snapshot,
         group: &[ChunkKey],
         batch: &mut Batch,
-        kept: impl Fn(i64) -> bool,
+        kept: &dyn Fn(i64) -> bool,
     ) -> Result<usize> {
         let (mut sources, mut precedence) = (Vec::with_capacity(group.len()), 0);
         for key in group {
@@ -216,9 +216,10 @@ impl SeriesStore {
         let expired = state.catalog.buckets().find_map(|bucket| {
             let policy = &bucket.policy;
             let oldest = now.saturating_sub(policy.duration);
-            let start = *bucket.partitions.first()?;
-            let is_over = 0 < policy.duration && start.saturating_add(policy.partition) <= oldest;
-            is_over.then_some((bucket.id, start))
+            let is_over = |(start, length): &(&i64, &i64)| start.saturating_add(**length) <= oldest;
+            let (start, _) =
+                bucket.partitions.iter().find(is_over).filter(|_| 0 < policy.duration)?;
+            Some((bucket.id, *start))
         });
         let Some((bucket, start)) = expired else { return Ok(false) };
         // Rows of it that are still in memory would be left behind.
