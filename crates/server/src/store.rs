@@ -155,7 +155,14 @@ impl Store {
         command: &Command<'static>,
         given_up: &AtomicBool,
     ) -> (Reply, Option<SeqNo>) {
-        let mut applied = self.model.query(now, command, given_up);
+        let millis_max = match command {
+            Command::Query { statement } | Command::Alter { statement, .. } => statement.millis_max,
+            _ => 0,
+        };
+        let clock = self.time.clock();
+        let until = clock.now().saturating_add(Duration::from_millis(millis_max));
+        let is_over = || millis_max != 0 && until <= clock.now();
+        let mut applied = self.model.query(now, command, given_up, &is_over);
         let reply = applied.replies.pop().unwrap_or_else(|| {
             Reply::Refused(Refusal::new(Code::Failed, "the store did not answer"))
         });
