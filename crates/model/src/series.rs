@@ -1,3 +1,4 @@
 //! Time series as rows of the engine.
 
 pub mod chunk;
+pub mod merge;

@@ -94,7 +94,7 @@ fn unit<T: Value>(values: &[T], least: u64) -> (u64, u64) {
 fn double_config(values: &[f64], effort: Effort) -> ChunkConfig {
     // Doubles that were floats of 32 bits have many zeros at their end; what finds them is dear otherwise.
     let step = values.len().div_ceil(SAMPLE);
-    let narrow = values.iter().step_by(step).all(|value| f64::from(*value as f32) == *value);
+    let narrow = values.iter().step_by(step).all(|value| value.to_bits() & ((1 << 29) - 1) == 0);
     let (level, mode) = match effort {
         Effort::Hot if !narrow => (4, ModeSpec::Classic),
         Effort::Hot => (4, ModeSpec::Auto),

@@ -1,7 +1,5 @@
 //! Chunks of every kind of values come back; bytes that are no chunk are refused.
 
-#![expect(clippy::cast_possible_wrap, reason = "small numbers of tests")]
-
 use super::{
     fuzzing::{borrowed, parse, rows, sample},
     *,
