@@ -295,6 +295,10 @@ impl Node {
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
+        let working = match &place {
+            Place::Here(store) => Some(store.start_work().map_err(system("start a thread"))?),
+            Place::There(_) => None,
+        };
         let workers = Workers::start(&shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
         let tasks = LocalSet::new();
@@ -344,6 +348,7 @@ impl Node {
         if let Ok(workers) = Rc::try_unwrap(workers) {
             workers.end();
         }
+        drop(working);
         let began = environment.clock().now();
         if let Place::Here(store) = place
             && let Some(store) = Arc::into_inner(store)
@@ -456,12 +461,14 @@ pub(crate) fn open_store(
     }
     let clock = environment.clock();
     let began = clock.now();
-    let db = Db::open(environment, &dir, options)?;
+    let model_options = ModelOptions { durability: settings.durability, ..ModelOptions::default() };
+    let model = Model::open(environment, &dir, options, model_options)?;
+    let db = model.db();
     db.on_event(told::happened);
     told::opened(&dir, db.recovery(), clock.now().saturating_sub(began));
     started.store = Some(dir);
     started.recovered = db.recovery().cut.as_ref().map(said);
-    Ok(Model::open(db, ModelOptions { durability: settings.durability })?)
+    Ok(model)
 }
 
 fn said(cut: &Cut) -> String {

@@ -3,7 +3,11 @@
 //! 1. A store that is behind is waited for; who has waited too long is told to come again.
 //! 2. When the disk fails, nobody who waits is told that all is well.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use olivine_command::{Access, Code, Command, Copying, Refusal, Reply};
 use olivine_engine::{Result, SeqNo, Stall};
@@ -19,6 +23,8 @@ const SWEEP: u64 = 1_000;
 /// How long after a sweep that found little the next begins.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long after no work was found it is looked for again.
+const WORK_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether the disk is full.
 const DISK_LOOK: Duration = Duration::from_secs(1);
 
@@ -42,6 +48,22 @@ struct Durable {
 /// Up to where the store must be durable before something is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending(SeqNo);
+
+/// The thread that works behind the writes; dropping this ends it.
+pub(crate) struct Working {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so already.
+            thread.join().ok();
+        }
+    }
+}
 
 impl Store {
     pub(crate) fn new(model: Model, copies: Copies, time: Arc<Time>) -> Store {
@@ -143,6 +165,29 @@ impl Store {
             Err(_) => "the store is closed".to_owned(),
         };
         Err(not_kept(&failure))
+    }
+
+    /// Starts the thread that does what is due behind the writes of time series, until what is returned is
+    /// dropped and the thread joined.
+    pub(crate) fn start_work(self: &Arc<Self>) -> std::io::Result<Working> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let store = Arc::clone(self);
+        let work = move || {
+            loop {
+                let pause = match store.model.work(store.time.now()) {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => WORK_PAUSE,
+                    // A disk that is full may have room again.
+                    Err(_) => DISK_LOOK,
+                };
+                match stopped.recv_timeout(pause) {
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("series".to_owned()).spawn(work)?;
+        Ok(Working { stop: Some(stop), thread: Some(thread) })
     }
 
     /// Tells when the disk gets full and when it has room again, for ever. The engine's own events tell only of

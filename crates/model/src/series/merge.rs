@@ -5,79 +5,88 @@
 //! InfluxDB.
 //!
 //! 1. Times of the result ascend, no two alike, and each of its rows has a value.
-//! 2. A value that is deleted gives way to none: what it once replaced is older, and deleted too.
 
-use super::chunk::Damage;
+use super::head::Part;
 use olivine_query::source::{Column, Values};
-use std::{borrow::Cow, collections::BTreeMap, mem::discriminant};
+use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
 
 /// Rows of one series from one place.
-#[derive(Clone, Debug, Default)]
-pub struct Part {
-    /// The greater wins. No two parts of a merge have the same.
-    pub precedence: u64,
-    /// Times, ascending, no two alike.
-    pub times: Vec<i64>,
-    /// Columns as long as that, by the number of their field, in any order.
-    pub columns: Vec<(u32, Column)>,
+#[derive(Clone, Debug)]
+pub(crate) struct Sourced {
+    /// The greater wins; of the same, what comes later.
+    pub(crate) precedence: u64,
+    pub(crate) part: Part,
 }
 
-/// Values of a stretch of time that are deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deletion {
-    /// It deletes what has a smaller precedence.
-    pub precedence: u64,
-    /// The first time of which values are deleted.
-    pub from: i64,
-    /// The last one.
-    pub to: i64,
-    /// Of which field; nothing for all.
-    pub field: Option<u32>,
-}
-
-/// What was merged: times, and columns with values by the number of their field, ascending.
-pub type Merged = (Vec<i64>, Vec<(u32, Column)>);
-
-/// Merges parts, whose values of one field are of one type, without what is deleted.
-pub fn merge(parts: &[Part], deletions: &[Deletion]) -> Result<Merged, Damage> {
-    for part in parts {
+/// Merges rows from several places, whose values of one field are of one type. Columns of the result are by the
+/// number of their field, ascending, and those without values are left out.
+pub(crate) fn merge(mut sources: Vec<Sourced>) -> Result<Part, &'static str> {
+    sources.retain(|source| !source.part.times.is_empty());
+    if sources.len() < 2 {
+        return Ok(sources.pop().map(|source| source.part).unwrap_or_default());
+    }
+    sources.sort_by_key(|source| source.precedence);
+    let order: Vec<&Part> = sources.iter().map(|source| &source.part).collect();
+    for part in &order {
         check(part)?;
     }
-    let mut order: Vec<&Part> = parts.iter().filter(|part| !part.times.is_empty()).collect();
-    order.sort_by_key(|part| part.precedence);
     let (times, places) = places(&order);
     let rows = times.len();
     let mut fields: BTreeMap<u32, Built> = BTreeMap::new();
     for (part, place) in order.iter().zip(&places) {
         for (field, column) in &part.columns {
-            let present = remaining(part, *field, column, deletions);
             if matches!(column.values, Values::None) {
                 continue;
             }
             let built = fields.entry(*field).or_insert_with(|| Built::new(&column.values, rows));
-            built.put(&column.values, present.as_deref(), place)?;
+            built.put(&column.values, column.present.as_deref(), place)?;
         }
     }
     Ok(finish(times, fields))
 }
 
+/// The rows of a column from `from` to before `to`.
+pub(crate) fn cut(column: &Column, from: usize, to: usize) -> Column {
+    let values = match &column.values {
+        Values::None => return Column::default(),
+        Values::Float(values) => Values::Float(values[from..to].to_vec()),
+        Values::Integer(values) => Values::Integer(values[from..to].to_vec()),
+        Values::Unsigned(values) => Values::Unsigned(values[from..to].to_vec()),
+        Values::Text(values) => Values::Text(values[from..to].to_vec()),
+        Values::Boolean(values) => Values::Boolean(values[from..to].to_vec()),
+    };
+    let rows: Vec<usize> = (from..to).collect();
+    let present = column.present.as_ref().map(|bits| pick_bits(bits, &rows));
+    Column { values, present }
+}
+
+/// These rows of a column.
+pub(crate) fn pick(column: &Column, rows: &[usize]) -> Column {
+    let values = pick_values(&column.values, rows);
+    if matches!(values, Values::None) {
+        return Column::default();
+    }
+    let present = column.present.as_ref().map(|bits| pick_bits(bits, rows));
+    Column { values, present }
+}
+
 /// That a part is what it says.
-fn check(part: &Part) -> Result<(), Damage> {
+fn check(part: &Part) -> Result<(), &'static str> {
     let rows = part.times.len();
     let fits = |column: &Column| {
         let long = column.present.as_ref().is_none_or(|bits| rows.div_ceil(64) <= bits.len());
         long && length(&column.values).is_none_or(|length| length == rows)
     };
     if !part.times.is_sorted_by(|one, next| one < next) {
-        return Err(Damage("the times of a part of a series do not ascend"));
+        return Err("times of a series do not ascend");
     }
     if part.columns.iter().all(|(_, column)| fits(column)) {
         Ok(())
     } else {
-        Err(Damage("a column of a part of a series is not as long as its times"))
+        Err("a column of a series is not as long as its times")
     }
 }
 
@@ -144,40 +153,6 @@ fn places(parts: &[&Part]) -> (Vec<i64>, Vec<Place>) {
     (times, places)
 }
 
-/// Which rows of a column have a value that is not deleted; nothing if all have.
-fn remaining<'a>(
-    part: &Part,
-    field: u32,
-    column: &'a Column,
-    deletions: &[Deletion],
-) -> Option<Cow<'a, [u64]>> {
-    let mut present = column.present.as_deref().map(Cow::Borrowed);
-    for deletion in deletions {
-        if deletion.precedence <= part.precedence
-            || deletion.field.is_some_and(|deleted| deleted != field)
-        {
-            continue;
-        }
-        let from = part.times.partition_point(|time| *time < deletion.from);
-        let to = part.times.partition_point(|time| *time <= deletion.to);
-        if from < to {
-            let all = || Cow::Owned(vec![u64::MAX; part.times.len().div_ceil(64)]);
-            clear(present.get_or_insert_with(all).to_mut(), from, to);
-        }
-    }
-    present
-}
-
-/// Clears the bits from `from` to before `to`.
-fn clear(bits: &mut [u64], from: usize, to: usize) {
-    let mut at = from;
-    while at < to {
-        let end = to.min((at / 64 + 1) * 64);
-        bits[at / 64] &= !((u64::MAX >> (64 - (end - at))) << (at % 64));
-        at = end;
-    }
-}
-
 /// A column that is being put together.
 struct Built {
     values: Values,
@@ -203,7 +178,7 @@ impl Built {
         values: &Values,
         present: Option<&[u64]>,
         place: &Place,
-    ) -> Result<(), Damage> {
+    ) -> Result<(), &'static str> {
         let bits = &mut self.present;
         match (&mut self.values, values) {
             (Values::Float(into), Values::Float(from)) => put(into, bits, from, present, place),
@@ -213,10 +188,7 @@ impl Built {
             }
             (Values::Text(into), Values::Text(from)) => put(into, bits, from, present, place),
             (Values::Boolean(into), Values::Boolean(from)) => put(into, bits, from, present, place),
-            (into, from) => {
-                debug_assert!(discriminant(into) != discriminant(from));
-                return Err(Damage("a field of a series has values of two types"));
-            }
+            _ => return Err("a field of a series has values of two types"),
         }
         Ok(())
     }
@@ -246,7 +218,7 @@ fn put<T: Clone>(
 }
 
 /// The result without rows and columns that have no values.
-fn finish(mut times: Vec<i64>, mut fields: BTreeMap<u32, Built>) -> Merged {
+fn finish(mut times: Vec<i64>, mut fields: BTreeMap<u32, Built>) -> Part {
     fields.retain(|_, built| built.present.iter().any(|word| *word != 0));
     let mut some = vec![0u64; times.len().div_ceil(64)];
     for built in fields.values() {
@@ -264,18 +236,18 @@ fn finish(mut times: Vec<i64>, mut fields: BTreeMap<u32, Built>) -> Merged {
         let (values, present) = if all {
             (built.values, built.present)
         } else {
-            (keep(&built.values, &kept), keep_bits(&built.present, &kept))
+            (pick_values(&built.values, &kept), pick_bits(&built.present, &kept))
         };
         let set: u32 = present.iter().map(|word| word.count_ones()).sum();
         let present = if set as usize == times.len() { None } else { Some(present) };
         (field, Column { values, present })
     });
     let columns = columns.collect();
-    (times, columns)
+    Part { times, columns }
 }
 
 /// The values of these rows.
-fn keep(values: &Values, rows: &[usize]) -> Values {
+fn pick_values(values: &Values, rows: &[usize]) -> Values {
     fn those<T: Clone>(values: &[T], rows: &[usize]) -> Vec<T> {
         rows.iter().map(|row| values[*row].clone()).collect()
     }
@@ -290,7 +262,7 @@ fn keep(values: &Values, rows: &[usize]) -> Values {
 }
 
 /// The bits of these rows.
-fn keep_bits(bits: &[u64], rows: &[usize]) -> Vec<u64> {
+fn pick_bits(bits: &[u64], rows: &[usize]) -> Vec<u64> {
     let mut kept = vec![0; rows.len().div_ceil(64)];
     for (at, row) in rows.iter().enumerate() {
         kept[at / 64] |= (bits[row / 64] >> (row % 64) & 1) << (at % 64);

@@ -17,7 +17,7 @@ const KINDS: [Values; 5] = [
     Values::Boolean(Vec::new()),
 ];
 
-fn part(random: &mut Random, precedence: u64, around: i64) -> Part {
+fn part(random: &mut Random, around: i64) -> Part {
     let mut time = around + random.below(100) as i64;
     let mut times = Vec::new();
     let most = 1 + random.below(8) as i64;
@@ -54,7 +54,7 @@ fn part(random: &mut Random, precedence: u64, around: i64) -> Part {
         columns.push((field, Column { values, present }));
     }
     random.shuffle(&mut columns);
-    Part { precedence, times, columns }
+    Part { times, columns }
 }
 
 fn cells(times: &[i64], columns: &[(u32, Column)]) -> Cells {
@@ -75,43 +75,23 @@ fn cells(times: &[i64], columns: &[(u32, Column)]) -> Cells {
     cells
 }
 
-fn deletion(random: &mut Random, precedence: u64) -> Deletion {
-    let (from, to) = match random.below(4) {
-        0 => (i64::MIN, random.below(1000) as i64),
-        1 => (random.below(1000) as i64, i64::MAX),
-        _ => {
-            let from = random.below(1000) as i64;
-            (from, from + random.below(300) as i64)
-        }
-    };
-    let field = random.chance(1, 2).then(|| random.below(6) as u32);
-    Deletion { precedence, from, to, field }
-}
-
 #[test]
 fn merges_like_a_map() {
     for seed in 0..2000 {
         let mut random = Random::new(seed);
         let spread = [0, 100, 2000][random.index(3)];
-        let (mut parts, mut deletions, mut expected) = (Vec::new(), Vec::new(), Cells::new());
-        for precedence in 0..random.below(7) {
-            if random.chance(1, 3) {
-                let new = deletion(&mut random, precedence);
-                expected.retain(|(time, field), _| {
-                    let other = new.field.is_some_and(|deleted| deleted != *field);
-                    *time < new.from || new.to < *time || other
-                });
-                deletions.push(new);
-            } else {
-                let around = precedence as i64 * spread;
-                let new = part(&mut random, precedence, around);
-                expected.extend(cells(&new.times, &new.columns));
-                parts.push(new);
-            }
+        let (mut sources, mut expected) = (Vec::new(), Cells::new());
+        for precedence in 0..random.between(2, 6) {
+            let part = part(&mut random, precedence as i64 * spread);
+            expected.extend(cells(&part.times, &part.columns));
+            sources.push(Sourced { precedence, part });
         }
-        random.shuffle(&mut parts);
-        random.shuffle(&mut deletions);
-        let (times, columns) = merge(&parts, &deletions).unwrap();
+        sources.retain(|source| !source.part.times.is_empty());
+        if sources.len() < 2 {
+            continue;
+        }
+        random.shuffle(&mut sources);
+        let Part { times, columns } = merge(sources).unwrap();
         assert!(times.is_sorted_by(|one, next| one < next), "seed {seed}");
         let found = cells(&times, &columns);
         assert_eq!(found, expected, "seed {seed}");
@@ -128,16 +108,35 @@ fn merges_like_a_map() {
 }
 
 #[test]
-fn two_types_are_damage() {
-    let part = |precedence, values| Part {
-        precedence,
-        times: vec![1],
-        columns: vec![(0, Column { values, present: None })],
+fn rows_of_columns_are_cut_and_picked() {
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let part = part(&mut random, 0);
+        let rows = part.times.len();
+        let from = random.index(rows + 1);
+        let to = random.between(from as u64, rows as u64) as usize;
+        let picked: Vec<usize> = (from..to).collect();
+        for (field, column) in &part.columns {
+            let all = cells(&part.times, &[(*field, column.clone())]);
+            let kept = |time: &i64| part.times[from..to].contains(time);
+            let expected: Cells = all.into_iter().filter(|((time, _), _)| kept(time)).collect();
+            for found in [cut(column, from, to), pick(column, &picked)] {
+                assert_eq!(cells(&part.times[from..to], &[(*field, found)]), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_types_are_refused() {
+    let source = |precedence, values| {
+        let columns = vec![(0, Column { values, present: None })];
+        Sourced { precedence, part: Part { times: vec![1], columns } }
     };
-    let one = part(0, Values::Integer(vec![1]));
-    assert!(merge(&[one.clone(), part(1, Values::Float(vec![1.0]))], &[]).is_err());
-    assert!(merge(&[one.clone(), part(1, Values::Integer(vec![1, 2]))], &[]).is_err());
-    assert!(merge(&[one.clone(), part(1, Values::None)], &[]).is_ok());
-    let backward = Part { times: vec![2, 1], ..Part::default() };
-    assert!(merge(&[one, backward], &[]).is_err());
+    let one = source(0, Values::Integer(vec![1]));
+    assert!(merge(vec![one.clone(), source(1, Values::Float(vec![1.0]))]).is_err());
+    assert!(merge(vec![one.clone(), source(1, Values::Integer(vec![1, 2]))]).is_err());
+    assert!(merge(vec![one.clone(), source(1, Values::None)]).is_ok());
+    let backward = Sourced { precedence: 1, part: Part { times: vec![2, 1], columns: vec![] } };
+    assert!(merge(vec![one, backward]).is_err());
 }
