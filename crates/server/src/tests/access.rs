@@ -464,6 +464,11 @@ fn doors_with_tls_speak_nothing_else() {
                 ),
             ),
             Door::Line => ("GET a\n".to_owned(), format!("OK {value}\n")),
+            Door::Influx | Door::Select | Door::Ingest => (
+                "GET /ping?verbose=true HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+                    .to_owned(),
+                format!("{{\"version\":\"1.8.10-olivine.{}\"}}", env!("CARGO_PKG_VERSION")),
+            ),
             Door::Http => (
                 "GET /kv/a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
                 value.clone(),
@@ -471,7 +476,7 @@ fn doors_with_tls_speak_nothing_else() {
         };
         stream.write_all(ask.as_bytes()).unwrap();
         let mut answer = vec![0; told.len()];
-        if door == Door::Http {
+        if !matches!(door, Door::Json | Door::Line) {
             answer.clear();
             // That it is closed without a word of TLS is what HTTP allows.
             stream.read_to_end(&mut answer).ok();
