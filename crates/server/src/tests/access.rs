@@ -639,7 +639,7 @@ fn halves_on_two_machines_know_each_other() {
 
 /// One of every command, each of them about the key `k`, where it is about keys.
 fn one_of_each() -> Vec<Command<'static>> {
-    use olivine_command::{Bound, Condition, Copying, Entry, Expiry, Form, Value, Who};
+    use olivine_command::{Bound, Condition, Copying, Entry, Expiry, Form, Statement, Value, Who};
     let key = || b"k".as_slice().into();
     let value = Value { form: Form::Bytes, bytes: b"v".as_slice().into() };
     let entry = Entry { key: key(), value };
@@ -668,6 +668,16 @@ fn one_of_each() -> Vec<Command<'static>> {
         Command::DropToken { id: key() },
         Command::Access,
         Command::Copy(Copying::Begin),
+        Command::WritePoints {
+            database: key(),
+            policy: key(),
+            points: key(),
+            makes_database: true,
+            all_or_none: false,
+        },
+        Command::Query { statement: Statement::default() },
+        Command::Alter { statement: Statement::default(), defines: false },
+        Command::Alter { statement: Statement::default(), defines: true },
     ]
 }
 
@@ -675,7 +685,8 @@ fn one_of_each() -> Vec<Command<'static>> {
 pub(super) fn table_of_rights() -> String {
     use std::fmt::Write as _;
     let commands = one_of_each();
-    let places: Vec<usize> = commands.iter().map(Command::place).collect();
+    let mut places: Vec<usize> = commands.iter().map(Command::place).collect();
+    places.dedup();
     assert_eq!(places, (0..Command::NAMES.len()).collect::<Vec<_>>(), "one of each, in order");
     let mut table =
         "| command | reader | writer | admin | kept to keys of a prefix |\n|---|---|---|---|---|\n"
@@ -689,8 +700,11 @@ pub(super) fn table_of_rights() -> String {
             (false, false) => "",
             (false, true) => panic!("{command:?} stays within what it does not reach"),
         };
-        let name = command.name();
-        let _infallible = writeln!(table, "| `{name}` | {reader} | {writer} | {admin} | {kept} |");
+        let name = match command {
+            Command::Alter { defines: true, .. } => "`alter` of databases and policies".to_owned(),
+            command => format!("`{}`", command.name()),
+        };
+        let _infallible = writeln!(table, "| {name} | {reader} | {writer} | {admin} | {kept} |");
     }
     table
 }
