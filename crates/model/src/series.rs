@@ -55,6 +55,7 @@ use self::{
     slots::Slots,
 };
 
+pub(crate) use answer::Patience;
 pub(crate) use write::Target;
 
 /// Rows of a series in memory from which on a chunk is made of them.

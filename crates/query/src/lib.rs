@@ -5,6 +5,37 @@
 
 #![warn(missing_docs)]
 
+mod answer;
+pub mod ast;
+mod calls;
+mod check;
+mod code;
+mod feed;
+mod fold;
+mod forecast;
+mod math;
+pub mod moment;
+mod parse;
+mod pattern;
+mod plan;
+mod print;
+mod raw;
+mod reduce;
+mod scan;
+mod select;
+mod settings;
+mod shape;
 pub mod source;
+mod stream;
+mod token;
+mod types;
+mod vector;
+mod window;
 
+pub use answer::answer;
+pub use ast::{Class, Statement};
+pub use parse::{Dialect, Param, Params, ParseError, parse, parse_with};
+pub use pattern::Pattern;
+pub use settings::{Limits, QueryError, Settings, Stop};
 pub use source::Source;
+pub use token::Op;

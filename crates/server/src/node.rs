@@ -207,7 +207,8 @@ impl Node {
                 let time = Arc::new(Time::new(Arc::clone(&clock), model.time()?));
                 let (db, lent) = (model.db().clone(), settings.data_dir.join("lent"));
                 let copies = Copies::new(db, lent, vfs, &clock, settings.backup_idle_max);
-                let store = Arc::new(Store::new(model, copies, Arc::clone(&time)));
+                let store =
+                    Arc::new(Store::new(model, copies, Arc::clone(&time), &settings.queries));
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
                     Half::Storage(asked) => {
@@ -236,6 +237,8 @@ impl Node {
             time,
             user: user_id(),
             limits: settings.limits.clone(),
+            requires_databases: settings.requires_databases,
+            queries: settings.queries.clone(),
             hosts: settings.hosts.clone(),
             counters: Counters::default(),
             asks_always: ports::public(settings).is_some(),

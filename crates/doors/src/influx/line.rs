@@ -59,8 +59,8 @@ impl Precision {
 /// What a body comes to.
 #[derive(Debug, Default)]
 pub struct Points {
-    /// Its points.
-    pub points: PointWriter,
+    /// Its points, in pieces that are no larger than one command should be.
+    pub points: Vec<PointWriter>,
     /// The first of its lines that are wrong.
     pub faults: Vec<Fault>,
     /// How many are wrong.
@@ -80,6 +80,8 @@ pub struct Fault {
     pub why: Cow<'static, str>,
 }
 
+/// Bytes of points after which another piece is begun.
+const PIECE_BYTES: usize = 8 << 20;
 /// Lines that are told of those that are wrong.
 pub const FAULTS_MAX: usize = 100;
 /// Fields of one point.
@@ -95,30 +97,39 @@ struct Wrong;
 
 /// Reads all lines of a body.
 pub fn read(body: &[u8], reading: &Reading) -> Points {
-    // Each value takes 8 bytes, which few texts undercut by much.
-    let points = PointWriter::with_capacity(body.len() + body.len() / 4 + 64);
+    let (points, mut pieces) = (writer(body.len()), Vec::new());
     let fault = (0, Cow::Borrowed(""));
     let mut lines = Lines { body, at: 0, line: 1, reading, points, fault };
     let (mut faults, mut wrong) = (Vec::new(), 0);
     while lines.at < body.len() {
         let (start, line) = (lines.at, lines.line);
-        match lines.read_line(start) {
-            Ok(()) => {}
-            Err(Wrong) => {
-                wrong += 1;
-                let (at, why) = std::mem::take(&mut lines.fault);
-                let end = line_end(body, start);
-                if faults.len() < FAULTS_MAX {
-                    let place = start..trimmed(body, start, end);
-                    let column = at.clamp(start, end) - start + 1;
-                    faults.push(Fault { line, column, place, why });
-                }
-                lines.line = line + count_lines(&body[start..end]);
-                lines.pass_end(end);
+        if lines.read_line(start).is_ok() {
+            if PIECE_BYTES <= lines.points.bytes() {
+                let rest = body.len().saturating_sub(lines.at);
+                pieces.push(std::mem::replace(&mut lines.points, writer(rest)));
             }
+            continue;
         }
+        wrong += 1;
+        let (at, why) = std::mem::take(&mut lines.fault);
+        let end = line_end(body, start);
+        if faults.len() < FAULTS_MAX {
+            let place = start..trimmed(body, start, end);
+            let column = at.clamp(start, end) - start + 1;
+            faults.push(Fault { line, column, place, why });
+        }
+        lines.line = line + count_lines(&body[start..end]);
+        lines.pass_end(end);
     }
-    Points { points: lines.points, faults, wrong }
+    if lines.points.points() != 0 {
+        pieces.push(lines.points);
+    }
+    Points { points: pieces, faults, wrong }
+}
+
+/// One for so many bytes of lines. Each value takes 8 bytes, which few texts undercut by much.
+fn writer(bytes: usize) -> PointWriter {
+    PointWriter::with_capacity((bytes + bytes / 4 + 64).min(PIECE_BYTES + (PIECE_BYTES >> 4)))
 }
 
 /// The lines that have these numbers, which ascend, as they stand in the body.

@@ -11,7 +11,7 @@ fn told_with(body: &[u8], precision: &str, line_bytes_max: usize) -> String {
     let precision = Precision::named(precision).unwrap();
     let read = read(body, &Reading { precision, now: NOW, line_bytes_max });
     let mut told = Vec::new();
-    let bytes = read.points.finish();
+    let bytes: Vec<u8> = read.points.into_iter().flat_map(|piece| piece.finish()).collect();
     let mut reader = PointReader::new(&bytes);
     while let Some(point) = reader.next().unwrap() {
         let mut values = PointValues::new(&point);

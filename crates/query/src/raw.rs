@@ -1,0 +1,198 @@
+//! SELECT of the points themselves.
+//!
+//! 1. Rows of a group come in the order of their times; those of one time in the order of the tags of their series.
+//! 2. With a limit, no series is read beyond it.
+
+use crate::{
+    ast::{Expr, Fill},
+    code::Code,
+    feed::{Flow, Key, Origin, Part, Want, groups},
+    plan::Plan,
+    select::{Context, Frame, Scope, filled},
+    settings::QueryError,
+    types::Type,
+    vector::{Rows, Vector},
+};
+use olivine_command::Cell;
+
+/// Points of a group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Points {
+    pub(crate) times: Vec<i64>,
+    pub(crate) columns: Vec<Vector>,
+}
+
+impl Points {
+    /// The points in these places, in this order.
+    pub(crate) fn picked(&self, places: &[u32]) -> Points {
+        Points {
+            times: places.iter().map(|place| self.times[*place as usize]).collect(),
+            columns: self.columns.iter().map(|column| column.picked(places)).collect(),
+        }
+    }
+
+    /// Those from one place up to another.
+    pub(crate) fn slice(&self, from: usize, to: usize) -> Points {
+        if from == 0 && to == self.times.len() {
+            return self.clone();
+        }
+        let places: Vec<u32> = (from as u32..to as u32).collect();
+        self.picked(&places)
+    }
+}
+
+/// The points of some origins, in the order that is asked for.
+pub(crate) fn gather(
+    context: &Context<'_>,
+    origins: &[Origin<'_>],
+    want: &Want<'_>,
+    at_most: usize,
+) -> Result<Points, QueryError> {
+    let mut points = Points { times: Vec::new(), columns: vec![Vector::new(); want.refs.len()] };
+    for origin in origins {
+        let mut taken = 0;
+        origin.read(context, want, &mut |part| {
+            let Part::Block(block) = part else {
+                return Ok(Flow::More);
+            };
+            let count = block.rows.len().min(at_most - taken);
+            // The newest rows of a piece are its last ones.
+            let first = if want.backward { block.rows.len() - count } else { 0 };
+            let rows = block.rows.slice(first, first + count);
+            match &rows {
+                Rows::Range(from, to) => points.times.extend(&block.times[*from..*to]),
+                Rows::List(list) => {
+                    points.times.extend(list.iter().map(|row| block.times[*row as usize]));
+                }
+            }
+            for (column, col) in points.columns.iter_mut().zip(block.cols) {
+                column.extend(col, &rows);
+            }
+            context.budget.take_bytes(count * 8 * (1 + block.cols.len()))?;
+            taken += count;
+            Ok(if taken == at_most { Flow::Enough } else { Flow::More })
+        })?;
+    }
+    let times = &points.times;
+    let in_order =
+        if want.backward { times.is_sorted_by(|a, b| a >= b) } else { times.is_sorted() };
+    if in_order && times.len() <= at_most {
+        return Ok(points);
+    }
+    let mut order: Vec<u32> = (0..times.len() as u32).collect();
+    if want.backward {
+        order.sort_by_key(|place| std::cmp::Reverse(times[*place as usize]));
+    } else {
+        order.sort_by_key(|place| times[*place as usize]);
+    }
+    order.truncate(at_most);
+    Ok(points.picked(&order))
+}
+
+pub(crate) fn run(
+    context: &Context<'_>,
+    plan: &Plan,
+    scope: &Scope,
+    dims: &[String],
+) -> Result<Vec<Frame>, QueryError> {
+    if plan.refs.iter().all(|(_, kind)| *kind == Type::Unknown) {
+        return Ok(Vec::new());
+    }
+    let groups = groups(context, plan, scope, dims)?;
+    let limit = if plan.limit == 0 { usize::MAX } else { plan.limit as usize };
+    let offset = plan.offset as usize;
+    let want = Want {
+        refs: &plan.refs,
+        from: scope.from,
+        to: scope.to,
+        backward: !plan.checked.ascending,
+        summaries: None,
+        valued: true,
+    };
+    let mut frames = Vec::new();
+    let mut add = |key: &Key, origins: &[Origin<'_>]| -> Result<(), QueryError> {
+        context.budget.check()?;
+        let points = gather(context, origins, &want, limit.saturating_add(offset))?;
+        let count = points.times.len();
+        let points = if plan.relaxed { points } else { points.slice(offset.min(count), count) };
+        if !points.times.is_empty() {
+            let columns = columns(plan, &points);
+            frames.push(Frame::new(key, dims, points.times, columns));
+        }
+        Ok(())
+    };
+    if plan.checked.ascending {
+        groups.iter().try_for_each(|(key, origins)| add(key, origins))?;
+    } else {
+        groups.iter().rev().try_for_each(|(key, origins)| add(key, origins))?;
+    }
+    if plan.relaxed && (plan.limit != 0 || plan.offset != 0) {
+        frames = over_all(frames, plan.checked.ascending, offset, limit);
+    }
+    Ok(frames)
+}
+
+/// The columns of the answer.
+fn columns(plan: &Plan, points: &Points) -> Vec<Vector> {
+    let inputs: Vec<Vector> = match plan.checked.fill {
+        Fill::Null | Fill::None | Fill::Linear => points.columns.clone(),
+        fill => points.columns.iter().map(|column| without_gaps(column, fill)).collect(),
+    };
+    plan.columns.iter().map(|expr| column(plan, expr, &inputs, points.times.len())).collect()
+}
+
+fn column(plan: &Plan, expr: &Expr, inputs: &[Vector], rows: usize) -> Vector {
+    let place = |expr: &Expr| match expr {
+        Expr::Ref(reference) => plan.refs.iter().position(|(other, _)| other == reference),
+        _ => None,
+    };
+    if let Some(place) = place(expr) {
+        return inputs[place].clone();
+    }
+    let code = Code::new(expr, &mut |expr| place(expr).map(Code::Column));
+    (0..rows).map(|row| code.of(&|column| inputs[column].get(row), true)).collect()
+}
+
+/// A column with something in place of values that are not there.
+pub(crate) fn without_gaps(column: &Vector, fill: Fill) -> Vector {
+    let like = (0..column.len()).map(|row| column.get(row)).find(|cell| *cell != Cell::Null);
+    let like = like.unwrap_or(Cell::Null);
+    let mut before = filled(fill, &like).unwrap_or(Cell::Null);
+    (0..column.len())
+        .map(|row| match column.get(row) {
+            Cell::Null => before.clone(),
+            cell => {
+                if fill == Fill::Previous {
+                    before = cell.clone();
+                }
+                cell
+            }
+        })
+        .collect()
+}
+
+/// The rows of a stretch of all rows in the order of their times, still apart by groups.
+fn over_all(frames: Vec<Frame>, ascending: bool, offset: usize, limit: usize) -> Vec<Frame> {
+    let mut all: Vec<(i64, usize, u32)> = Vec::new();
+    for (number, frame) in frames.iter().enumerate() {
+        let rows = frame.times.iter().zip(0u32..);
+        all.extend(rows.map(|(time, row)| (*time, number, row)));
+    }
+    if ascending {
+        all.sort_by_key(|(time, ..)| *time);
+    } else {
+        all.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
+    }
+    let mut kept: Vec<Vec<u32>> = vec![Vec::new(); frames.len()];
+    for (_, number, row) in all.into_iter().skip(offset).take(limit) {
+        kept[number].push(row);
+    }
+    let picked = frames.into_iter().zip(kept).filter(|(_, rows)| !rows.is_empty());
+    picked
+        .map(|(frame, rows)| Frame {
+            times: rows.iter().map(|row| frame.times[*row as usize]).collect(),
+            columns: frame.columns.iter().map(|column| column.picked(&rows)).collect(),
+            ..frame
+        })
+        .collect()
+}

@@ -1,0 +1,6 @@
+//! The query languages over points in memory.
+
+mod json;
+mod memory;
+mod peer;
+mod scripts;
