@@ -205,7 +205,7 @@ fn send_rows(peer: &Peer, hosts: &mut Hosts, rows: usize, shape: Shape) -> Resul
     for start in (0..rows).step_by(BATCH_ROWS) {
         body.clear();
         for row in start..rows.min(start + BATCH_ROWS) {
-            let time = START + (row / count) as i64 * STEP;
+            let time = START + (row / count).cast_signed() as i64 * STEP;
             hosts.push_line(row % count, time, shape, &mut body);
         }
         let began = Instant::now();
@@ -246,7 +246,7 @@ fn many(peer: &Peer, hosts: usize) -> Result<f64> {
 /// Asks everything that TSBS asks.
 fn ask_all(peer: &Peer, args: &Args, findings: &mut Findings) -> Result<()> {
     let steps = (args.samples / FIELDS.len()).div_ceil(args.hosts);
-    let about = About { hosts: args.hosts as u64, end: START + steps as i64 * STEP };
+    let about = About { hosts: args.hosts as u64, end: START + steps.cast_signed() as i64 * STEP };
     let mut client = Client::connect(peer.port)?;
     for (number, shape) in SHAPES.iter().enumerate() {
         let (mut times, mut answers) = (Vec::new(), Vec::new());

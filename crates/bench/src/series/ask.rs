@@ -83,7 +83,7 @@ impl Shape {
             _ => 12,
         };
         let room = (about.end - START - hours * HOUR).max(0) / SECOND;
-        let from = START + random.below(room as u64 + 1) as i64 * SECOND;
+        let from = START + random.below(room as u64 + 1).cast_signed() * SECOND;
         let count =
             if let What::Max { hosts, .. } = self.what { hosts.min(about.hosts) } else { 0 };
         let mut hosts = Vec::new();

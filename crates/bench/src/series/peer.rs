@@ -173,7 +173,7 @@ impl Peer {
                 // `_series` sets aside 33 MB, whatever there is.
                 Kind::Influx if has("/index/") => disk.index_bytes += bytes,
                 Kind::Olivine if !has("/log/") && !path.ends_with(".log") => {
-                    disk.data_bytes += bytes
+                    disk.data_bytes += bytes;
                 }
                 _ => {}
             }
