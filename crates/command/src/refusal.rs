@@ -50,11 +50,13 @@ pub enum Code {
     Unknown = 10,
     /// Whoever asks may not do this.
     Forbidden = 11,
+    /// There is no such thing as it is to be carried out with.
+    Missing = 12,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 11] = [
+    pub const ALL: [Code; 12] = [
         Code::Invalid,
         Code::TooLarge,
         Code::WrongKind,
@@ -66,6 +68,7 @@ impl Code {
         Code::Failed,
         Code::Unknown,
         Code::Forbidden,
+        Code::Missing,
     ];
 
     /// The name that answers carry.
@@ -82,6 +85,7 @@ impl Code {
             Code::Failed => "failed",
             Code::Unknown => "unauthenticated",
             Code::Forbidden => "forbidden",
+            Code::Missing => "not_found",
         }
     }
 

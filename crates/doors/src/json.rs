@@ -13,6 +13,7 @@ mod request;
 
 pub use answer::{answer, error};
 pub(crate) use answer::{entry_lines, lent_lines, problem};
+pub(crate) use reader::Reader;
 pub use reader::{DEPTH_MAX, Fault, Raw, read as read_value};
 pub(crate) use request::after_prefix;
 pub use request::{Act, Request, Shape, read};

@@ -12,6 +12,7 @@
 
 pub mod base64;
 pub mod http;
+pub mod influx;
 pub mod json;
 pub mod limits;
 pub mod line;

@@ -9,6 +9,8 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// Bytes of a line, of JSON or of words. Default 16 MiB, at most 64 MiB.
     pub line_bytes_max: usize,
+    /// Bytes of lines of points in one request, unpacked. Default 64 MiB, at most 1 GiB.
+    pub points_bytes_max: usize,
     /// Keys and values in one request. Default 100,000.
     pub batch_entries_max: usize,
     /// Entries in one answer to a scan. Default 10,000.
@@ -21,6 +23,7 @@ impl Default for Limits {
             key_bytes_max: 4 << 10,
             value_bytes_max: 16 << 20,
             line_bytes_max: 16 << 20,
+            points_bytes_max: 64 << 20,
             batch_entries_max: 100_000,
             page_entries_max: 10_000,
         }
@@ -34,6 +37,9 @@ impl Limits {
     pub const VALUE_BYTES_MOST: usize = (64 << 20) - 32;
     /// The most that lines may be let be.
     pub const LINE_BYTES_MOST: usize = 64 << 20;
+
+    /// The most that lines of points may be let be.
+    pub const POINTS_BYTES_MOST: usize = 1 << 30;
 
     /// Refuses a key that is too long.
     pub fn check_key(&self, key: &[u8]) -> Result<(), String> {

@@ -343,7 +343,7 @@ impl Reservation {
     }
 
     /// Corrects the charge to what is allocated now.
-    pub(crate) fn set(&mut self, bytes: u64) {
+    pub fn set(&mut self, bytes: u64) {
         if self.bytes < bytes {
             self.budget.take(self.share, bytes - self.bytes);
         } else {

@@ -15,7 +15,7 @@ use olivine_engine::{Batch, Error, Keyspace, Result};
 use crate::{
     layout::{ACCESS_GENERATION, access_key, number},
     model::{Applied, Behind, Model},
-    refused::refused,
+    refused::{Stop, refused},
 };
 
 /// The first byte of every row.
@@ -28,24 +28,6 @@ const TOKEN: u8 = b't';
 const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a prefix, and of what proves something.
 const PART_BYTES_MAX: usize = 1_024;
-
-/// Why something was not done.
-enum Stop {
-    Refused(Refusal),
-    Failed(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Failed(error)
-    }
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(refusal)
-    }
-}
 
 /// The keyspace, and what is asked of it too often to be read.
 pub(crate) struct Accounts {
@@ -326,7 +308,7 @@ impl Model {
     }
 }
 
-fn refusing(refusal: Refusal) -> Applied {
+pub(crate) fn refusing(refusal: Refusal) -> Applied {
     Applied { replies: vec![Reply::Refused(refusal)], durable_at: None }
 }
 

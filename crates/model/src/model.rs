@@ -11,17 +11,18 @@
 //!    come again.
 //! 4. Replies of one stretch come to no more memory than `REPLY_BYTES_MAX` and the last of them.
 
-use std::time::Duration;
+use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
 
 use olivine_command::{Command, Reply};
-use olivine_engine::{Db, Durability, Error, Keyspace, Result, SeqNo};
+use olivine_engine::{Db, Durability, Environment, Error, Keyspace, Options, Result, SeqNo};
 
 use crate::{
-    access::{Accounts, is_about_access},
+    access::{Accounts, is_about_access, refusing},
     layout::{self, ACCESS, BACKUP, DEADLINES, NUMBERS, Position, ROWS, TIME, count_key, number},
     locks::Locks,
     numbers,
-    refused::refused,
+    refused::{Stop, refused},
+    series::{Patience, SeriesOptions, SeriesStore, Target},
     work::Work,
 };
 
@@ -35,6 +36,14 @@ const REPLY_BYTES_MAX: usize = 8 << 20;
 pub struct ModelOptions {
     /// When writes may be acknowledged.
     pub durability: Durability,
+    /// Series that a database may have under one retention policy.
+    pub series_max: u64,
+}
+
+impl Default for ModelOptions {
+    fn default() -> ModelOptions {
+        ModelOptions { durability: Durability::Sync, series_max: 1_000_000 }
+    }
 }
 
 /// The key-values of a store.
@@ -45,6 +54,7 @@ pub struct Model {
     pub(crate) numbers: Keyspace,
     pub(crate) locks: Locks,
     pub(crate) accounts: Accounts,
+    pub(crate) series: SeriesStore,
     options: ModelOptions,
 }
 
@@ -66,13 +76,34 @@ pub struct Behind {
 }
 
 impl Model {
-    /// The model of what `db` holds.
-    pub fn open(db: Db, options: ModelOptions) -> Result<Model> {
+    /// Opens the store at `path`, and the models of what it holds.
+    pub fn open(
+        environment: &Environment,
+        path: impl AsRef<Path>,
+        store: Options,
+        options: ModelOptions,
+    ) -> Result<Model> {
+        let open_series = |db: &Db| {
+            let ModelOptions { durability, series_max } = options;
+            SeriesStore::open(db, environment.budget(), SeriesOptions { durability, series_max })
+        };
+        let mut series = None;
+        let db = Db::open_with(environment, path, store, |db, _, position, record| {
+            if series.is_none() {
+                series = Some(open_series(db)?);
+            }
+            // Nobody else leaves records.
+            series.as_ref().map_or(Ok(()), |series| series.replay(position, record))
+        })?;
+        let series = match series {
+            Some(series) => series,
+            None => open_series(&db)?,
+        };
         let rows = db.keyspace(ROWS)?;
         let deadlines = db.keyspace(DEADLINES)?;
         let numbers = db.keyspace_with(NUMBERS, &layout::numbers_options())?;
         let accounts = Accounts::open(db.keyspace(ACCESS)?)?;
-        Ok(Model { db, rows, deadlines, numbers, locks: Locks::new(), accounts, options })
+        Ok(Model { db, rows, deadlines, numbers, locks: Locks::new(), accounts, series, options })
     }
 
     /// The store that the rows lie in.
@@ -82,7 +113,46 @@ impl Model {
 
     /// Closes the store that the rows lie in.
     pub fn close(self) -> Result<()> {
-        self.db.close()
+        // What is in no chunk is in the log; this only makes the next opening quicker.
+        let sealed = self.series.seal_all();
+        self.db.close().and(sealed)
+    }
+
+    /// Does some of the work that is due behind the writes of time series; false if there was none.
+    pub fn work(&self, now: u64) -> Result<bool> {
+        self.series.work(now)
+    }
+
+    /// Answers a statement about time series, which may take long. Whoever sets `given_up` wants no answer any
+    /// more; `is_over` tells when it has taken as long as it may.
+    pub fn query(
+        &self,
+        now: u64,
+        command: &Command<'_>,
+        given_up: &AtomicBool,
+        is_over: &dyn Fn() -> bool,
+    ) -> Applied {
+        let patience = Patience { given_up, is_over };
+        let (reply, durable_at) = self.series.answer(now, command, &patience);
+        Applied { replies: vec![reply], durable_at }
+    }
+
+    /// Writes points.
+    fn write_points(
+        &self,
+        now: u64,
+        target: &Target<'_>,
+        points: &[u8],
+    ) -> Result<Applied, Behind> {
+        match self.series.write(now, target, points) {
+            Ok((reply, durable_at)) => Ok(Applied { replies: vec![reply], durable_at }),
+            Err(Stop::Failed(Error::Busy { retry_after })) => Err(Behind { retry_after }),
+            Err(Stop::Failed(Error::LogHeld { .. })) => {
+                Err(Behind { retry_after: Duration::from_millis(10) })
+            }
+            Err(Stop::Failed(error)) => Ok(refusing(refused(&error))),
+            Err(Stop::Refused(refusal)) => Ok(refusing(refusal)),
+        }
     }
 
     /// A time that has passed already. Batches must not be accepted at an earlier one, whatever the clock
@@ -122,6 +192,17 @@ impl Model {
         let commands = &commands[..length];
         if let [Command::Sweep { limit }] = commands {
             return self.sweep(now, *limit);
+        }
+        if let [Command::WritePoints { database, policy, points, makes_database, all_or_none }] =
+            commands
+        {
+            let target = Target {
+                database,
+                policy,
+                makes_database: *makes_database,
+                all_or_none: *all_or_none,
+            };
+            return self.write_points(now, &target, points);
         }
         if let [command] = commands
             && is_about_access(command)
@@ -199,7 +280,8 @@ fn stretch(commands: &[Command<'_>]) -> usize {
     let mut bytes = 0;
     let mut writes = false;
     for (place, command) in commands.iter().enumerate() {
-        let alone = matches!(command, Command::Sweep { .. }) || is_about_access(command);
+        let alone = matches!(command, Command::Sweep { .. } | Command::WritePoints { .. })
+            || is_about_access(command);
         let reads_all = matches!(command, Command::Scan { .. } | Command::Count | Command::Numbers);
         bytes += bytes_of(command);
         if 0 < place && (alone || (writes && reads_all) || STRETCH_BYTES_MAX < bytes) {

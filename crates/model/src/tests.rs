@@ -6,7 +6,7 @@ use olivine_command::{
     Access, Bound, Code, Command, Condition, Copying, Entry, Expiry, Form, Found, Look, Principal,
     Reply, Role, Token, User, Value, Who,
 };
-use olivine_engine::{Db, Durability, Environment};
+use olivine_engine::{Durability, Environment};
 use olivine_testkit::settings;
 use olivine_vfs::{CrashingVfs, ManualClock, MemoryVfs, Random, Survival, Vfs};
 
@@ -34,8 +34,8 @@ impl Bench {
 
     fn open(&mut self) {
         let options = settings::options(self.seed);
-        let db = Db::open(&self.environment, Path::new("/store"), options).unwrap();
-        let model = Model::open(db, ModelOptions { durability: Durability::Sync }).unwrap();
+        let path = Path::new("/store");
+        let model = Model::open(&self.environment, path, options, ModelOptions::default()).unwrap();
         self.model = Some(model);
     }
 
@@ -489,9 +489,9 @@ fn writers_beside_each_other_count_right() {
         olivine_engine::EnvironmentOptions { memory_bytes: 16 << 20 },
     )
     .unwrap();
-    let db =
-        Db::open(&environment, Path::new("/store"), olivine_engine::Options::default()).unwrap();
-    let model = Model::open(db, ModelOptions { durability: Durability::Os }).unwrap();
+    let options = ModelOptions { durability: Durability::Os, ..ModelOptions::default() };
+    let store = olivine_engine::Options::default();
+    let model = Model::open(&environment, Path::new("/store"), store, options).unwrap();
     let wins = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
         for thread in 0..4u64 {

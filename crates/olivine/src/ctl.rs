@@ -45,7 +45,8 @@ pub(crate) const COMMAND: Command = Command {
     what: "start, stop and look after the processes of a node",
     about: "Ctl looks after services, which are processes in the background. ACTION is one of: start, and wait until they answer; \
         stop, by SIGTERM, and wait until they have ended; restart; status. SERVICE is all, or one of: storage, which is `olivine storage`; \
-        kv, which is `olivine coordinator`, the doors to it.",
+        kv, which is `olivine coordinator`, the doors to its key-values; insert and select, which are the commands of these names, the \
+        doors to its time series.",
     operands: &["ACTION", "[SERVICE]"],
     options: &[&[
         CONFIG,

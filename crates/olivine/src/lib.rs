@@ -56,7 +56,17 @@ use json::Json;
 /// All commands, in groups.
 const GROUPS: &[(&str, &[&Command])] = &[
     #[cfg(feature = "node")]
-    ("serve", &[&serve::COMMAND, &serve::STORAGE, &serve::COORDINATOR, &ping::COMMAND]),
+    (
+        "serve",
+        &[
+            &serve::COMMAND,
+            &serve::STORAGE,
+            &serve::COORDINATOR,
+            &serve::INSERT,
+            &serve::SELECT,
+            &ping::COMMAND,
+        ],
+    ),
     #[cfg(feature = "node")]
     ("run as services", &[&ctl::COMMAND]),
     #[cfg(feature = "node")]

@@ -25,7 +25,9 @@ use crate::{
 const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies").or("data");
 const SHARED_DATA_DIR: Opt =
     Opt::switch("--shared-data-dir", "others on the machine may get at the data directory");
-const DOORS: Opt = Opt::value("--doors", "A,B", "the doors to open").or("json,line,http");
+const DOORS: Opt =
+    Opt::value("--doors", "A,B", "the doors to open").or("json,line,http,influx,select,ingest");
+const COORDINATOR_DOORS: Opt = DOORS.or("json,line,http");
 const BIND: Opt =
     Opt::value("--bind", "ADDRESS", "the address of all doors").also(&["--host"]).or("127.0.0.1");
 const PORT: Opt = Opt::value("--port", "PORT", "the port of the only door that is opened");
@@ -39,6 +41,13 @@ const LINE_PORT: Opt = Opt::value(
 .or("7000")
 .also_from("NODE_TCP_PORT");
 const HTTP_PORT: Opt = Opt::value("--http-port", "PORT", "of the http door").or("8080");
+const INFLUX_PORT: Opt = Opt::value("--influx-port", "PORT", "of the influx door").or("8086");
+const SELECT_PORT: Opt = Opt::value("--select-port", "PORT", "of the select door").or("8088");
+const INGEST_PORT: Opt = Opt::value("--ingest-port", "PORT", "of the ingest door").or("8087");
+const INFLUX_BIND: Opt = Opt::value("--influx-bind", "ADDRESS", "of the influx door");
+const SELECT_BIND: Opt = Opt::value("--select-bind", "ADDRESS", "of the select door");
+const INGEST_BIND: Opt = Opt::value("--ingest-bind", "ADDRESS", "of the ingest door");
+const NO_INGEST: Opt = Opt::switch("--no-ingest", "do not open the ingest door");
 const JSON_BIND: Opt = Opt::value("--json-bind", "ADDRESS", "the address of the json door alone");
 const LINE_BIND: Opt = Opt::value("--line-bind", "ADDRESS", "of the line door");
 const HTTP_BIND: Opt = Opt::value("--http-bind", "ADDRESS", "of the http door");
@@ -66,6 +75,22 @@ const VALUE_BYTES_MAX: Opt =
     Opt::value("--value-bytes-max", "BYTES", "the longest value").or("16MiB");
 const LINE_BYTES_MAX: Opt =
     Opt::value("--line-bytes-max", "BYTES", "the longest line, or body of them").or("16MiB");
+const POINTS_BYTES_MAX: Opt =
+    Opt::value("--points-bytes-max", "BYTES", "the longest body of points, unpacked").or("64MiB");
+const REQUIRE_DATABASES: Opt = Opt::switch(
+    "--require-databases",
+    "refuse points for a database that is not there, instead of\nmaking it",
+);
+const QUERY_THREADS: Opt =
+    Opt::value("--query-threads", "N", "queries that are answered at once").or("one a core");
+const QUERIES_WAITING_MAX: Opt =
+    Opt::value("--queries-waiting-max", "N", "most queries that wait beside those").or("100");
+const QUERY_TIME_MAX: Opt =
+    Opt::value("--query-time-max", "TIME", "how long a query may take: 30s, 5m").or("1m");
+const QUERY_BYTES_MAX: Opt =
+    Opt::value("--query-bytes-max", "BYTES", "memory that a query may take").or("256MiB");
+const QUERY_POINTS_MAX: Opt =
+    Opt::value("--query-points-max", "N", "most points that a query may look at").or("1000000000");
 const BATCH_ENTRIES_MAX: Opt =
     Opt::value("--batch-entries-max", "N", "most entries in one request").or("100000");
 const PAGE_ENTRIES_MAX: Opt =
@@ -120,12 +145,36 @@ const STORAGE_SOCKET: Opt =
         .or("run/storage.sock in the data directory");
 
 /// What the half with the store is told.
-const OF_STORE: &[Opt] = &[DURABILITY, MEMORY, MEMTABLE_SIZE, BACKUP_IDLE, SHARED_DATA_DIR];
+const OF_STORE: &[Opt] = &[
+    DURABILITY,
+    MEMORY,
+    MEMTABLE_SIZE,
+    BACKUP_IDLE,
+    SHARED_DATA_DIR,
+    QUERY_THREADS,
+    QUERIES_WAITING_MAX,
+];
 /// What the half with the doors is told of them.
 const OF_DOORS: &[Opt] = &[
-    DOORS, BIND, PORT, JSON_PORT, LINE_PORT, HTTP_PORT, JSON_BIND, LINE_BIND, HTTP_BIND, TLS_CERT,
-    TLS_KEY, TLS, HOST_NAME, INSECURE,
+    BIND,
+    PORT,
+    JSON_PORT,
+    LINE_PORT,
+    HTTP_PORT,
+    INFLUX_PORT,
+    SELECT_PORT,
+    INGEST_PORT,
+    JSON_BIND,
+    LINE_BIND,
+    HTTP_BIND,
+    INFLUX_BIND,
+    SELECT_BIND,
+    INGEST_BIND,
 ];
+/// How the doors are kept.
+const OF_ACCESS: &[Opt] = &[TLS_CERT, TLS_KEY, TLS, HOST_NAME, INSECURE];
+/// What is told of queries where they are asked.
+const OF_QUERIES: &[Opt] = &[QUERY_TIME_MAX, QUERY_BYTES_MAX, QUERY_POINTS_MAX];
 /// How large what comes to the doors may be.
 const OF_LIMITS: &[Opt] = &[
     CONNECTIONS_MAX,
@@ -133,9 +182,15 @@ const OF_LIMITS: &[Opt] = &[
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
     LINE_BYTES_MAX,
+    POINTS_BYTES_MAX,
+    REQUIRE_DATABASES,
     BATCH_ENTRIES_MAX,
     PAGE_ENTRIES_MAX,
 ];
+
+/// The same of points and queries alone.
+const OF_SERIES_LIMITS: &[Opt] =
+    &[CONNECTIONS_MAX, STRANGERS_MAX, LINE_BYTES_MAX, POINTS_BYTES_MAX, REQUIRE_DATABASES];
 
 /// What a node tells while it runs, and where.
 const OF_LOG: &[Opt] =
@@ -145,10 +200,19 @@ pub(crate) const COMMAND: Command = Command {
     name: "serve",
     what: "the node: the store behind its doors, in one process",
     about: "Serve opens the store in the data directory and the doors to it: JSON lines and HTTP on 9999, \
-        lines such as `PUT key value` on 7000, HTTP on 8080. What is acknowledged is on the disk. It ends on \
+        lines such as `PUT key value` on 7000, HTTP on 8080; time series as InfluxDB's clients write and query them on \
+        8086, queries on 8088, lines and queries on 8087. What is acknowledged is on the disk. It ends on \
         SIGTERM or SIGINT, after what has arrived is answered.",
     operands: &["[DOOR]"],
-    options: &[&[CONFIG, DATA_DIR, WORKERS], OF_STORE, OF_DOORS, OF_LIMITS, OF_LOG],
+    options: &[
+        &[CONFIG, DATA_DIR, WORKERS, DOORS],
+        OF_STORE,
+        OF_DOORS,
+        OF_ACCESS,
+        OF_LIMITS,
+        OF_QUERIES,
+        OF_LOG,
+    ],
     notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
     examples: &[
         "olivine serve",
@@ -162,12 +226,17 @@ pub(crate) const STORAGE: Command = Command {
     name: "storage",
     what: "the half of a node with the store, for coordinators at a socket",
     about: "Storage opens the store in the data directory, and serves coordinators of the same user at a socket. It may end \
-        and start again under them: their clients are told to try again meanwhile.",
+        and start again under them: their clients are told to try again meanwhile. Lines of points, and queries over them, it \
+        takes by itself on 8087.",
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, SOCKET, WORKERS],
         &[LISTEN, PEER_CA, PEER_CERT, PEER_KEY],
         OF_STORE,
+        &[INGEST_PORT, INGEST_BIND, NO_INGEST],
+        OF_ACCESS,
+        OF_SERIES_LIMITS,
+        OF_QUERIES,
         OF_LOG,
     ],
     notes: "",
@@ -185,10 +254,12 @@ pub(crate) const COORDINATOR: Command = Command {
         the storage noticing.",
     operands: &["[DOOR]"],
     options: &[
-        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS],
+        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS, COORDINATOR_DOORS],
         &[PEER_CA, PEER_CERT, PEER_KEY],
         OF_DOORS,
+        OF_ACCESS,
         OF_LIMITS,
+        OF_QUERIES,
         OF_LOG,
     ],
     notes: "",
@@ -200,11 +271,52 @@ pub(crate) const COORDINATOR: Command = Command {
     run: |call| run(call, &of_coordinator(call)?),
 };
 
+pub(crate) const INSERT: Command = Command {
+    name: "insert",
+    what: "a coordinator with the influx door alone, for points that come in",
+    about: "Insert opens the door for points that come as lines, on 8086, and has a storage keep them. It answers queries as \
+        InfluxDB does, too.",
+    operands: &[],
+    options: &[
+        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS],
+        &[PEER_CA, PEER_CERT, PEER_KEY],
+        &[BIND, PORT, INFLUX_PORT, INFLUX_BIND],
+        OF_ACCESS,
+        OF_SERIES_LIMITS,
+        OF_QUERIES,
+        OF_LOG,
+    ],
+    notes: "",
+    examples: &["olivine insert", "olivine insert --storage /run/olivine.sock --port 9086"],
+    run: |call| run(call, &of_one_door(call, Door::Influx)?),
+};
+
+pub(crate) const SELECT: Command = Command {
+    name: "select",
+    what: "a coordinator with the select door alone, for queries over points",
+    about: "Select opens the door for queries over points, on 8088, and has a storage answer them.",
+    operands: &[],
+    options: &[
+        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS],
+        &[PEER_CA, PEER_CERT, PEER_KEY],
+        &[BIND, PORT, SELECT_PORT, SELECT_BIND],
+        OF_ACCESS,
+        OF_SERIES_LIMITS,
+        OF_QUERIES,
+        OF_LOG,
+    ],
+    notes: "",
+    examples: &["olivine select", "olivine select --storage /run/olivine.sock --port 9088"],
+    run: |call| run(call, &of_one_door(call, Door::Select)?),
+};
+
 /// What may be told by the environment and by files, too.
 pub(crate) const ROLES: &[Role] = &[
     Role { command: &COMMAND, check: |call| both(call).map(drop) },
     Role { command: &STORAGE, check: |call| of_storage(call).map(drop) },
     Role { command: &COORDINATOR, check: |call| of_coordinator(call).map(drop) },
+    Role { command: &INSERT, check: |call| of_one_door(call, Door::Influx).map(drop) },
+    Role { command: &SELECT, check: |call| of_one_door(call, Door::Select).map(drop) },
 ];
 
 fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
@@ -274,13 +386,16 @@ fn greeting(out: &mut impl io::Write, node: &Node, hidden: Option<&str>) -> io::
             Door::Json => "JSON lines, and HTTP",
             Door::Line => "PUT key value",
             Door::Http => "/kv, /readyz, /metrics",
+            Door::Influx => "time series: /write, /query",
+            Door::Select => "time series: /?query=",
+            Door::Ingest => "time series: lines, /?query=",
         };
         // Padding is for texts; an address knows none.
-        writeln!(out, "  {:5} {:22} {what}", door.name(), address.to_string())?;
+        writeln!(out, "  {:6} {:22} {what}", door.name(), address.to_string())?;
     }
     for (setting, why) in &started.skipped {
         let (name, port) = (setting.door.name(), setting.address.port());
-        writeln!(out, "  {name:5} left out: port {port}: {why}; --{name}-port names another")?;
+        writeln!(out, "  {name:6} left out: port {port}: {why}; --{name}-port names another")?;
     }
     if let Some(address) = &started.listening {
         writeln!(out, "  coordinators on other machines come to {address}")?;
@@ -361,12 +476,25 @@ fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
         let idle = duration(&text).filter(|idle| !idle.is_zero());
         settings.backup_idle_max = idle.ok_or_else(wrong)?;
     }
+    let queries = &mut settings.queries;
+    queries.threads = count(call, QUERY_THREADS.name, queries.threads)?;
+    queries.waiting_max = count(call, QUERIES_WAITING_MAX.name, queries.waiting_max)?;
     Ok(settings)
 }
 
-/// What the half with the doors is told.
-fn with_doors(call: &Call, mut settings: Settings) -> Result<Settings, Failure> {
-    settings.doors = doors(call)?;
+/// What the half with the doors is told; these doors if it is not told which.
+fn with_doors(call: &Call, defaults: &[Door], mut settings: Settings) -> Result<Settings, Failure> {
+    settings.doors = doors(call, defaults)?;
+    settings.requires_databases = call.has(REQUIRE_DATABASES.name);
+    if let Some(text) = call.text(QUERY_TIME_MAX.name)? {
+        let wrong =
+            || call.wrong(QUERY_TIME_MAX.name, format_args!("wants 30s or 5m, not `{text}`"));
+        let time = duration(&text).filter(|time| !time.is_zero());
+        settings.queries.time_max = time.ok_or_else(wrong)?;
+    }
+    let queries = &mut settings.queries;
+    queries.bytes_max = call.bytes(QUERY_BYTES_MAX.name)?.unwrap_or(queries.bytes_max);
+    queries.points_max = number(call, QUERY_POINTS_MAX.name)?.unwrap_or(queries.points_max);
     settings.connections_max = count(call, "--connections-max", settings.connections_max)?;
     settings.limits = limits(call)?;
     settings.hosts = Hosts { names: call.texts("--host-name")? };
@@ -379,16 +507,29 @@ fn with_doors(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
 fn of_storage(call: &Call) -> Result<Settings, Failure> {
     let half = Half::Storage(call.value("--socket").map(PathBuf::from));
     let (peers, listen) = (peers(call)?, listen(call)?);
-    Ok(Settings { half, peers, listen, ..with_store(call, common(call)?)? })
+    let doors: &[Door] = if call.has(NO_INGEST.name) { &[] } else { &[Door::Ingest] };
+    let settings = with_doors(call, doors, with_store(call, common(call)?)?)?;
+    Ok(Settings { half, peers, listen, ..settings })
+}
+
+fn of_one_door(call: &Call, door: Door) -> Result<Settings, Failure> {
+    let (half, peers) = (Half::Coordinator(storage_at(call)), peers(call)?);
+    Ok(Settings { half, peers, ..with_doors(call, &[door], common(call)?)? })
 }
 
 fn of_coordinator(call: &Call) -> Result<Settings, Failure> {
     let (half, peers) = (Half::Coordinator(storage_at(call)), peers(call)?);
-    Ok(Settings { half, peers, ..with_doors(call, common(call)?)? })
+    const DEFAULTS: &[Door] = &[Door::Json, Door::Line, Door::Http];
+    Ok(Settings { half, peers, ..with_doors(call, DEFAULTS, common(call)?)? })
 }
 
 fn both(call: &Call) -> Result<Settings, Failure> {
-    with_doors(call, with_store(call, common(call)?)?)
+    with_doors(call, &Door::ALL, with_store(call, common(call)?)?)
+}
+
+/// Whether the command that is called has this option.
+fn takes(call: &Call, name: &str) -> bool {
+    call.command().options().any(|option| option.name == name)
 }
 
 /// Where the storage of a coordinator is.
@@ -463,12 +604,18 @@ fn count(call: &Call, name: &str, default: usize) -> Result<usize, Failure> {
 fn limits(call: &Call) -> Result<Limits, Failure> {
     let default = Limits::default();
     let bytes = |name, default: usize, most: usize| -> Result<usize, Failure> {
+        if !takes(call, name) {
+            return Ok(default);
+        }
         let Some(bytes) = call.bytes(name)? else { return Ok(default) };
         if (most as u64) < bytes {
             return Err(call.wrong(name, format_args!("may be {most} at most, not {bytes}")));
         }
         Ok(bytes as usize)
     };
+    let entries = [BATCH_ENTRIES_MAX.name, PAGE_ENTRIES_MAX.name]
+        .map(|name| if takes(call, name) { number::<usize>(call, name) } else { Ok(None) });
+    let [batch, page] = entries;
     Ok(Limits {
         key_bytes_max: bytes("--key-bytes-max", default.key_bytes_max, Limits::KEY_BYTES_MOST)?,
         value_bytes_max: bytes(
@@ -477,15 +624,21 @@ fn limits(call: &Call) -> Result<Limits, Failure> {
             Limits::VALUE_BYTES_MOST,
         )?,
         line_bytes_max: bytes("--line-bytes-max", default.line_bytes_max, Limits::LINE_BYTES_MOST)?,
-        batch_entries_max: count(call, "--batch-entries-max", default.batch_entries_max)?,
-        page_entries_max: number(call, "--page-entries-max")?.unwrap_or(default.page_entries_max),
+        points_bytes_max: bytes(
+            POINTS_BYTES_MAX.name,
+            default.points_bytes_max,
+            Limits::POINTS_BYTES_MOST,
+        )?,
+        batch_entries_max: batch?.unwrap_or(default.batch_entries_max),
+        page_entries_max: page?.map_or(default.page_entries_max, |entries| entries as u64),
     })
 }
 
 /// The doors that are to be opened, and where.
-fn doors(call: &Call) -> Result<Vec<DoorSetting>, Failure> {
-    let named = match (call.operand(0), call.text("--doors")?) {
-        (None, None) => Door::ALL.to_vec(),
+fn doors(call: &Call, defaults: &[Door]) -> Result<Vec<DoorSetting>, Failure> {
+    let asked = if takes(call, DOORS.name) { call.text(DOORS.name)? } else { None };
+    let named = match (call.operand(0), asked) {
+        (None, None) => defaults.to_vec(),
         (Some(_), Some(_)) if *call.origin("--doors") == Origin::Flag => {
             return Err(Failure::misused("a door is named by place or with `--doors`, not both"));
         }
@@ -496,7 +649,7 @@ fn doors(call: &Call) -> Result<Vec<DoorSetting>, Failure> {
         }
     };
     if call.value("--port").is_some() && named.len() != 1 {
-        let what = "is for one door; `json-port`, `line-port` and `http-port` name each";
+        let what = "is for one door; `json-port`, `line-port`, `http-port` and the like name each";
         return Err(call.wrong("--port", what));
     }
     let setting = |door: Door| {

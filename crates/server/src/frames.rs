@@ -3,7 +3,9 @@
 //! A frame is its length behind this field (4 bytes, little endian), a number that ties replies to
 //! their batch (8 bytes), and what `olivine_command::wire` makes of batch or replies.
 //!
-//! 1. A frame that is longer than `FRAME_BYTES_MAX` is refused before any of it is waited for.
+//! 1. A frame that is longer than `FRAME_BYTES_MAX` is refused before any of it is waited for, and never sent as an answer.
+
+use olivine_command::{Code, Refusal, Reply, wire};
 
 /// The longest frame: a batch of the store with its keys and values, and some room.
 pub(crate) const FRAME_BYTES_MAX: usize = 96 << 20;
@@ -19,6 +21,22 @@ pub(crate) fn put(number: u64, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8
     write(out);
     let length = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Adds a frame with replies. Those that are too long to be sent become refusals that say so.
+pub(crate) fn put_replies(number: u64, replies: &[Reply], out: &mut Vec<u8>) {
+    let start = out.len();
+    put(number, out, |out| wire::encode_replies(replies, out));
+    let bytes = out.len() - start;
+    if FRAME_BYTES_MAX < bytes {
+        out.truncate(start);
+        let text = format!(
+            "the answer has {bytes} bytes, and what a storage may send is {FRAME_BYTES_MAX}; ask for less at a time"
+        );
+        let refused = Reply::Refused(Refusal::new(Code::TooLarge, text));
+        let refused = vec![refused; replies.len()];
+        put(number, out, |out| wire::encode_replies(&refused, out));
+    }
 }
 
 /// What was found at the start of a buffer.
@@ -66,6 +84,22 @@ mod tests {
         assert_eq!(next(&bytes), Found::Frame { number: 7, contents: b"abc", bytes: first });
         let rest = Found::Frame { number: u64::MAX, contents: b"", bytes: 12 };
         assert_eq!(next(&bytes[first..]), rest);
+    }
+
+    #[test]
+    fn answers_that_are_too_long_are_refused() {
+        let mut out = Vec::new();
+        let bytes = vec![0; FRAME_BYTES_MAX];
+        let piece = Reply::Piece(Some(olivine_command::Piece { bytes, hash: 0 }));
+        put_replies(1, &[Reply::Count(1)], &mut out);
+        let first = out.len();
+        put_replies(2, &[Reply::Count(1), piece], &mut out);
+        let Found::Frame { contents, .. } = next(&out[first..]) else { panic!("no frame") };
+        let replies = wire::decode_replies(contents).unwrap();
+        assert_eq!(replies.len(), 2);
+        for reply in replies {
+            assert!(matches!(reply, Reply::Refused(refusal) if refusal.code == Code::TooLarge));
+        }
     }
 
     #[test]

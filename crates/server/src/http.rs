@@ -23,6 +23,7 @@ use olivine_command::{Code, Command, Refusal, Reply};
 use olivine_doors::{
     Answer,
     http::{self as door, Head, Shape},
+    influx::Way,
     json,
 };
 use tokio::{
@@ -31,7 +32,7 @@ use tokio::{
 };
 
 use crate::{
-    numbers,
+    numbers, series,
     session::{Session, away},
     settings::Door,
     slow::{Stage, Watch},
@@ -43,7 +44,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection until it ends, or the node does.
 pub(crate) async fn serve(
@@ -55,7 +56,15 @@ pub(crate) async fn serve(
     let mut stopping = served.shared.stopping.clone();
     let service = service_fn(move |request| {
         let served = Rc::clone(&served);
-        async move { Ok::<_, Infallible>(framed(respond(&served, at, address, request).await)) }
+        async move {
+            let response = match at {
+                Door::Influx => series::respond(&served, at, Way::Influx, address, request).await,
+                Door::Select => series::respond(&served, at, Way::Select, address, request).await,
+                Door::Ingest => series::respond(&served, at, Way::Ingest, address, request).await,
+                _ => respond(&served, at, address, request).await,
+            };
+            Ok::<_, Infallible>(framed(response))
+        }
     });
     let mut builder = http1::Builder::new();
     // Who has sent all it will send may still read the answers.
@@ -154,7 +163,7 @@ async fn log_in(
 }
 
 /// Carries out all commands of a request.
-async fn replied(
+pub(crate) async fn replied(
     served: &Served,
     at: Door,
     session: &mut Session,
@@ -260,7 +269,7 @@ Olivine. Key-values are under /kv/{key}, all of them under /kv; /openapi.json sa
 /readyz tells whether the node can be used, /metrics is for Prometheus, /slow shows requests that took long.
 ";
 
-fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(crate) fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

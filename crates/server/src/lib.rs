@@ -36,12 +36,15 @@ mod numbers;
 mod passwords;
 mod probe;
 mod protocol;
+mod queries;
 mod rewound;
 mod router;
 pub mod secret;
+mod series;
 mod session;
 mod settings;
 mod slow;
+mod statements;
 mod storage;
 mod store;
 mod stream;
@@ -57,7 +60,7 @@ pub use log::{EVENTS, EventKind, Log, LogFileSettings, LogFormat, LogLevel};
 pub use node::{Node, Problem, Started, Stop};
 pub use numbers::{METRICS, Metric};
 pub use probe::{door_answers, storage_answers};
-pub use settings::{Door, DoorSetting, Half, Settings, StorageAt};
+pub use settings::{Door, DoorSetting, Half, QuerySettings, Settings, StorageAt};
 pub use tls::{Authority, PeerSetting, TlsSetting, TlsStream, Trust, authority, vouched};
 
 #[doc(no_inline)]

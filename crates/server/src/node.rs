@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use olivine_engine::{Cut, Db, Durability, Environment, EnvironmentOptions, Options};
+use olivine_engine::{Cut, Durability, Environment, EnvironmentOptions, Options};
 use olivine_model::{Model, ModelOptions};
 use olivine_vfs::{Clock, Vfs, user_id};
 use rustls::pki_types::ServerName;
@@ -207,7 +207,8 @@ impl Node {
                 let time = Arc::new(Time::new(Arc::clone(&clock), model.time()?));
                 let (db, lent) = (model.db().clone(), settings.data_dir.join("lent"));
                 let copies = Copies::new(db, lent, vfs, &clock, settings.backup_idle_max);
-                let store = Arc::new(Store::new(model, copies, Arc::clone(&time)));
+                let store =
+                    Arc::new(Store::new(model, copies, Arc::clone(&time), &settings.queries));
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
                     Half::Storage(asked) => {
@@ -236,6 +237,8 @@ impl Node {
             time,
             user: user_id(),
             limits: settings.limits.clone(),
+            requires_databases: settings.requires_databases,
+            queries: settings.queries.clone(),
             hosts: settings.hosts.clone(),
             counters: Counters::default(),
             asks_always: ports::public(settings).is_some(),
@@ -295,6 +298,10 @@ impl Node {
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
+        let working = match &place {
+            Place::Here(store) => Some(store.start_work().map_err(system("start a thread"))?),
+            Place::There(_) => None,
+        };
         let workers = Workers::start(&shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
         let tasks = LocalSet::new();
@@ -344,6 +351,7 @@ impl Node {
         if let Ok(workers) = Rc::try_unwrap(workers) {
             workers.end();
         }
+        drop(working);
         let began = environment.clock().now();
         if let Place::Here(store) = place
             && let Some(store) = Arc::into_inner(store)
@@ -456,12 +464,14 @@ pub(crate) fn open_store(
     }
     let clock = environment.clock();
     let began = clock.now();
-    let db = Db::open(environment, &dir, options)?;
+    let model_options = ModelOptions { durability: settings.durability, ..ModelOptions::default() };
+    let model = Model::open(environment, &dir, options, model_options)?;
+    let db = model.db();
     db.on_event(told::happened);
     told::opened(&dir, db.recovery(), clock.now().saturating_sub(began));
     started.store = Some(dir);
     started.recovered = db.recovery().cut.as_ref().map(said);
-    Ok(Model::open(db, ModelOptions { durability: settings.durability })?)
+    Ok(model)
 }
 
 fn said(cut: &Cut) -> String {

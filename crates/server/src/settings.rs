@@ -38,6 +38,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Connections of all doors together. Default 10,000.
     pub connections_max: usize,
+    /// Points are written into a database only if it is there.
+    pub requires_databases: bool,
+    /// What queries may take.
+    pub queries: QuerySettings,
     /// The names that HTTP doors answer to.
     pub hosts: Hosts,
     /// Requests that take as long are told; zero tells all. Default 100 ms.
@@ -69,6 +73,8 @@ impl Default for Settings {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             limits: Limits::default(),
             connections_max: 10_000,
+            requires_databases: false,
+            queries: QuerySettings::default(),
             hosts: Hosts::default(),
             strangers_max: 500,
             tls: None,
@@ -76,6 +82,33 @@ impl Default for Settings {
             peers: None,
             slow: Duration::from_millis(100),
             insecure: false,
+        }
+    }
+}
+
+/// What queries over time series may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuerySettings {
+    /// How many are answered at once. Default: as many as there are cores.
+    pub threads: usize,
+    /// How many may wait beside those. Default 100.
+    pub waiting_max: usize,
+    /// How long one may take. Default 1 minute.
+    pub time_max: Duration,
+    /// Memory that one may take. Default 256 MiB.
+    pub bytes_max: u64,
+    /// Points that one may look at. Default 1,000 million.
+    pub points_max: u64,
+}
+
+impl Default for QuerySettings {
+    fn default() -> QuerySettings {
+        QuerySettings {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            waiting_max: 100,
+            time_max: Duration::from_mins(1),
+            bytes_max: 256 << 20,
+            points_max: 1_000_000_000,
         }
     }
 }
@@ -114,11 +147,18 @@ pub enum Door {
     Line,
     /// Key-values, health and metrics over HTTP.
     Http,
+    /// Time series, as InfluxDB takes and gives them.
+    Influx,
+    /// Queries over time series.
+    Select,
+    /// Lines of points and queries, as the storage alone takes them.
+    Ingest,
 }
 
 impl Door {
     /// All doors.
-    pub const ALL: [Door; 3] = [Door::Json, Door::Line, Door::Http];
+    pub const ALL: [Door; 6] =
+        [Door::Json, Door::Line, Door::Http, Door::Influx, Door::Select, Door::Ingest];
 
     /// What flags call it.
     pub fn name(self) -> &'static str {
@@ -126,6 +166,9 @@ impl Door {
             Door::Json => "json",
             Door::Line => "line",
             Door::Http => "http",
+            Door::Influx => "influx",
+            Door::Select => "select",
+            Door::Ingest => "ingest",
         }
     }
 
@@ -135,6 +178,9 @@ impl Door {
             Door::Json => 9999,
             Door::Line => 7000,
             Door::Http => 8080,
+            Door::Influx => 8086,
+            Door::Select => 8088,
+            Door::Ingest => 8087,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! cost one write of the engine. Replies that must wait for the disk wait behind each other; those
 //! that need not leave at once.
 //!
-//! Steps of copies are taken beside all that, and answered when they are done: they may take long.
+//! Steps of copies and queries are taken beside all that, and answered when they are done: they may take long.
 //!
 //! 1. At the socket only the user that runs the storage, or root, is spoken to; from another machine only
 //!    somebody for whom the authority vouches.
@@ -31,7 +31,7 @@ use tokio::{
 use crate::{
     frames::{self, Found},
     slow::{Stage, Watch},
-    store::{Pending, Store},
+    store::{Pending, Store, long},
     worker::{HANDSHAKE_PATIENCE, Shared},
 };
 
@@ -183,13 +183,16 @@ async fn carry_out(
                     return Err(io::ErrorKind::InvalidData.into());
                 }
                 start += bytes;
-                if let [Command::Copy(copying)] = batch.commands[..] {
+                if let [command] = &batch.commands[..]
+                    && let Some(command) = long(command)
+                {
                     let (store, replies) = (Arc::clone(store), Rc::clone(replies));
+                    let time = Arc::clone(&shared.time);
                     spawn_local(async move {
-                        let reply = store.copy(now, copying).await;
+                        let (reply, pending) = store.carry_out_long(now, command).await;
                         let mut out = Vec::new();
-                        frames::put(number, &mut out, |out| wire::encode_replies(&[reply], out));
-                        replies.add(out, Vec::new(), None, Duration::ZERO);
+                        frames::put_replies(number, &[reply], &mut out);
+                        replies.add(out, vec![(number, 1)], pending, time.clock().now());
                     });
                     continue;
                 }
@@ -212,7 +215,7 @@ async fn carry_out(
         let (mut out, mut whole) = (Vec::new(), Vec::new());
         while let Some((number, count)) = batches.next_if(|(_, count)| *count <= gathered.len()) {
             let come: Vec<Reply> = gathered.drain(..count).collect();
-            frames::put(number, &mut out, |out| wire::encode_replies(&come, out));
+            frames::put_replies(number, &come, &mut out);
             whole.push((number, count));
         }
         replies.add(out, whole, pending, watch.last());

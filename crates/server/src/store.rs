@@ -3,14 +3,18 @@
 //! 1. A store that is behind is waited for; who has waited too long is told to come again.
 //! 2. When the disk fails, nobody who waits is told that all is well.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool, mpsc},
+    thread,
+    time::Duration,
+};
 
-use olivine_command::{Access, Code, Command, Copying, Refusal, Reply};
+use olivine_command::{Access, Code, Command, Copying, Refusal, Reply, Statement};
 use olivine_engine::{Result, SeqNo, Stall};
 use olivine_model::{Behind, Model};
 use tokio::sync::watch;
 
-use crate::{copies::Copies, time::Time};
+use crate::{copies::Copies, queries::Queries, settings::QuerySettings, time::Time};
 
 /// How long a command waits for a store that is behind its work.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,6 +23,8 @@ const SWEEP: u64 = 1_000;
 /// How long after a sweep that found little the next begins.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long after no work was found it is looked for again.
+const WORK_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether the disk is full.
 const DISK_LOOK: Duration = Duration::from_secs(1);
 
@@ -26,6 +32,7 @@ const DISK_LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Store {
     model: Model,
     copies: Arc<Copies>,
+    queries: Queries,
     /// Where everything lies.
     time: Arc<Time>,
     durable: watch::Receiver<Durable>,
@@ -43,8 +50,30 @@ struct Durable {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending(SeqNo);
 
+/// The thread that works behind the writes; dropping this ends it.
+pub(crate) struct Working {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so already.
+            thread.join().ok();
+        }
+    }
+}
+
 impl Store {
-    pub(crate) fn new(model: Model, copies: Copies, time: Arc<Time>) -> Store {
+    pub(crate) fn new(
+        model: Model,
+        copies: Copies,
+        time: Arc<Time>,
+        queries: &QuerySettings,
+    ) -> Store {
+        let queries = Queries::new(queries);
         let (told, durable) = watch::channel(Durable::default());
         model.db().on_durable(move |outcome| {
             told.send_modify(|durable| match outcome {
@@ -52,7 +81,7 @@ impl Store {
                 Err(error) => durable.failure = Some(error.to_string()),
             });
         });
-        Store { model, copies: Arc::new(copies), time, durable }
+        Store { model, copies: Arc::new(copies), queries, time, durable }
     }
 
     /// Who may ask for something.
@@ -69,16 +98,17 @@ impl Store {
     /// Carries out the first of some commands. Returns their replies, at least one, and what must be waited for
     /// before they are shown.
     pub(crate) async fn apply(
-        &self,
+        self: &Arc<Store>,
         now: u64,
         commands: &[Command<'_>],
     ) -> (Vec<Reply>, Option<Pending>) {
-        // A step of a copy is taken by itself.
-        let copies = commands.iter().position(|command| matches!(command, Command::Copy(_)));
-        if let [Command::Copy(copying), ..] = commands {
-            return (vec![self.copy(now, *copying).await], None);
+        // What may take long is carried out by itself.
+        let together = commands.iter().take_while(|command| !is_long(command)).count();
+        if let Some(command) = commands.first().and_then(long) {
+            let (reply, pending) = self.carry_out_long(now, command).await;
+            return (vec![reply], pending);
         }
-        let commands = &commands[..copies.unwrap_or(commands.len())];
+        let commands = &commands[..together];
         let clock = self.time.clock();
         let mut until = None;
         loop {
@@ -102,8 +132,45 @@ impl Store {
         }
     }
 
+    /// Carries out a command that may take long, on a thread that serves nobody.
+    pub(crate) async fn carry_out_long(
+        self: &Arc<Store>,
+        now: u64,
+        Long(command): Long,
+    ) -> (Reply, Option<Pending>) {
+        if let Command::Copy(copying) = command {
+            return (self.copy(now, copying).await, None);
+        }
+        let store = Arc::clone(self);
+        let done = self.queries.run(move |given_up| store.query(now, &command, given_up)).await;
+        match done {
+            Ok((reply, durable_at)) => (reply, durable_at.map(Pending)),
+            Err(refusal) => (Reply::Refused(refusal), None),
+        }
+    }
+
+    fn query(
+        &self,
+        now: u64,
+        command: &Command<'static>,
+        given_up: &AtomicBool,
+    ) -> (Reply, Option<SeqNo>) {
+        let millis_max = match command {
+            Command::Query { statement } | Command::Alter { statement, .. } => statement.millis_max,
+            _ => 0,
+        };
+        let clock = self.time.clock();
+        let until = clock.now().saturating_add(Duration::from_millis(millis_max));
+        let is_over = || millis_max != 0 && until <= clock.now();
+        let mut applied = self.model.query(now, command, given_up, &is_over);
+        let reply = applied.replies.pop().unwrap_or_else(|| {
+            Reply::Refused(Refusal::new(Code::Failed, "the store did not answer"))
+        });
+        (reply, applied.durable_at)
+    }
+
     /// Takes a step of a copy.
-    pub(crate) async fn copy(&self, now: u64, copying: Copying) -> Reply {
+    async fn copy(&self, now: u64, copying: Copying) -> Reply {
         let reply = self.copies.carry_out(now, copying).await;
         if let (Copying::End { kept: true, .. }, Reply::Done(true)) = (copying, &reply)
             && let Ok(Some(seqno)) = self.model.set_last_backup(now / 1_000)
@@ -145,6 +212,29 @@ impl Store {
         Err(not_kept(&failure))
     }
 
+    /// Starts the thread that does what is due behind the writes of time series, until what is returned is
+    /// dropped and the thread joined.
+    pub(crate) fn start_work(self: &Arc<Self>) -> std::io::Result<Working> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let store = Arc::clone(self);
+        let work = move || {
+            loop {
+                let pause = match store.model.work(store.time.now()) {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => WORK_PAUSE,
+                    // A disk that is full may have room again.
+                    Err(_) => DISK_LOOK,
+                };
+                match stopped.recv_timeout(pause) {
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("series".to_owned()).spawn(work)?;
+        Ok(Working { stop: Some(stop), thread: Some(thread) })
+    }
+
     /// Tells when the disk gets full and when it has room again, for ever. The engine's own events tell only of
     /// work behind its writers.
     pub(crate) async fn watch_disk(&self) {
@@ -162,7 +252,7 @@ impl Store {
     }
 
     /// Takes away what has expired, for ever, and ends copies that nobody reads.
-    pub(crate) async fn sweep(&self) {
+    pub(crate) async fn sweep(self: &Arc<Store>) {
         loop {
             self.copies.expire();
             let commands = [Command::Sweep { limit: SWEEP }];
@@ -175,6 +265,36 @@ impl Store {
                 tokio::time::sleep(SWEEP_PAUSE).await;
             }
         }
+    }
+}
+
+/// A command that may take long, and is carried out on a thread that serves nobody.
+pub(crate) struct Long(Command<'static>);
+
+fn is_long(command: &Command<'_>) -> bool {
+    matches!(command, Command::Copy(_) | Command::Query { .. } | Command::Alter { .. })
+}
+
+/// The command in memory of its own, if it may take long.
+pub(crate) fn long(command: &Command<'_>) -> Option<Long> {
+    Some(Long(match command {
+        Command::Copy(copying) => Command::Copy(*copying),
+        Command::Query { statement } => Command::Query { statement: owned(statement) },
+        Command::Alter { statement, defines } => {
+            Command::Alter { statement: owned(statement), defines: *defines }
+        }
+        _ => return None,
+    }))
+}
+
+/// The same, in memory of its own.
+fn owned(statement: &Statement<'_>) -> Statement<'static> {
+    let owned = |bytes: &[u8]| bytes.to_vec().into();
+    Statement {
+        text: owned(&statement.text),
+        database: owned(&statement.database),
+        policy: owned(&statement.policy),
+        ..*statement
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
     router::{Here, Router},
     secret,
     session::Proven,
-    settings::Door,
+    settings::{Door, QuerySettings},
     slow::Slow,
     storage,
     store::Store,
@@ -54,6 +54,9 @@ pub(crate) struct Shared {
     /// Who runs this process.
     pub(crate) user: u32,
     pub(crate) limits: Limits,
+    /// Points are written into a database only if it is there.
+    pub(crate) requires_databases: bool,
+    pub(crate) queries: QuerySettings,
     pub(crate) hosts: Hosts,
     pub(crate) counters: Counters,
     /// People are asked who they are even while there are no users.
@@ -245,7 +248,7 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
     match door {
         Door::Json => connection::serve_json(served, stream).await,
         Door::Line => connection::serve::<Line>(served, door, stream).await,
-        Door::Http => {
+        Door::Http | Door::Influx | Door::Select | Door::Ingest => {
             let address = stream.address()?;
             let stream = Counting::new(Rc::clone(&served), stream);
             http::serve(served, door, address, stream).await;

@@ -111,6 +111,11 @@ fn width(kind: FieldType) -> usize {
     }
 }
 
+/// The values that bytes are.
+pub(super) fn values_of(bytes: &[u8]) -> PointValues<'_> {
+    PointValues { bytes }
+}
+
 /// The values of a point, one after the other, told by the types of its shape.
 #[derive(Debug)]
 pub struct PointValues<'a> {
@@ -121,6 +126,11 @@ impl<'a> PointValues<'a> {
     /// The values of a point that a [`PointReader`] has read.
     pub fn new(point: &Point<'a>) -> PointValues<'a> {
         PointValues { bytes: point.values }
+    }
+
+    /// What was not told yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The next value, which is of this type. Nothing if there is none.

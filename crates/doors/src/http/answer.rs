@@ -107,6 +107,7 @@ fn refused(refusal: &Refusal) -> Response {
         Code::Damaged | Code::Failed => 500,
         Code::Unknown => 401,
         Code::Forbidden => 403,
+        Code::Missing => 404,
     };
     let response = problem(status, refusal.code.name(), &refusal.text);
     if refusal.code.may_pass() { response.with("retry-after", "1".to_owned()) } else { response }

@@ -64,6 +64,24 @@ pub(super) const SERVICES: &[Service] = &[
         answers: doors_answer,
         needs: Some(("storage", socket_answers)),
     },
+    Service {
+        name: "insert",
+        also: &["vm-insert", "vm-insert.py"],
+        command: serve::INSERT.name,
+        has_store: false,
+        follows: where_the_storage_is,
+        answers: doors_answer,
+        needs: Some(("storage", socket_answers)),
+    },
+    Service {
+        name: "select",
+        also: &["vm-select", "vm-select.py"],
+        command: serve::SELECT.name,
+        has_store: false,
+        follows: where_the_storage_is,
+        answers: doors_answer,
+        needs: Some(("storage", socket_answers)),
+    },
 ];
 
 impl Service {
@@ -85,7 +103,7 @@ fn doors_answer(told: &Told, patience: Duration) -> io::Result<()> {
         let (_, address) = told.doors.iter().find(|(name, _)| name == door.name())?;
         address.parse().ok()
     };
-    let found = [Door::Http, Door::Json, Door::Line]
+    let found = [Door::Http, Door::Json, Door::Line, Door::Influx, Door::Select, Door::Ingest]
         .into_iter()
         .find_map(|door| Some((door, address(&door)?)));
     match found {

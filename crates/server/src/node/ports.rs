@@ -30,7 +30,8 @@ pub(super) fn open(
     settings: &Settings,
     started: &mut Started,
 ) -> Result<Vec<(Door, TcpListener)>, Problem> {
-    if let Half::Storage(_) = settings.half {
+    let is_storage = matches!(settings.half, Half::Storage(_));
+    if is_storage && settings.doors.is_empty() {
         return Ok(Vec::new());
     }
     check(settings)?;
@@ -55,7 +56,8 @@ pub(super) fn open(
             }
         }
     }
-    if listeners.is_empty() {
+    // A storage is there for coordinators, whatever door it has.
+    if listeners.is_empty() && !is_storage {
         let ports: Vec<String> =
             settings.doors.iter().map(|door| door.address.to_string()).collect();
         return Err(Problem::Settings(format!(
@@ -205,7 +207,7 @@ fn turned_away(door: Door, connections_max: usize) -> Vec<u8> {
     match door {
         Door::Json => Json::error(&text, Code::Busy, &mut out),
         Door::Line => Line::error(&text, Code::Busy, &mut out),
-        Door::Http => out.extend_from_slice(
+        Door::Http | Door::Influx | Door::Select | Door::Ingest => out.extend_from_slice(
             b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         ),
     }

@@ -1,0 +1,268 @@
+//! Time series: points by measurement, tags and time.
+//!
+//! A request of points becomes one record of the log, and rows in memory; from there they go into chunks,
+//! column by column, which are values of the engine, and small chunks into larger ones. Databases, fields, series
+//! and postings are rows of the engine, in the batch of the record that needs them first.
+//!
+//! Modules in reading order: `layout` draws the rows; `catalog` is what there is; `memo`, `head` and `slots` are
+//! what is in memory of each series; `record` is what the log has; `write` takes points; `seal` makes chunks of
+//! rows, `settle` larger ones of small ones; `find` tells which series have some tags; `read` is the source that
+//! queries read; `alter` carries out statements that change something.
+//!
+//! 1. A row is seen from when its record is in the log, and shown when that is durable.
+//! 2. A row is in memory or in a chunk, or both for a moment, and never in none: who reads looks at memory
+//!    first.
+//! 3. Chunks and rows of a series that have the same time are told apart by precedence, which grows with the
+//!    log: field by field the latest value counts.
+//! 4. The log lets go of a record when all of its rows are in chunks.
+
+mod alter;
+mod answer;
+mod catalog;
+pub mod chunk;
+mod find;
+mod head;
+mod layout;
+mod memo;
+mod merge;
+mod read;
+mod record;
+mod seal;
+mod settle;
+mod slots;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use olivine_command::points::FieldType;
+use olivine_engine::{
+    Batch, Budget, Db, Durability, Error, Keyspace, KeyspaceOptions, Reservation, Result, SeqNo,
+};
+
+use self::{
+    catalog::{Catalog, Unstored, damage},
+    head::Layout,
+    layout::{CHUNKS, POSTINGS, SERIES, row, take},
+    record::RecordReader,
+    seal::Sealing,
+    settle::Settling,
+    slots::Slots,
+};
+
+pub(crate) use answer::Patience;
+pub(crate) use write::Target;
+
+/// Rows of a series in memory from which on a chunk is made of them.
+const HEAD_ROWS_MAX: usize = 4_096;
+/// Bytes of records that no chunk covers from which on chunks are made of all rows.
+const RECORD_BYTES_MAX: usize = 96 << 20;
+/// Of the memory that callers of the engine may reserve, the part that rows and series may take before
+/// chunks are made of all rows.
+const HEADS_PART: u64 = 3;
+
+/// The time series of a store.
+pub(crate) struct SeriesStore {
+    db: Db,
+    durability: Durability,
+    series: Keyspace,
+    postings: Keyspace,
+    chunks: Keyspace,
+    state: Mutex<State>,
+    /// Held by who makes chunks, or rewrites them.
+    working: Mutex<Option<Settling>>,
+    heads_bytes_max: usize,
+    series_max: u64,
+}
+
+/// What is in memory.
+pub(crate) struct State {
+    catalog: Catalog,
+    slots: Slots,
+    layouts: Arc<Vec<Layout>>,
+    layout_numbers: BTreeMap<(u32, Box<[(u32, FieldType)]>), u32>,
+    /// Rows of the catalog that the next batch must have, and postings.
+    unstored: Unstored,
+    postings: Vec<Vec<u8>>,
+    /// Counts rows, so that it is known which came later.
+    arrivals: u64,
+    head_bytes: usize,
+    /// Bytes of records since all rows were last made chunks of.
+    record_bytes: usize,
+    /// The number of the last record.
+    position: SeqNo,
+    /// Slots with so many rows that a chunk is due.
+    full: Vec<u32>,
+    /// Chunks that were made in each partition since it was settled.
+    unsettled: BTreeMap<(u32, i64), u64>,
+    /// All rows are being made chunks of.
+    sealing: Option<Sealing>,
+    /// The part of the budget that all this takes.
+    reservation: Reservation,
+}
+
+/// How time series behave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeriesOptions {
+    pub(crate) durability: Durability,
+    pub(crate) series_max: u64,
+}
+
+impl SeriesStore {
+    /// The time series of a store, without the rows that are in its log only: `replay` is given those.
+    pub(crate) fn open(db: &Db, budget: &Budget, options: SeriesOptions) -> Result<SeriesStore> {
+        let series = db.keyspace(SERIES)?;
+        let postings = db.keyspace(POSTINGS)?;
+        let chunks = db.keyspace_with(CHUNKS, &KeyspaceOptions::default())?;
+        let catalog = Catalog::open(&series)?;
+        let share = budget.share_bytes_max(olivine_engine::Share::Reserved);
+        let state = State {
+            catalog,
+            slots: Slots::default(),
+            layouts: Arc::default(),
+            layout_numbers: BTreeMap::new(),
+            unstored: Unstored::new(),
+            postings: Vec::new(),
+            arrivals: 0,
+            head_bytes: 0,
+            record_bytes: 0,
+            position: db.visible(),
+            full: Vec::new(),
+            unsettled: BTreeMap::new(),
+            sealing: None,
+            reservation: budget.reserve(0)?,
+        };
+        Ok(SeriesStore {
+            db: db.clone(),
+            durability: options.durability,
+            series,
+            postings,
+            chunks,
+            state: Mutex::new(state),
+            working: Mutex::default(),
+            heads_bytes_max: (share / HEADS_PART) as usize,
+            series_max: options.series_max,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the rows of a record that the log has.
+    pub(crate) fn replay(&self, position: SeqNo, record: &[u8]) -> Result<()> {
+        let damaged = || damage(&self.chunks, &record[..record.len().min(32)]);
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut reader = RecordReader::new(record).map_err(|_| damaged())?;
+        let (mut layouts, mut layout) = (0, 0);
+        while reader.next().map_err(|_| damaged())? {
+            let Some(known) = &reader.layout else { return Err(damaged()) };
+            if layouts != reader.layouts {
+                layouts = reader.layouts;
+                layout = state.layout(known.clone());
+            }
+            // What was dropped since has no such row any more.
+            let Some(slot) = self.slot(state, reader.bucket, reader.series)? else { continue };
+            let number = (layout, &state.layouts[layout as usize]);
+            state.arrivals += 1;
+            let moment = (reader.time, state.arrivals);
+            let head = &mut state.slots.slots[slot as usize].head;
+            state.head_bytes += head.push(number, moment, &reader.values, &mut reader.texts);
+        }
+        state.position = position;
+        state.record_bytes += record.len();
+        let is_much = self.heads_bytes_max < state.bytes();
+        state.charge();
+        drop(guard);
+        if is_much {
+            self.seal_all()?;
+        }
+        Ok(())
+    }
+
+    /// The slot of a series; nothing if there is no such series.
+    fn slot(&self, state: &mut State, bucket: u32, series: u32) -> Result<Option<u32>> {
+        if let Some(slot) = state.slots.find_number(bucket, series) {
+            return Ok(Some(slot));
+        }
+        let Some((table, key)) = self.key_of(bucket, series)? else { return Ok(None) };
+        Ok(Some(state.slots.add(bucket, table, series, &key)))
+    }
+
+    /// Table and key of a series, as it is stored.
+    fn key_of(&self, bucket: u32, series: u32) -> Result<Option<(u32, Vec<u8>)>> {
+        let by_number = row(b'r', &[bucket, series], &[]);
+        let Some(value) = self.series.get(&by_number)? else { return Ok(None) };
+        let mut bytes: &[u8] = &value;
+        let Some(table) = take(&mut bytes) else { return Err(damage(&self.series, &by_number)) };
+        Ok(Some((u32::from_be_bytes(table), bytes.to_vec())))
+    }
+
+    /// Adds to a batch what must be in the next one.
+    fn add_unstored(&self, state: &State, batch: &mut Batch) -> Result<()> {
+        for (key, value) in &state.unstored {
+            batch.put(&self.series, key, value)?;
+        }
+        for key in &state.postings {
+            batch.put(&self.postings, key, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Hands a batch to the engine, and leaves it to others to make it durable.
+    fn put(&self, batch: Batch) -> Result<SeqNo> {
+        if self.durability == Durability::Sync {
+            return Ok(self.db.write_unled(batch)?.seqno());
+        }
+        Ok(self.db.write_ticketed_with(batch, self.durability)?.seqno())
+    }
+
+    /// Up to where the store must be durable before what was written there is told to last.
+    fn must_last(&self, position: SeqNo) -> Option<SeqNo> {
+        (self.durability == Durability::Sync && self.db.durable() < position).then_some(position)
+    }
+
+    /// What must be durable before what was read now is shown.
+    pub(crate) fn shown_at(&self) -> Option<SeqNo> {
+        if self.db.check_writable().is_err() {
+            return None;
+        }
+        self.must_last(self.db.visible())
+    }
+}
+
+impl State {
+    /// Memory that rows and series take.
+    fn bytes(&self) -> usize {
+        self.head_bytes + self.slots.bytes()
+    }
+
+    /// Corrects what is charged to the budget.
+    fn charge(&mut self) {
+        const STEP: u64 = 1 << 20;
+        let bytes = self.bytes() as u64;
+        if STEP < bytes.abs_diff(self.reservation.bytes()) {
+            self.reservation.set(bytes);
+        }
+    }
+
+    /// What was to be in the next batch is in this one.
+    fn stored(&mut self, position: SeqNo, record_bytes: usize) {
+        self.unstored.clear();
+        self.postings.clear();
+        self.position = position;
+        self.record_bytes += record_bytes;
+    }
+}
+
+/// The error of the engine that an impossible chunk is.
+fn bad_chunk(keyspace: &Keyspace, key: &[u8], what: &str) -> Error {
+    let what = format!("the chunk {} is damaged: {what}", key.escape_ascii());
+    Error::Unusable { path: keyspace.name().into(), what }
+}

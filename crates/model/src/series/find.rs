@@ -1,0 +1,195 @@
+//! Tells which series of a table have some tags.
+//!
+//! What a filter says of single values is looked up in the postings of each partition; whatever comes of that is
+//! then asked the whole filter by its own tags, so that postings may be used as far as they help and no
+//! further.
+
+use olivine_command::points::split_key;
+use olivine_engine::Result;
+use olivine_query::source::{Series, TagFilter};
+
+use super::{
+    SeriesStore,
+    catalog::damage,
+    layout::{posting_prefix, posting_rest, row},
+};
+
+/// A table, and which of its partitions are asked.
+pub(crate) struct Asked {
+    pub(crate) bucket: u32,
+    pub(crate) table: u32,
+    pub(crate) partitions: Vec<i64>,
+}
+
+impl SeriesStore {
+    /// The series that a filter lets through, in the order of their tags.
+    pub(crate) fn find(&self, asked: &Asked, filter: &TagFilter) -> Result<Vec<Series>> {
+        let mut numbers = Vec::new();
+        for partition in &asked.partitions {
+            let here = match self.candidates(asked, *partition, filter)? {
+                Some(here) => here,
+                None => self.of_value(asked, *partition, "", "")?,
+            };
+            numbers.extend(here);
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut found = Vec::with_capacity(numbers.len());
+        for series in self.known(asked.bucket, &numbers)? {
+            if holds(filter, &series.tags) {
+                found.push(series);
+            }
+        }
+        found.sort_by(|a, b| a.tags.cmp(&b.tags));
+        Ok(found)
+    }
+
+    /// Series among which all are that the filter lets through, sorted; nothing if postings do not tell.
+    fn candidates(
+        &self,
+        asked: &Asked,
+        partition: i64,
+        filter: &TagFilter,
+    ) -> Result<Option<Vec<u32>>> {
+        Ok(match filter {
+            TagFilter::Is(tag, value) if !value.is_empty() => {
+                Some(self.of_value(asked, partition, tag, value)?)
+            }
+            TagFilter::Matches(tag, matcher, true) if !(matcher.matches)("") => {
+                let mut is_last: Option<(String, bool)> = None;
+                let mut wanted = |value: &str| match &is_last {
+                    Some((last, is)) if last == value => *is,
+                    _ => {
+                        let is = (matcher.matches)(value);
+                        is_last = Some((value.to_owned(), is));
+                        is
+                    }
+                };
+                Some(self.of_values(asked, partition, tag, &mut wanted)?)
+            }
+            TagFilter::IsNot(tag, value) if value.is_empty() => {
+                Some(self.of_values(asked, partition, tag, &mut |_| true)?)
+            }
+            TagFilter::And(filters) => {
+                let mut all: Option<Vec<u32>> = None;
+                for filter in filters {
+                    // A few are quicker asked by their tags than looked for.
+                    if all.as_ref().is_some_and(|all| all.len() < 64) {
+                        break;
+                    }
+                    if let Some(more) = self.candidates(asked, partition, filter)? {
+                        all = Some(match all {
+                            None => more,
+                            Some(all) => {
+                                all.into_iter().filter(|n| more.binary_search(n).is_ok()).collect()
+                            }
+                        });
+                    }
+                }
+                all
+            }
+            TagFilter::Or(filters) => {
+                let mut all = Vec::new();
+                for filter in filters {
+                    match self.candidates(asked, partition, filter)? {
+                        Some(more) => all.extend(more),
+                        None => return Ok(None),
+                    }
+                }
+                all.sort_unstable();
+                all.dedup();
+                Some(all)
+            }
+            TagFilter::All | TagFilter::Is(..) | TagFilter::IsNot(..) | TagFilter::Matches(..) => {
+                None
+            }
+        })
+    }
+
+    /// The series with a value of a tag, sorted; all, if both are empty.
+    fn of_value(&self, asked: &Asked, partition: i64, tag: &str, value: &str) -> Result<Vec<u32>> {
+        let prefix = posting_prefix(asked.bucket, partition, asked.table, tag);
+        let stretch = [&prefix[..], value.as_bytes(), &[0]].concat();
+        let mut numbers = Vec::new();
+        for entry in self.postings.prefix(&stretch)? {
+            let (key, _) = entry?;
+            let (_, number) =
+                posting_rest(&prefix, &key).ok_or_else(|| damage(&self.postings, &key))?;
+            numbers.push(number);
+        }
+        Ok(numbers)
+    }
+
+    /// The series with values of a tag that are wanted, sorted.
+    fn of_values(
+        &self,
+        asked: &Asked,
+        partition: i64,
+        tag: &str,
+        wanted: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Vec<u32>> {
+        let prefix = posting_prefix(asked.bucket, partition, asked.table, tag);
+        let mut numbers = Vec::new();
+        for entry in self.postings.prefix(&prefix)? {
+            let (key, _) = entry?;
+            let (value, number) =
+                posting_rest(&prefix, &key).ok_or_else(|| damage(&self.postings, &key))?;
+            if wanted(&value) {
+                numbers.push(number);
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The tags of series by their numbers; those that are gone are left out.
+    fn known(&self, bucket: u32, numbers: &[u32]) -> Result<Vec<Series>> {
+        let mut known = Vec::with_capacity(numbers.len());
+        let mut cold = Vec::new();
+        {
+            let state = self.lock();
+            for number in numbers {
+                match state.slots.find_number(bucket, *number) {
+                    Some(slot) => {
+                        let key = std::sync::Arc::clone(&state.slots.slots[slot as usize].key);
+                        known.push((*number, key));
+                    }
+                    None => cold.push(*number),
+                }
+            }
+        }
+        let rows: Vec<Vec<u8>> =
+            cold.iter().map(|number| row(b'r', &[bucket, *number], &[])).collect();
+        for (numbers, rows) in cold.chunks(256).zip(rows.chunks(256)) {
+            let keys: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+            for (number, value) in numbers.iter().zip(self.series.multi_get(&keys)?) {
+                if let Some(key) = value.as_ref().and_then(|value| value.get(4..)) {
+                    known.push((*number, key.into()));
+                }
+            }
+        }
+        let series = known.iter().map(|(number, key)| {
+            let key = split_key(key).map_err(|_| damage(&self.series, key))?;
+            let tags =
+                key.tags.into_iter().map(|(tag, value)| (tag.into_owned(), value.into_owned()));
+            Ok(Series { id: (*number).into(), tags: tags.collect() })
+        });
+        series.collect()
+    }
+}
+
+/// Whether a filter lets tags through, which are in the order of their keys.
+pub(crate) fn holds(filter: &TagFilter, tags: &[(String, String)]) -> bool {
+    let value = |tag: &str| {
+        let place = tags.binary_search_by(|(key, _)| key.as_str().cmp(tag));
+        place.map_or("", |place| tags[place].1.as_str())
+    };
+    match filter {
+        TagFilter::All => true,
+        TagFilter::And(filters) => filters.iter().all(|filter| holds(filter, tags)),
+        TagFilter::Or(filters) => filters.iter().any(|filter| holds(filter, tags)),
+        TagFilter::Is(tag, wanted) => value(tag) == wanted,
+        TagFilter::IsNot(tag, unwanted) => value(tag) != unwanted,
+        TagFilter::Matches(tag, matcher, wanted) => (matcher.matches)(value(tag)) == *wanted,
+    }
+}

@@ -1,0 +1,439 @@
+//! The source that queries read.
+//!
+//! 1. Rows in memory are taken before the moment is fixed of which chunks are read: a row that becomes part of a
+//!    chunk meanwhile is seen twice, which merging makes good, and never not at all.
+//! 2. A summary is told only of a chunk that nothing else overlaps, and that lies whole within what was asked.
+
+use olivine_command::points::FieldType;
+use olivine_engine::{Result, Snapshot};
+use olivine_query::source::{
+    Ask, Buckets, Column, Cursor, Fault, Field, FieldSummary, Piece, Place, Policy, Rows, Series,
+    Source, Summary, TagFilter, Values,
+};
+
+use super::{
+    SeriesStore, bad_chunk,
+    catalog::Bucket,
+    chunk::{self, Chunk},
+    find::Asked,
+    head::Part,
+    layout::{ChunkKey, chunk_prefix},
+    merge::{self, Sourced},
+};
+
+/// What a query sees of the time series.
+pub(crate) struct Reading<'s>(pub(crate) &'s SeriesStore);
+
+fn failed(error: olivine_engine::Error) -> Fault {
+    Fault::Failed(crate::refused::refused(&error).text)
+}
+
+impl Reading<'_> {
+    /// Finds the bucket, and says what of it is wanted.
+    fn bucket<T>(&self, place: Place<'_>, told: impl FnOnce(&Bucket) -> T) -> Result<T, Fault> {
+        let state = self.0.lock();
+        if !state.catalog.databases.contains_key(place.database) {
+            return Err(Fault::NoDatabase(place.database.to_owned()));
+        }
+        match state.catalog.find(place.database, place.policy) {
+            Some(bucket) => Ok(told(bucket)),
+            None => Err(Fault::NoPolicy(place.policy.to_owned())),
+        }
+    }
+}
+
+impl Source for Reading<'_> {
+    fn databases(&self) -> Result<Vec<String>, Fault> {
+        Ok(self.0.lock().catalog.databases.keys().cloned().collect())
+    }
+
+    fn policies(&self, database: &str) -> Result<Vec<Policy>, Fault> {
+        let state = self.0.lock();
+        if !state.catalog.databases.contains_key(database) {
+            return Err(Fault::NoDatabase(database.to_owned()));
+        }
+        let mut policies: Vec<(u32, Policy)> = state
+            .catalog
+            .buckets_of(database)
+            .map(|bucket| {
+                let known = &bucket.policy;
+                let policy = Policy {
+                    name: known.name.clone(),
+                    duration: known.duration,
+                    partition: known.partition,
+                    is_default: known.is_default,
+                };
+                (bucket.id, policy)
+            })
+            .collect();
+        policies.sort_by_key(|(id, _)| *id);
+        Ok(policies.into_iter().map(|(_, policy)| policy).collect())
+    }
+
+    fn measurements(&self, database: &str) -> Result<Vec<String>, Fault> {
+        let state = self.0.lock();
+        if !state.catalog.databases.contains_key(database) {
+            return Err(Fault::NoDatabase(database.to_owned()));
+        }
+        let names =
+            state.catalog.buckets_of(database).flat_map(|bucket| bucket.names.keys().cloned());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn fields(&self, place: Place<'_>, measurement: &str) -> Result<Vec<Field>, Fault> {
+        self.bucket(place, |bucket| {
+            let fields = bucket.table(measurement).into_iter().flat_map(|(_, table)| &table.fields);
+            fields.map(|(name, (_, kind))| Field { name: name.clone(), kind: *kind }).collect()
+        })
+    }
+
+    fn tag_keys(&self, place: Place<'_>, measurement: &str) -> Result<Vec<String>, Fault> {
+        self.bucket(place, |bucket| {
+            let tags = bucket.table(measurement).into_iter().flat_map(|(_, table)| &table.tags);
+            tags.cloned().collect()
+        })
+    }
+
+    fn series(
+        &self,
+        place: Place<'_>,
+        measurement: &str,
+        filter: &TagFilter,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Series>, Fault> {
+        let asked = self.bucket(place, |bucket| {
+            let (table, _) = bucket.table(measurement)?;
+            let partitions = bucket.partitions_in(from, to);
+            Some(Asked { bucket: bucket.id, table, partitions })
+        })?;
+        asked.map_or(Ok(Vec::new()), |asked| self.0.find(&asked, filter).map_err(failed))
+    }
+
+    fn read<'a>(
+        &'a self,
+        place: Place<'_>,
+        measurement: &str,
+        series: &Series,
+        ask: &Ask<'_>,
+    ) -> Result<Box<dyn Cursor + 'a>, Fault> {
+        let wanted = self.bucket(place, |bucket| {
+            let (table, known) = bucket.table(measurement)?;
+            let field = |name: &&str| known.fields.get(*name).copied();
+            let fields: Vec<Option<(u32, FieldType)>> = ask.fields.iter().map(field).collect();
+            let mut partitions = bucket.partitions_in(ask.from, ask.to);
+            if ask.backward {
+                partitions.reverse();
+            }
+            Some(Wanted {
+                bucket: bucket.id,
+                table,
+                series: series.id as u32,
+                fields,
+                partitions,
+                from: ask.from,
+                to: ask.to,
+                backward: ask.backward,
+                summaries: ask.summaries,
+            })
+        })?;
+        match wanted {
+            Some(wanted) => Ok(Box::new(Walk::open(self.0, wanted).map_err(failed)?)),
+            None => Ok(Box::new(Nothing)),
+        }
+    }
+}
+
+/// A series of which there is nothing.
+struct Nothing;
+
+impl Cursor for Nothing {
+    fn next(&mut self) -> Result<Option<Piece<'_>>, Fault> {
+        Ok(None)
+    }
+}
+
+/// What is asked of a series, in numbers.
+struct Wanted {
+    bucket: u32,
+    table: u32,
+    series: u32,
+    fields: Vec<Option<(u32, FieldType)>>,
+    partitions: Vec<i64>,
+    from: i64,
+    to: i64,
+    backward: bool,
+    summaries: Option<Buckets>,
+}
+
+/// A walk over the rows of a series.
+struct Walk<'s> {
+    store: &'s SeriesStore,
+    wanted: Wanted,
+    snapshot: Snapshot,
+    /// What overlaps is together; the last comes first.
+    groups: Vec<Vec<Chunked>>,
+    /// What was handed out last.
+    part: Part,
+    columns: Vec<Column>,
+    summaries: Vec<Option<FieldSummary>>,
+}
+
+/// Rows, and between which times.
+enum Chunked {
+    Stored(ChunkKey),
+    InMemory(Part),
+}
+
+impl Chunked {
+    fn first(&self) -> i64 {
+        match self {
+            Chunked::Stored(key) => key.first,
+            Chunked::InMemory(part) => part.times[0],
+        }
+    }
+
+    fn last(&self) -> i64 {
+        match self {
+            Chunked::Stored(key) => key.last,
+            Chunked::InMemory(part) => part.times[part.times.len() - 1],
+        }
+    }
+}
+
+impl<'s> Walk<'s> {
+    fn open(store: &'s SeriesStore, wanted: Wanted) -> Result<Walk<'s>> {
+        let mut found = store.in_memory(&wanted);
+        let snapshot = store.db.snapshot();
+        for partition in &wanted.partitions {
+            let prefix = chunk_prefix(wanted.bucket, *partition, wanted.table, wanted.series);
+            let mut cursor = snapshot.cursor(&store.chunks)?;
+            cursor.seek(&prefix)?;
+            while cursor.valid() && cursor.key().starts_with(&prefix) {
+                let key = ChunkKey::decode(cursor.key())
+                    .ok_or_else(|| bad_chunk(&store.chunks, cursor.key(), "its key is none"))?;
+                if key.first <= wanted.to && wanted.from <= key.last {
+                    found.push(Chunked::Stored(key));
+                }
+                cursor.next()?;
+            }
+        }
+        let mut groups = grouped(found);
+        if !wanted.backward {
+            groups.reverse();
+        }
+        let (part, columns, summaries) = (Part::default(), Vec::new(), Vec::new());
+        Ok(Walk { store, wanted, snapshot, groups, part, columns, summaries })
+    }
+
+    /// Reads a group. Returns whether there is a summary of it, or rows; nothing if it has none.
+    fn read(&mut self, group: Vec<Chunked>) -> Result<Option<Told>> {
+        if let [Chunked::Stored(key)] = group[..] {
+            return self.read_chunk(&key);
+        }
+        let mut sources = Vec::with_capacity(group.len());
+        for one in group {
+            match one {
+                Chunked::InMemory(part) => {
+                    // Whatever is in memory came after what is in chunks.
+                    sources.push(Sourced { precedence: u64::MAX, part });
+                }
+                Chunked::Stored(key) => {
+                    let precedence = key.precedence;
+                    let part = self.with_chunk(&key, |walk, chunk| walk.decoded(chunk))?;
+                    sources.push(Sourced { precedence, part });
+                }
+            }
+        }
+        let merged =
+            merge::merge(sources).map_err(|what| bad_chunk(&self.store.chunks, &[], what))?;
+        Ok(self.hand_out(merged))
+    }
+
+    fn with_chunk<T>(
+        &self,
+        key: &ChunkKey,
+        work: impl FnOnce(&Walk<'s>, &Chunk<'_>) -> Result<T, &'static str>,
+    ) -> Result<T> {
+        let bytes = key.encode();
+        let bad = |what| bad_chunk(&self.store.chunks, &bytes, what);
+        let value = self.snapshot.get(&self.store.chunks, &bytes)?;
+        let value = value.ok_or_else(|| bad("it is gone"))?;
+        let chunk = Chunk::parse(&value).map_err(|damage| bad(damage.0))?;
+        work(self, &chunk).map_err(bad)
+    }
+
+    /// The wanted columns of a chunk.
+    fn decoded(&self, chunk: &Chunk<'_>) -> Result<Part, &'static str> {
+        let mut part = Part::default();
+        chunk.times(&mut part.times).map_err(|damage| damage.0)?;
+        for (field, _) in self.wanted.fields.iter().flatten() {
+            let mut column = Column::default();
+            chunk.column(*field, &mut column).map_err(|damage| damage.0)?;
+            part.columns.push((*field, column));
+        }
+        part.columns.sort_by_key(|(field, _)| *field);
+        part.columns.dedup_by_key(|(field, _)| *field);
+        Ok(part)
+    }
+
+    fn read_chunk(&mut self, key: &ChunkKey) -> Result<Option<Told>> {
+        let is_whole = self.wanted.from <= key.first && key.last <= self.wanted.to;
+        if is_whole
+            && self.wanted.summaries.is_some_and(|buckets| is_within(buckets, key.first, key.last))
+        {
+            let told = self.with_chunk(key, |walk, chunk| Ok(walk.summaries_of(chunk)))?;
+            if let Some(summaries) = told {
+                self.summaries = summaries;
+                let is_empty = self.summaries.iter().all(Option::is_none);
+                return Ok((!is_empty).then_some(Told::Summary(key.first, key.last)));
+            }
+        }
+        let part = self.with_chunk(key, |walk, chunk| walk.decoded(chunk))?;
+        Ok(self.hand_out(part))
+    }
+
+    /// What the wanted columns of a chunk come to; nothing if one of them has to be decoded for that.
+    fn summaries_of(&self, chunk: &Chunk<'_>) -> Option<Vec<Option<FieldSummary>>> {
+        let summary = |field: &Option<(u32, FieldType)>| match field {
+            None => Some(None),
+            Some((field, _)) => match chunk.summary(*field) {
+                chunk::Summary::Absent => Some(None),
+                chunk::Summary::Known(summary) => Some(Some(summary.clone())),
+                chunk::Summary::Unknown => None,
+            },
+        };
+        self.wanted.fields.iter().map(summary).collect()
+    }
+
+    /// Makes rows what is handed out next, as far as they are wanted.
+    fn hand_out(&mut self, part: Part) -> Option<Told> {
+        let from = part.times.partition_point(|time| *time < self.wanted.from);
+        let to = part.times.partition_point(|time| *time <= self.wanted.to);
+        if to <= from {
+            return None;
+        }
+        let is_whole = from == 0 && to == part.times.len();
+        let column = |field: &Option<(u32, FieldType)>| {
+            let place =
+                part.columns.binary_search_by_key(&(*field)?.0, |(field, _)| *field).ok()?;
+            let column = &part.columns[place].1;
+            Some(if is_whole { column.clone() } else { merge::cut(column, from, to) })
+        };
+        self.columns =
+            self.wanted.fields.iter().map(|field| column(field).unwrap_or_default()).collect();
+        self.part.times = part.times;
+        self.part.times.truncate(to);
+        self.part.times.drain(..from);
+        if self.keep_rows_with_values() { Some(Told::Rows) } else { None }
+    }
+
+    /// Takes away rows that have none of the wanted fields. Returns whether any are left.
+    fn keep_rows_with_values(&mut self) -> bool {
+        let is_full =
+            |column: &Column| column.present.is_none() && !matches!(column.values, Values::None);
+        if self.columns.iter().any(is_full) {
+            return true;
+        }
+        let rows = self.part.times.len();
+        let has = |row: usize| self.columns.iter().any(|column| column.has(row));
+        let kept: Vec<usize> = (0..rows).filter(|row| has(*row)).collect();
+        if kept.len() < rows {
+            self.part.times = kept.iter().map(|row| self.part.times[*row]).collect();
+            self.columns = self.columns.iter().map(|column| merge::pick(column, &kept)).collect();
+        }
+        !kept.is_empty()
+    }
+}
+
+/// What a group came to.
+enum Told {
+    Rows,
+    Summary(i64, i64),
+}
+
+impl Cursor for Walk<'_> {
+    fn next(&mut self) -> Result<Option<Piece<'_>>, Fault> {
+        while let Some(group) = self.groups.pop() {
+            match self.read(group).map_err(failed)? {
+                None => {}
+                Some(Told::Rows) => {
+                    let rows = Rows { times: &self.part.times, columns: &self.columns };
+                    return Ok(Some(Piece::Rows(rows)));
+                }
+                Some(Told::Summary(first, last)) => {
+                    let fields = &self.summaries;
+                    return Ok(Some(Piece::Summary(Summary { first, last, fields })));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a stretch lies within one bucket.
+fn is_within(Buckets { origin, length }: Buckets, first: i64, last: i64) -> bool {
+    if length == i64::MAX {
+        return true;
+    }
+    let number =
+        |time: i64| (i128::from(time) - i128::from(origin)).div_euclid(i128::from(length.max(1)));
+    number(first) == number(last)
+}
+
+/// Puts together what overlaps; the groups are in the order of time.
+fn grouped(mut found: Vec<Chunked>) -> Vec<Vec<Chunked>> {
+    found.sort_by_key(Chunked::first);
+    let mut groups: Vec<Vec<Chunked>> = Vec::new();
+    let mut end = i64::MIN;
+    for one in found {
+        let last = one.last();
+        match groups.last_mut() {
+            Some(group) if one.first() <= end => {
+                end = end.max(last);
+                group.push(one);
+            }
+            _ => {
+                end = last;
+                groups.push(vec![one]);
+            }
+        }
+    }
+    groups
+}
+
+impl SeriesStore {
+    /// The wanted rows of a series that are in memory: what is frozen, and what came since.
+    fn in_memory(&self, wanted: &Wanted) -> Vec<Chunked> {
+        let (mut heads, layouts) = {
+            let state = self.lock();
+            let Some(slot) = state.slots.find_number(wanted.bucket, wanted.series) else {
+                return Vec::new();
+            };
+            let slot = &state.slots.slots[slot as usize];
+            let layouts = std::sync::Arc::clone(&state.layouts);
+            let fields: Vec<(u32, FieldType)> = wanted.fields.iter().flatten().copied().collect();
+            let head = slot.head.part(&layouts, Some(&fields), wanted.from, wanted.to);
+            let frozen = slot.frozen.clone();
+            drop(state);
+            let mut heads = Vec::new();
+            for frozen in frozen {
+                heads.push(frozen.head.part(&layouts, Some(&fields), wanted.from, wanted.to));
+            }
+            heads.push(head);
+            (heads, layouts)
+        };
+        let _ = layouts;
+        heads.retain(|part| !part.times.is_empty());
+        // Several are told apart by which came later.
+        let sources =
+            heads.into_iter().zip(0..).map(|(part, precedence)| Sourced { precedence, part });
+        match merge::merge(sources.collect()) {
+            Ok(part) if !part.times.is_empty() => vec![Chunked::InMemory(part)],
+            _ => Vec::new(),
+        }
+    }
+}

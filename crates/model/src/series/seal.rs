@@ -1,0 +1,286 @@
+//! Chunks are made of the rows in memory.
+//!
+//! Either of one series that has many rows, or of all: then the log lets go of their records. Rows are frozen
+//! first, which is quick; making chunks of them goes on while others write and read.
+//!
+//! 1. Frozen rows go from memory only after the batch with their chunk was taken by the engine.
+//! 2. Records are let go of in a batch behind all chunks that have their rows.
+
+use std::sync::{Arc, PoisonError};
+
+use olivine_engine::{Batch, Result, SeqNo};
+use olivine_query::source::Column;
+
+use super::{
+    RECORD_BYTES_MAX, SeriesStore, State, bad_chunk,
+    catalog::Policy,
+    chunk::{self, Effort, Unfit},
+    head::{Layout, Part},
+    layout::ChunkKey,
+    slots::Frozen,
+};
+
+/// Rows of a chunk at most.
+pub(crate) const ROWS_MAX: usize = 8_192;
+/// Bytes of chunks that go to the engine at once.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
+
+/// All rows are being made chunks of.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    /// The last record whose rows are among them.
+    position: SeqNo,
+    /// Slots to go, the last first.
+    slots: Vec<u32>,
+}
+
+impl SeriesStore {
+    /// Does some of the work that is due; false if there was none.
+    pub(crate) fn work(&self, now: u64) -> Result<bool> {
+        let mut settling = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.seal_some()? {
+            return Ok(true);
+        }
+        if self.drop_expired(now)? {
+            return Ok(true);
+        }
+        self.settle_some(&mut settling)
+    }
+
+    /// Makes chunks of all rows that are there now.
+    pub(crate) fn seal_all(&self) -> Result<()> {
+        let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        self.finish_sealing()?;
+        self.lock().freeze_all();
+        self.finish_sealing()
+    }
+
+    pub(crate) fn finish_sealing(&self) -> Result<()> {
+        while self.lock().sealing.is_some() {
+            self.seal_some()?;
+        }
+        Ok(())
+    }
+
+    /// Makes some chunks, if any are due. Whoever calls holds `working`.
+    fn seal_some(&self) -> Result<bool> {
+        let (slots, layouts, whole) = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let is_due =
+                RECORD_BYTES_MAX < state.record_bytes || self.heads_bytes_max < state.bytes();
+            if state.sealing.is_none() && is_due {
+                state.freeze_all();
+            }
+            match &mut state.sealing {
+                Some(sealing) => {
+                    let rest = sealing.slots.len().saturating_sub(SLOTS);
+                    let (slots, position) = (sealing.slots.split_off(rest), sealing.position);
+                    (slots, Arc::clone(&state.layouts), Some(position))
+                }
+                None => {
+                    let rest = state.full.len().saturating_sub(SLOTS);
+                    let slots = state.full.split_off(rest);
+                    for slot in &slots {
+                        state.freeze(*slot);
+                    }
+                    (slots, Arc::clone(&state.layouts), None)
+                }
+            }
+        };
+        if slots.is_empty() {
+            return match whole {
+                Some(position) => self.cover(position).map(|()| true),
+                None => Ok(false),
+            };
+        }
+        self.seal(&slots, &layouts).inspect_err(|_| {
+            // They are frozen, and wait for the next attempt.
+            let mut state = self.lock();
+            match &mut state.sealing {
+                Some(sealing) => sealing.slots.extend(&slots),
+                None => state.full.extend(&slots),
+            }
+        })?;
+        Ok(true)
+    }
+
+    /// Lets the log go of records up to a position.
+    fn cover(&self, position: SeqNo) -> Result<()> {
+        if self.chunks.applied_to() < position {
+            let mut batch = Batch::new();
+            batch.applied_to(&self.chunks, position)?;
+            self.put(batch)?;
+        }
+        let mut state = self.lock();
+        state.sealing = None;
+        if self.heads_bytes_max / 2 < state.slots.bytes() {
+            // Series that still come are met again; the others cost nothing any more.
+            state.slots.forget();
+        }
+        state.charge();
+        Ok(())
+    }
+
+    /// Makes chunks of the frozen rows of some slots.
+    fn seal(&self, slots: &[u32], layouts: &[Layout]) -> Result<()> {
+        let mut batch = Batch::new();
+        let (mut bytes, mut sealed, mut made) = (0, Vec::new(), Vec::new());
+        for slot in slots {
+            let Some((place, frozen)) = self.lock().frozen(*slot) else { continue };
+            for frozen in frozen {
+                let chunks = self.chunks_of_head(&place, &frozen, layouts)?;
+                for (key, value) in chunks {
+                    bytes += value.len();
+                    batch.put(&self.chunks, &key.encode(), &value)?;
+                    made.push((key.bucket, key.partition));
+                }
+                sealed.push((*slot, frozen));
+            }
+            if BATCH_BYTES < bytes {
+                self.put(std::mem::take(&mut batch))?;
+                self.lock().thaw(&mut sealed);
+                bytes = 0;
+            }
+        }
+        self.put(batch)?;
+        let mut state = self.lock();
+        state.thaw(&mut sealed);
+        for place in made {
+            *state.unsettled.entry(place).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// The chunks of frozen rows.
+    fn chunks_of_head(
+        &self,
+        place: &Place,
+        frozen: &Frozen,
+        layouts: &[Layout],
+    ) -> Result<Vec<(ChunkKey, Vec<u8>)>> {
+        let part = frozen.head.part(layouts, None, i64::MIN, i64::MAX);
+        chunks_of(place, &part, frozen.position, Effort::Hot)
+            .map_err(|Unfit(what)| bad_chunk(&self.chunks, &[], what))
+    }
+}
+
+/// Slots whose rows are made chunks of before somebody else may ask for memory.
+const SLOTS: usize = 64;
+
+/// Where the rows of a series belong.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) bucket: u32,
+    pub(crate) table: u32,
+    pub(crate) series: u32,
+    pub(crate) policy: Policy,
+}
+
+/// The chunks of some rows: none reaches over the end of a partition.
+pub(crate) fn chunks_of(
+    place: &Place,
+    part: &Part,
+    precedence: SeqNo,
+    effort: Effort,
+) -> Result<Vec<(ChunkKey, Vec<u8>)>, Unfit> {
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    while start < part.times.len() {
+        let partition = place.policy.partition_of(part.times[start]);
+        let rows = part.times[start..]
+            .partition_point(|time| place.policy.partition_of(*time) == partition);
+        // Evenly, so that none is small.
+        let pieces = rows.div_ceil(ROWS_MAX);
+        for piece in 0..pieces {
+            let (from, to) = (start + rows * piece / pieces, start + rows * (piece + 1) / pieces);
+            chunks.push(chunk_of(place, partition, part, (from, to), precedence, effort)?);
+        }
+        start += rows;
+    }
+    Ok(chunks)
+}
+
+fn chunk_of(
+    place: &Place,
+    partition: i64,
+    part: &Part,
+    (from, to): (usize, usize),
+    precedence: SeqNo,
+    effort: Effort,
+) -> Result<(ChunkKey, Vec<u8>), Unfit> {
+    let times = &part.times[from..to];
+    let is_whole = times.len() == part.times.len();
+    let cut: Vec<(u32, Column)> = if is_whole {
+        Vec::new()
+    } else {
+        part.columns
+            .iter()
+            .map(|(field, column)| (*field, super::merge::cut(column, from, to)))
+            .collect()
+    };
+    let columns = if is_whole { &part.columns } else { &cut };
+    let columns: Vec<(u32, &Column)> =
+        columns.iter().map(|(field, column)| (*field, column)).collect();
+    let key = ChunkKey {
+        bucket: place.bucket,
+        partition,
+        table: place.table,
+        series: place.series,
+        first: times[0],
+        last: times[times.len() - 1],
+        rows: times.len() as u32,
+        precedence,
+    };
+    Ok((key, chunk::encode(times, &columns, effort)?))
+}
+
+impl State {
+    /// Freezes the rows of a slot.
+    fn freeze(&mut self, slot: u32) {
+        let position = self.position;
+        let slot = &mut self.slots.slots[slot as usize];
+        slot.is_queued = false;
+        if !slot.head.is_empty() {
+            let head = std::mem::take(&mut slot.head);
+            let bytes = head.bytes();
+            slot.frozen.push(Arc::new(Frozen { head, position, bytes }));
+        }
+    }
+
+    /// Freezes all rows.
+    pub(crate) fn freeze_all(&mut self) {
+        let mut slots: Vec<u32> = (0..self.slots.slots.len() as u32).collect();
+        for slot in &slots {
+            self.freeze(*slot);
+        }
+        self.full.clear();
+        slots.retain(|slot| !self.slots.slots[*slot as usize].frozen.is_empty());
+        // The last is taken first; chunks come in the order of their keys, as far as that is known here.
+        let order = |slot: &u32| {
+            let slot = &self.slots.slots[*slot as usize];
+            std::cmp::Reverse((slot.bucket, slot.table, slot.series))
+        };
+        slots.sort_unstable_by_key(order);
+        self.sealing = Some(Sealing { position: self.position, slots });
+        self.record_bytes = 0;
+    }
+
+    /// The frozen rows of a slot, and where they belong; nothing if that is gone.
+    fn frozen(&mut self, slot: u32) -> Option<(Place, Vec<Arc<Frozen>>)> {
+        let slot = self.slots.slots.get(slot as usize)?;
+        let policy = self.catalog.bucket(slot.bucket)?.policy.clone();
+        let (bucket, table, series) = (slot.bucket, slot.table, slot.series);
+        Some((Place { bucket, table, series, policy }, slot.frozen.clone()))
+    }
+
+    /// Forgets frozen rows that are in chunks.
+    fn thaw(&mut self, sealed: &mut Vec<(u32, Arc<Frozen>)>) {
+        for (slot, frozen) in sealed.drain(..) {
+            let slot = &mut self.slots.slots[slot as usize];
+            slot.frozen.retain(|other| !Arc::ptr_eq(other, &frozen));
+            self.head_bytes = self.head_bytes.saturating_sub(frozen.bytes);
+        }
+        self.charge();
+    }
+}

@@ -1,0 +1,285 @@
+//! Time series beside a map that is too simple to be wrong.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use olivine_command::{
+    Command, Reply,
+    points::{FieldValue, PointWriter},
+};
+use olivine_engine::{Environment, EnvironmentOptions, Options, Parts, Work};
+use olivine_query::source::{Ask, Column, Piece, Place, Source, TagFilter, Values};
+use olivine_vfs::{ManualClock, MemoryVfs, Random};
+
+use super::{
+    Target,
+    alter::{Doomed, PolicyChange},
+    read::Reading,
+};
+use crate::{Behind, Model, ModelOptions};
+
+struct Bench {
+    environment: Environment,
+    model: Option<Model>,
+}
+
+/// Rows of series: by key, then time, then field, as texts.
+type Oracle = BTreeMap<String, BTreeMap<i64, BTreeMap<String, String>>>;
+
+const PLACE: Place<'static> = Place { database: "db", policy: "" };
+
+impl Bench {
+    fn new() -> Bench {
+        let parts = Parts {
+            vfs: Arc::new(MemoryVfs::new()),
+            clock: Arc::new(ManualClock::new()),
+            work: Work::Stepped { seed: 7 },
+        };
+        let options = EnvironmentOptions { memory_bytes: 64 << 20 };
+        let mut bench =
+            Bench { environment: Environment::with(parts, options).unwrap(), model: None };
+        bench.open();
+        bench
+    }
+
+    fn open(&mut self) {
+        let path = Path::new("/store");
+        let (store, options) = (Options::default(), ModelOptions::default());
+        self.model = Some(Model::open(&self.environment, path, store, options).unwrap());
+    }
+
+    /// Closes it without making chunks, as a crash would.
+    fn reopen(&mut self) {
+        let model = self.model.take().unwrap();
+        let db = model.db().clone();
+        drop(model);
+        db.close().unwrap();
+        self.open();
+    }
+
+    fn model(&self) -> &Model {
+        self.model.as_ref().unwrap()
+    }
+
+    fn write(&self, points: Vec<u8>) -> Reply {
+        let command = Command::WritePoints {
+            database: b"db".into(),
+            policy: b"".into(),
+            points: points.into(),
+            makes_database: true,
+            all_or_none: false,
+        };
+        loop {
+            match self.model().apply(1, std::slice::from_ref(&command)) {
+                Ok(mut applied) => return applied.replies.remove(0),
+                Err(Behind { .. }) => assert!(self.model().work(1).unwrap(), "nothing helps"),
+            }
+        }
+    }
+
+    /// All rows, as the source hands them out.
+    fn found(&self, from: i64, to: i64, backward: bool) -> Oracle {
+        let reading = Reading(&self.model().series);
+        let mut found = Oracle::new();
+        if reading.databases().unwrap().is_empty() {
+            return found;
+        }
+        for measurement in reading.measurements("db").unwrap() {
+            let fields = reading.fields(PLACE, &measurement).unwrap();
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            let all = reading.series(PLACE, &measurement, &TagFilter::All, from, to).unwrap();
+            for series in all {
+                let tags: Vec<String> =
+                    series.tags.iter().map(|(k, v)| format!(",{k}={v}")).collect();
+                let key = format!("{measurement}{}", tags.concat());
+                let ask = Ask { fields: &names, from, to, backward, summaries: None };
+                let mut cursor = reading.read(PLACE, &measurement, &series, &ask).unwrap();
+                let mut times: Vec<(i64, i64)> = Vec::new();
+                while let Some(piece) = cursor.next().unwrap() {
+                    let Piece::Rows(rows) = piece else { panic!("no summary was asked for") };
+                    assert!(rows.times.is_sorted_by(|a, b| a < b), "{:?}", rows.times);
+                    times.push((rows.times[0], *rows.times.last().unwrap()));
+                    for (row, time) in rows.times.iter().enumerate() {
+                        let values = names.iter().zip(rows.columns).filter(|(_, c)| c.has(row));
+                        let values = values.map(|(name, c)| ((*name).to_owned(), told(c, row)));
+                        let values: BTreeMap<String, String> = values.collect();
+                        assert!(!values.is_empty(), "a row without values at {time}");
+                        let before = found.entry(key.clone()).or_default().insert(*time, values);
+                        assert_eq!(before, None, "twice at {time}");
+                    }
+                }
+                if backward {
+                    times.reverse();
+                }
+                assert!(times.windows(2).all(|pair| pair[0].1 < pair[1].0), "{times:?}");
+            }
+        }
+        found
+    }
+}
+
+fn told(column: &Column, row: usize) -> String {
+    match &column.values {
+        Values::None => panic!("a value of nothing"),
+        Values::Float(values) => format!("{:016x}", values[row].to_bits()),
+        Values::Integer(values) => values[row].to_string(),
+        Values::Unsigned(values) => values[row].to_string(),
+        Values::Text(values) => format!("{:?}", values[row]),
+        Values::Boolean(values) => values[row].to_string(),
+    }
+}
+
+fn within(oracle: &Oracle, from: i64, to: i64) -> Oracle {
+    let mut cut = Oracle::new();
+    for (key, rows) in oracle {
+        let rows: BTreeMap<_, _> = rows.range(from..=to).map(|(t, v)| (*t, v.clone())).collect();
+        if !rows.is_empty() {
+            cut.insert(key.clone(), rows);
+        }
+    }
+    cut
+}
+
+/// One request, noted in the oracle too.
+fn request(random: &mut Random, oracle: &mut Oracle, clock: &mut i64) -> Vec<u8> {
+    let mut writer = PointWriter::new();
+    for line in 0..random.below(40) {
+        let host = random.below(6);
+        let (raw, key) = match random.below(3) {
+            0 => (format!("cpu,host=h{host},az=a"), format!("cpu,az=a,host=h{host}")),
+            1 => (format!("cpu,az=a,host=h{host}"), format!("cpu,az=a,host=h{host}")),
+            _ => (format!("mem,host=h{host}"), format!("mem,host=h{host}")),
+        };
+        *clock += 1_000_000_000 * random.below(3) as i64;
+        let late = [0, 0, 0, 1, 5, 100_000][random.below(6) as usize];
+        let time = *clock - late * 1_000_000_000 * random.below(20) as i64;
+        writer.begin(line, raw.as_bytes());
+        let row = oracle.entry(key).or_default().entry(time).or_default();
+        for name in ["a", "b", "c", "d"] {
+            if name != "a" && random.below(2) == 0 {
+                continue;
+            }
+            let text = format!("t{}", random.below(3));
+            let value = match name {
+                "a" => FieldValue::Integer(random.below(100) as i64 - 50),
+                "b" => FieldValue::Float(random.below(1_000) as f64 / 10.0),
+                "c" => FieldValue::Text(&text),
+                _ => FieldValue::Boolean(random.below(2) == 1),
+            };
+            writer.field(name.as_bytes(), value);
+            let told = match value {
+                FieldValue::Float(value) => format!("{:016x}", value.to_bits()),
+                FieldValue::Integer(value) => value.to_string(),
+                FieldValue::Unsigned(value) => value.to_string(),
+                FieldValue::Text(text) => format!("{text:?}"),
+                FieldValue::Boolean(value) => value.to_string(),
+            };
+            row.insert(name.to_owned(), told);
+        }
+        writer.end(time);
+    }
+    writer.finish()
+}
+
+/// Takes something away: points, series, or a measurement.
+fn take_away(bench: &mut Bench, oracle: &mut Oracle, random: &mut Random, clock: i64) {
+    let model = bench.model();
+    if model.series.lock().catalog.databases.is_empty() {
+        return;
+    }
+    let measurement = ["cpu", "mem"][random.below(2) as usize];
+    let host = format!("h{}", random.below(6));
+    let reading = Reading(&model.series);
+    let filter = TagFilter::Is("host".to_owned(), host.clone());
+    let found = reading.series(PLACE, measurement, &filter, i64::MIN, i64::MAX).unwrap();
+    let is_meant =
+        |key: &str| key.starts_with(measurement) && key.ends_with(&format!("host={host}"));
+    match random.below(4) {
+        0 => {
+            model.series.drop_measurement("db", measurement).unwrap();
+            oracle.retain(|key, _| !key.starts_with(measurement));
+        }
+        1 => {
+            model.series.drop_series("db", "", measurement, &found).unwrap();
+            oracle.retain(|key, _| !is_meant(key));
+        }
+        _ => {
+            let (from, to) =
+                (clock - random.below(1 << 46) as i64, clock - random.below(1 << 40) as i64);
+            let doomed = found.into_iter().map(|series| Doomed { series, from, to, times: None });
+            let doomed: Vec<Doomed> = doomed.collect();
+            model.series.delete_rows("db", "", measurement, &doomed).unwrap();
+            for (_, rows) in oracle.iter_mut().filter(|(key, _)| is_meant(key)) {
+                rows.retain(|time, _| *time < from || to < *time);
+            }
+            oracle.retain(|_, rows| !rows.is_empty());
+        }
+    }
+}
+
+/// Any history of requests, chunks and crashes reads like a map.
+#[test]
+fn reads_like_a_map() {
+    for seed in 0..30 {
+        let mut random = Random::new(seed);
+        let (mut bench, mut oracle) = (Bench::new(), Oracle::new());
+        let mut clock = 1_700_000_000_000_000_000;
+        for step in 0..120 {
+            match random.below(17) {
+                5 => take_away(&mut bench, &mut oracle, &mut random, clock),
+                4 => bench.model().series.settle_all().unwrap(),
+                0 => bench.model().series.seal_all().unwrap(),
+                1 => bench.reopen(),
+                2 => while bench.model().work(1).unwrap() {},
+                3 => {
+                    let (from, to) = (
+                        clock - random.below(1 << 50) as i64,
+                        clock - random.below(1 << 40) as i64,
+                    );
+                    let backward = random.below(2) == 1;
+                    let found = bench.found(from, to, backward);
+                    assert_eq!(found, within(&oracle, from, to), "seed {seed}, step {step}");
+                }
+                _ => {
+                    let points = request(&mut random, &mut oracle, &mut clock);
+                    let reply = bench.write(points);
+                    let Reply::Written { rejected, .. } = reply else { panic!("{reply:?}") };
+                    assert_eq!(rejected, []);
+                }
+            }
+        }
+        let found = bench.found(i64::MIN, i64::MAX, false);
+        assert_eq!(found, oracle, "seed {seed}");
+    }
+}
+
+/// What is older than a policy keeps is refused, and dropped when its time has come.
+#[test]
+fn points_are_kept_as_long_as_their_policy_says() {
+    const HOUR: i64 = 3_600_000_000_000;
+    let bench = Bench::new();
+    let model = bench.model();
+    let change = PolicyChange { duration: Some(2 * HOUR), ..PolicyChange::default() };
+    model.series.create_database("db", Some(("short", &change))).unwrap();
+    let now = 1_700_000_000_000_u64;
+    let write = |time: i64| {
+        let mut writer = PointWriter::new();
+        writer.begin(1, b"cpu,host=a");
+        writer.field(b"a", FieldValue::Integer(1));
+        writer.end(time);
+        let target =
+            Target { database: b"db", policy: b"", makes_database: false, all_or_none: false };
+        let (reply, _) =
+            model.series.write(now, &target, &writer.finish()).map_err(|_| ()).unwrap();
+        let Reply::Written { stored, rejected } = reply else { panic!("{reply:?}") };
+        (stored, rejected.first().map(|rejected| rejected.why.clone()))
+    };
+    let then = now as i64 * 1_000_000;
+    assert_eq!(write(then - 3 * HOUR), (0, Some("points beyond retention policy".to_owned())));
+    assert_eq!((write(then - HOUR), write(then)), ((1, None), (1, None)));
+    assert_eq!(bench.found(i64::MIN, i64::MAX, false)["cpu,host=a"].len(), 2);
+    while model.work(now + 2 * 3_600_000 + 1).unwrap() {}
+    let found = bench.found(i64::MIN, i64::MAX, false);
+    assert_eq!(found["cpu,host=a"].keys().collect::<Vec<_>>(), [&then]);
+    while model.work(now + 4 * 3_600_000).unwrap() {}
+    assert_eq!(bench.found(i64::MIN, i64::MAX, false), Oracle::new());
+}
