@@ -19,7 +19,7 @@ use crate::{
     chains::{CHAINS, Chain, End},
     chart,
     child::{self, CHILD},
-    estimate, machine, report,
+    chunks, estimate, machine, report,
     row::Row,
     server,
     store::{Result, Stores},
@@ -35,6 +35,7 @@ pub fn main(stores: &dyn Stores) -> ExitCode {
         Some(CHILD) => child::run(stores, words),
         Some("chart") => chart::main(words),
         Some("server") => server::main(words),
+        Some("chunks") => chunks::main(words),
         Some("engine") => {
             let words: Vec<String> = words.collect();
             if words.iter().any(|word| word == "--help" || word == "-h") {

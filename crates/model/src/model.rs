@@ -22,7 +22,7 @@ use crate::{
     locks::Locks,
     numbers,
     refused::{Stop, refused},
-    series::{SeriesOptions, SeriesStore, Target},
+    series::{Patience, SeriesOptions, SeriesStore, Target},
     work::Work,
 };
 
@@ -119,15 +119,22 @@ impl Model {
     }
 
     /// Does some of the work that is due behind the writes of time series; false if there was none.
-    pub fn work(&self) -> Result<bool> {
-        self.series.work()
+    pub fn work(&self, now: u64) -> Result<bool> {
+        self.series.work(now)
     }
 
     /// Answers a statement about time series, which may take long. Whoever sets `given_up` wants no answer any
-    /// more.
-    pub fn query(&self, now: u64, command: &Command<'_>, given_up: &AtomicBool) -> Applied {
-        let reply = self.series.answer(now, command, given_up);
-        Applied { replies: vec![reply], durable_at: self.shown_at() }
+    /// more; `is_over` tells when it has taken as long as it may.
+    pub fn query(
+        &self,
+        now: u64,
+        command: &Command<'_>,
+        given_up: &AtomicBool,
+        is_over: &dyn Fn() -> bool,
+    ) -> Applied {
+        let patience = Patience { given_up, is_over };
+        let (reply, durable_at) = self.series.answer(now, command, &patience);
+        Applied { replies: vec![reply], durable_at }
     }
 
     /// Writes points.

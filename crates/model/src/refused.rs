@@ -26,6 +26,7 @@ pub fn refused(error: &Error) -> Refusal {
 }
 
 /// Why something was not done.
+#[derive(Debug)]
 pub(crate) enum Stop {
     Refused(Refusal),
     Failed(Error),

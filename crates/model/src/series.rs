@@ -16,6 +16,7 @@
 //!    log: field by field the latest value counts.
 //! 4. The log lets go of a record when all of its rows are in chunks.
 
+mod alter;
 mod answer;
 mod catalog;
 pub mod chunk;
@@ -27,6 +28,7 @@ mod merge;
 mod read;
 mod record;
 mod seal;
+mod settle;
 mod slots;
 mod write;
 
@@ -49,9 +51,11 @@ use self::{
     layout::{CHUNKS, POSTINGS, SERIES, row, take},
     record::RecordReader,
     seal::Sealing,
+    settle::Settling,
     slots::Slots,
 };
 
+pub(crate) use answer::Patience;
 pub(crate) use write::Target;
 
 /// Rows of a series in memory from which on a chunk is made of them.
@@ -71,7 +75,7 @@ pub(crate) struct SeriesStore {
     chunks: Keyspace,
     state: Mutex<State>,
     /// Held by who makes chunks, or rewrites them.
-    working: Mutex<()>,
+    working: Mutex<Option<Settling>>,
     heads_bytes_max: usize,
     series_max: u64,
 }
@@ -94,6 +98,8 @@ pub(crate) struct State {
     position: SeqNo,
     /// Slots with so many rows that a chunk is due.
     full: Vec<u32>,
+    /// Chunks that were made in each partition since it was settled.
+    unsettled: BTreeMap<(u32, i64), u64>,
     /// All rows are being made chunks of.
     sealing: Option<Sealing>,
     /// The part of the budget that all this takes.
@@ -127,6 +133,7 @@ impl SeriesStore {
             record_bytes: 0,
             position: db.visible(),
             full: Vec::new(),
+            unsettled: BTreeMap::new(),
             sealing: None,
             reservation: budget.reserve(0)?,
         };
@@ -137,7 +144,7 @@ impl SeriesStore {
             postings,
             chunks,
             state: Mutex::new(state),
-            working: Mutex::new(()),
+            working: Mutex::default(),
             heads_bytes_max: (share / HEADS_PART) as usize,
             series_max: options.series_max,
         })

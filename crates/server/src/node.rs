@@ -298,6 +298,10 @@ impl Node {
         let socket = coordinators
             .as_ref()
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
+        let working = match &place {
+            Place::Here(store) => Some(store.start_work().map_err(system("start a thread"))?),
+            Place::There(_) => None,
+        };
         let workers = Workers::start(&shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
         let tasks = LocalSet::new();
@@ -347,6 +351,7 @@ impl Node {
         if let Ok(workers) = Rc::try_unwrap(workers) {
             workers.end();
         }
+        drop(working);
         let began = environment.clock().now();
         if let Place::Here(store) = place
             && let Some(store) = Arc::into_inner(store)

@@ -4,7 +4,8 @@
 //! 2. When the disk fails, nobody who waits is told that all is well.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -22,6 +23,8 @@ const SWEEP: u64 = 1_000;
 /// How long after a sweep that found little the next begins.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long after no work was found it is looked for again.
+const WORK_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether the disk is full.
 const DISK_LOOK: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,22 @@ struct Durable {
 /// Up to where the store must be durable before something is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending(SeqNo);
+
+/// The thread that works behind the writes; dropping this ends it.
+pub(crate) struct Working {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so already.
+            thread.join().ok();
+        }
+    }
+}
 
 impl Store {
     pub(crate) fn new(
@@ -136,7 +155,14 @@ impl Store {
         command: &Command<'static>,
         given_up: &AtomicBool,
     ) -> (Reply, Option<SeqNo>) {
-        let mut applied = self.model.query(now, command, given_up);
+        let millis_max = match command {
+            Command::Query { statement } | Command::Alter { statement, .. } => statement.millis_max,
+            _ => 0,
+        };
+        let clock = self.time.clock();
+        let until = clock.now().saturating_add(Duration::from_millis(millis_max));
+        let is_over = || millis_max != 0 && until <= clock.now();
+        let mut applied = self.model.query(now, command, given_up, &is_over);
         let reply = applied.replies.pop().unwrap_or_else(|| {
             Reply::Refused(Refusal::new(Code::Failed, "the store did not answer"))
         });
@@ -184,6 +210,29 @@ impl Store {
             Err(_) => "the store is closed".to_owned(),
         };
         Err(not_kept(&failure))
+    }
+
+    /// Starts the thread that does what is due behind the writes of time series, until what is returned is
+    /// dropped and the thread joined.
+    pub(crate) fn start_work(self: &Arc<Self>) -> std::io::Result<Working> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let store = Arc::clone(self);
+        let work = move || {
+            loop {
+                let pause = match store.model.work(store.time.now()) {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => WORK_PAUSE,
+                    // A disk that is full may have room again.
+                    Err(_) => DISK_LOOK,
+                };
+                match stopped.recv_timeout(pause) {
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("series".to_owned()).spawn(work)?;
+        Ok(Working { stop: Some(stop), thread: Some(thread) })
     }
 
     /// Tells when the disk gets full and when it has room again, for ever. The engine's own events tell only of

@@ -1,19 +1,157 @@
-//! Statements are answered.
+//! Statements are answered, and carried out.
+//!
+//! 1. A statement that does more than its command says is refused: what somebody may do was decided by that.
+//! 2. A query stops when nobody waits for it, or when it has taken as long as it may.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use olivine_command::{Code, Command, Refusal, Reply};
+use olivine_command::{Answer, Code, Command, Refusal, Reply, Statement as Asked};
+use olivine_query::{
+    Class, Dialect, Limits, QueryError, Settings, Statement, Stop as Stopped, ast::PolicyClauses,
+};
 
-use super::SeriesStore;
+use super::{SeriesStore, alter::PolicyChange, read::Reading};
+use crate::{
+    layout::Position,
+    refused::{Stop, refused},
+};
+
+/// Buckets that `GROUP BY time()` may make, over all groups.
+const BUCKETS_MAX: u64 = 10_000_000;
+
+/// What tells a query how late it is.
+pub(crate) struct Patience<'a> {
+    pub(crate) given_up: &'a AtomicBool,
+    /// Whether the time is over.
+    pub(crate) is_over: &'a dyn Fn() -> bool,
+}
 
 impl SeriesStore {
-    /// Answers a statement.
+    /// Answers a statement, or carries it out.
     pub(crate) fn answer(
         &self,
-        _now: u64,
-        _command: &Command<'_>,
-        _given_up: &AtomicBool,
-    ) -> Reply {
-        Reply::Refused(Refusal::new(Code::Failed, "not yet"))
+        now: u64,
+        command: &Command<'_>,
+        patience: &Patience<'_>,
+    ) -> (Reply, Option<Position>) {
+        let (asked, most) = match command {
+            Command::Query { statement } => (statement, Class::Reads),
+            Command::Alter { statement, defines: false } => (statement, Class::Writes),
+            Command::Alter { statement, defines: true } => (statement, Class::Defines),
+            _ => {
+                let refusal = Refusal::new(Code::Invalid, "the command is not one of time series");
+                return (Reply::Refused(refusal), None);
+            }
+        };
+        let reply = match self.try_answer(now, asked, most, patience) {
+            Ok(answer) => Reply::Answer(answer),
+            Err(Stop::Refused(refusal)) => Reply::Refused(refusal),
+            Err(Stop::Failed(error)) => Reply::Refused(refused(&error)),
+        };
+        (reply, self.shown_at())
     }
+
+    fn try_answer(
+        &self,
+        now: u64,
+        asked: &Asked<'_>,
+        most: Class,
+        patience: &Patience<'_>,
+    ) -> Result<Answer, Stop> {
+        let text = |bytes| str::from_utf8(bytes).map_err(|_| invalid("the statement is not UTF-8"));
+        let (database, policy) = (text(&asked.database)?, text(&asked.policy)?);
+        let dialect = if asked.relaxed { Dialect::Relaxed } else { Dialect::Strict };
+        let statements = olivine_query::parse(text(&asked.text)?, dialect)
+            .map_err(|error| invalid(error.to_string()))?;
+        let [statement] = &statements[..] else {
+            return Err(invalid("one statement is carried out at a time").into());
+        };
+        let is_within = match statement.class() {
+            Class::Reads => true,
+            Class::Writes => most != Class::Reads,
+            Class::Defines => most == Class::Defines,
+        };
+        if !is_within {
+            return Err(invalid("the statement changes more than was asked for").into());
+        }
+        let stop = || {
+            if patience.given_up.load(Relaxed) {
+                Some(Stopped::Gone)
+            } else {
+                (patience.is_over)().then_some(Stopped::TooLong)
+            }
+        };
+        let limits = Limits {
+            points_max: asked.points_max,
+            bytes_max: asked.bytes_max,
+            buckets_max: BUCKETS_MAX,
+            series_max: 0,
+        };
+        let settings = Settings {
+            now: i64::try_from(now.saturating_mul(1_000_000)).unwrap_or(i64::MAX),
+            database,
+            policy,
+            limits,
+            stop: &stop,
+            zone: &|_| None,
+        };
+        let source = Reading(self);
+        if statement.class() == Class::Reads {
+            return olivine_query::answer(statement, &source, &settings).map_err(unanswered);
+        }
+        self.carry_out(statement, &source, &settings, now)
+    }
+
+    fn carry_out(
+        &self,
+        statement: &Statement,
+        source: &Reading<'_>,
+        settings: &Settings<'_>,
+        now: u64,
+    ) -> Result<Answer, Stop> {
+        let _ = (source, settings, now);
+        match statement {
+            Statement::CreateDatabase { name, policy } => {
+                let policy =
+                    policy.as_ref().map(|(name, clauses)| (name.as_str(), change(clauses)));
+                let policy = policy.as_ref().map(|(name, change)| (*name, change));
+                self.create_database(name, policy)?;
+            }
+            Statement::DropDatabase(name) => self.drop_buckets(name, None)?,
+            Statement::CreatePolicy { name, database, clauses } => {
+                self.set_policy(database, name, &change(clauses), true)?;
+            }
+            Statement::AlterPolicy { name, database, clauses } => {
+                self.set_policy(database, name, &change(clauses), false)?;
+            }
+            Statement::DropPolicy { name, database } => self.drop_buckets(database, Some(name))?,
+            Statement::DropMeasurement(name) => {
+                if !self.drop_measurement(settings.database, name)? {
+                    return Err(invalid("measurement not found").into());
+                }
+            }
+            _ => return Err(invalid("the statement is none that can be carried out").into()),
+        }
+        Ok(Answer::default())
+    }
+}
+
+fn change(clauses: &PolicyClauses) -> PolicyChange {
+    let PolicyClauses { duration, partition, is_default, .. } = clauses;
+    PolicyChange { duration: *duration, partition: *partition, is_default: *is_default }
+}
+
+fn invalid(text: impl Into<String>) -> Refusal {
+    Refusal::new(Code::Invalid, text)
+}
+
+/// Why a query was not answered.
+fn unanswered(error: QueryError) -> Stop {
+    let code = match &error {
+        QueryError::NoDatabase(_) | QueryError::NoPolicy(_) => Code::Missing,
+        QueryError::Limit(_) | QueryError::Stopped(_) => Code::TooLarge,
+        QueryError::Failed(_) => Code::Failed,
+        _ => Code::Invalid,
+    };
+    Stop::Refused(Refusal::new(code, error.to_string()))
 }

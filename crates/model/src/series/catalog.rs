@@ -45,8 +45,9 @@ pub(crate) struct Bucket {
     pub(crate) tables: BTreeMap<u32, Table>,
     /// How many series it has.
     pub(crate) series: u64,
-    /// Where its partitions begin.
-    pub(crate) partitions: BTreeSet<i64>,
+    /// Where its partitions begin, and how long each is: those made before the policy was changed keep their
+    /// length, and may overlap others.
+    pub(crate) partitions: BTreeMap<i64, i64>,
 }
 
 /// How long points are kept, and in stretches of which length.
@@ -159,7 +160,8 @@ impl Catalog {
                     }
                     b'c' => bucket.series = u64::from_le_bytes(value.try_into().ok()?),
                     _ => {
-                        bucket.partitions.insert(time_of(key.try_into().ok()?));
+                        let length = i64::from_le_bytes(value.try_into().ok()?);
+                        bucket.partitions.insert(time_of(key.try_into().ok()?), length);
                     }
                 }
             }
@@ -178,7 +180,7 @@ impl Catalog {
             names: BTreeMap::new(),
             tables: BTreeMap::new(),
             series: 0,
-            partitions: BTreeSet::new(),
+            partitions: BTreeMap::new(),
         };
         self.buckets.insert(id, bucket);
     }
@@ -341,16 +343,21 @@ impl Bucket {
 
     /// Notes that there is a partition.
     pub(crate) fn note_partition(&mut self, start: i64, unstored: &mut Unstored) {
-        if self.partitions.insert(start) {
-            unstored.push((row(b'w', &[self.id], &time_bytes(start)), Vec::new()));
+        let length = self.policy.partition;
+        let known = self.partitions.get(&start).copied();
+        if known.is_none_or(|known| known < length) {
+            self.partitions.insert(start, length);
+            let key = row(b'w', &[self.id], &time_bytes(start));
+            unstored.push((key, length.to_le_bytes().to_vec()));
         }
     }
 
     /// The partitions that may have rows in a stretch of time.
     pub(crate) fn partitions_in(&self, from: i64, to: i64) -> Vec<i64> {
-        if to < from {
-            return Vec::new();
-        }
-        self.partitions.range(self.policy.partition_of(from)..=to).copied().collect()
+        let before = self.partitions.range(..=to);
+        let meets = |(start, length): (&i64, &i64)| {
+            start.checked_add(*length).is_none_or(|end| from < end).then_some(*start)
+        };
+        before.filter_map(meets).collect()
     }
 }

@@ -7,12 +7,14 @@
 //!            "m" · bucket (4) · measurement                   →  table (4)
 //!            "f" · bucket (4) · table (4) · field (4)         →  type (1) · name
 //!            "t" · bucket (4) · table (4) · tag's key         →  nothing
-//!            "w" · bucket (4) · partition (8)                 →  nothing
+//!            "w" · bucket (4) · partition (8)                 →  its length (8)
+//!            "c" · bucket (4)                                 →  how many series it has (8)
 //!            "k" · bucket (4) · table (4) · key               →  series (4)
 //!            "r" · bucket (4) · series (4)                    →  table (4) · key
 //!            "n" · what is counted                            →  the first number that was never given out (8)
 //! postings   bucket (4) · partition (8) · table (4) · tag's key · 0 · value · 0 · series (4)  →  nothing
-//! chunks     bucket (4) · partition (8) · table (4) · series (4) · first (8) · last (8) · precedence (8)  →  chunk
+//! chunks     bucket (4) · partition (8) · table (4) · series (4) · first (8) · last (8) · rows (4)
+//!            · precedence (8)                                 →  chunk
 //! ```
 //!
 //! A *bucket* is a database under one retention policy, a *table* a measurement in it. Of each series every
@@ -112,6 +114,8 @@ pub(crate) struct ChunkKey {
     pub(crate) first: i64,
     /// The time of its last row.
     pub(crate) last: i64,
+    /// How many rows it has.
+    pub(crate) rows: u32,
     /// Of two chunks that both have a value, the one of higher precedence counts.
     pub(crate) precedence: u64,
 }
@@ -121,6 +125,7 @@ impl ChunkKey {
         let mut key = chunk_prefix(self.bucket, self.partition, self.table, self.series);
         key.extend_from_slice(&time_bytes(self.first));
         key.extend_from_slice(&time_bytes(self.last));
+        key.extend_from_slice(&self.rows.to_be_bytes());
         key.extend_from_slice(&self.precedence.to_be_bytes());
         key
     }
@@ -134,6 +139,7 @@ impl ChunkKey {
             series: u32::from_be_bytes(take(&mut key)?),
             first: time_of(take(&mut key)?),
             last: time_of(take(&mut key)?),
+            rows: u32::from_be_bytes(take(&mut key)?),
             precedence: u64::from_be_bytes(take(&mut key)?),
         };
         (key.is_empty() && decoded.first <= decoded.last).then_some(decoded)
@@ -173,6 +179,7 @@ mod tests {
             series,
             first,
             last: i64::MAX,
+            rows: 3,
             precedence: 9,
         };
         let keys = [key(1, i64::MIN), key(1, -1), key(1, 0), key(1, 7), key(2, -9)];

@@ -21,9 +21,9 @@ use super::{
 };
 
 /// Rows of a chunk at most.
-const ROWS_MAX: usize = 8_192;
+pub(crate) const ROWS_MAX: usize = 8_192;
 /// Bytes of chunks that go to the engine at once.
-const BATCH_BYTES: usize = 1 << 20;
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
 
 /// All rows are being made chunks of.
 #[derive(Debug)]
@@ -36,9 +36,15 @@ pub(crate) struct Sealing {
 
 impl SeriesStore {
     /// Does some of the work that is due; false if there was none.
-    pub(crate) fn work(&self) -> Result<bool> {
-        let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seal_some()
+    pub(crate) fn work(&self, now: u64) -> Result<bool> {
+        let mut settling = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.seal_some()? {
+            return Ok(true);
+        }
+        if self.drop_expired(now)? {
+            return Ok(true);
+        }
+        self.settle_some(&mut settling)
     }
 
     /// Makes chunks of all rows that are there now.
@@ -49,7 +55,7 @@ impl SeriesStore {
         self.finish_sealing()
     }
 
-    fn finish_sealing(&self) -> Result<()> {
+    pub(crate) fn finish_sealing(&self) -> Result<()> {
         while self.lock().sealing.is_some() {
             self.seal_some()?;
         }
@@ -119,11 +125,16 @@ impl SeriesStore {
     /// Makes chunks of the frozen rows of some slots.
     fn seal(&self, slots: &[u32], layouts: &[Layout]) -> Result<()> {
         let mut batch = Batch::new();
-        let (mut bytes, mut sealed) = (0, Vec::new());
+        let (mut bytes, mut sealed, mut made) = (0, Vec::new(), Vec::new());
         for slot in slots {
             let Some((place, frozen)) = self.lock().frozen(*slot) else { continue };
             for frozen in frozen {
-                bytes += self.add_chunks(&place, &frozen, layouts, &mut batch)?;
+                let chunks = self.chunks_of_head(&place, &frozen, layouts)?;
+                for (key, value) in chunks {
+                    bytes += value.len();
+                    batch.put(&self.chunks, &key.encode(), &value)?;
+                    made.push((key.bucket, key.partition));
+                }
                 sealed.push((*slot, frozen));
             }
             if BATCH_BYTES < bytes {
@@ -133,27 +144,24 @@ impl SeriesStore {
             }
         }
         self.put(batch)?;
-        self.lock().thaw(&mut sealed);
+        let mut state = self.lock();
+        state.thaw(&mut sealed);
+        for place in made {
+            *state.unsettled.entry(place).or_default() += 1;
+        }
         Ok(())
     }
 
-    /// Adds the chunks of some rows to a batch. Returns how many bytes they have.
-    fn add_chunks(
+    /// The chunks of frozen rows.
+    fn chunks_of_head(
         &self,
         place: &Place,
         frozen: &Frozen,
         layouts: &[Layout],
-        batch: &mut Batch,
-    ) -> Result<usize> {
+    ) -> Result<Vec<(ChunkKey, Vec<u8>)>> {
         let part = frozen.head.part(layouts, None, i64::MIN, i64::MAX);
-        let mut bytes = 0;
-        let chunks = chunks_of(place, &part, frozen.position, Effort::Hot)
-            .map_err(|Unfit(what)| bad_chunk(&self.chunks, &[], what))?;
-        for (key, value) in chunks {
-            bytes += value.len();
-            batch.put(&self.chunks, &key.encode(), &value)?;
-        }
-        Ok(bytes)
+        chunks_of(place, &part, frozen.position, Effort::Hot)
+            .map_err(|Unfit(what)| bad_chunk(&self.chunks, &[], what))
     }
 }
 
@@ -221,6 +229,7 @@ fn chunk_of(
         series: place.series,
         first: times[0],
         last: times[times.len() - 1],
+        rows: times.len() as u32,
         precedence,
     };
     Ok((key, chunk::encode(times, &columns, effort)?))
@@ -240,7 +249,7 @@ impl State {
     }
 
     /// Freezes all rows.
-    fn freeze_all(&mut self) {
+    pub(crate) fn freeze_all(&mut self) {
         let mut slots: Vec<u32> = (0..self.slots.slots.len() as u32).collect();
         for slot in &slots {
             self.freeze(*slot);

@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) frozen: Vec<Arc<Frozen>>,
     /// Whether it waits for that.
     pub(crate) is_queued: bool,
+    /// The series was dropped: nothing means this slot any more.
+    pub(crate) is_gone: bool,
 }
 
 /// Rows that are being made chunks of.
@@ -65,7 +67,9 @@ impl Slots {
         let raws = &self.raws;
         let is = |number: u32| {
             let (known, of, _) = &raws[number as usize];
-            *of == bucket && **known == *raw
+            *of == bucket
+                && **known == *raw
+                && !self.slots[raws[number as usize].2 as usize].is_gone
         };
         self.by_raw.find(hash, is).map(|number| raws[number as usize].2)
     }
@@ -74,7 +78,7 @@ impl Slots {
     pub(crate) fn find_key(&self, bucket: u32, key: &[u8]) -> Option<u32> {
         let is = |number: u32| {
             let slot = &self.slots[number as usize];
-            slot.bucket == bucket && *slot.key == *key
+            slot.bucket == bucket && *slot.key == *key && !slot.is_gone
         };
         self.by_key.find(xxh3_64_with_seed(key, bucket.into()), is)
     }
@@ -83,7 +87,7 @@ impl Slots {
     pub(crate) fn find_number(&self, bucket: u32, series: u32) -> Option<u32> {
         let is = |number: u32| {
             let slot = &self.slots[number as usize];
-            slot.bucket == bucket && slot.series == series
+            slot.bucket == bucket && slot.series == series && !slot.is_gone
         };
         self.by_number.find(number_hash(bucket, series), is)
     }
@@ -109,9 +113,19 @@ impl Slots {
             head: Head::default(),
             frozen: Vec::new(),
             is_queued: false,
+            is_gone: false,
         });
         self.bytes += key.len() + size_of::<Slot>();
         number
+    }
+
+    /// Forgets a slot whose series was dropped. Returns the memory that its rows took.
+    pub(crate) fn drop_slot(&mut self, slot: u32) -> usize {
+        let slot = &mut self.slots[slot as usize];
+        slot.is_gone = true;
+        let head = std::mem::take(&mut slot.head).bytes();
+        let frozen: usize = slot.frozen.drain(..).map(|frozen| frozen.bytes).sum();
+        head + frozen
     }
 
     /// Memory it takes, but for rows.

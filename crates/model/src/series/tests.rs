@@ -10,7 +10,11 @@ use olivine_engine::{Environment, EnvironmentOptions, Options, Parts, Work};
 use olivine_query::source::{Ask, Column, Piece, Place, Source, TagFilter, Values};
 use olivine_vfs::{ManualClock, MemoryVfs, Random};
 
-use super::read::Reading;
+use super::{
+    Target,
+    alter::{Doomed, PolicyChange},
+    read::Reading,
+};
 use crate::{Behind, Model, ModelOptions};
 
 struct Bench {
@@ -67,7 +71,7 @@ impl Bench {
         loop {
             match self.model().apply(1, std::slice::from_ref(&command)) {
                 Ok(mut applied) => return applied.replies.remove(0),
-                Err(Behind { .. }) => assert!(self.model().work().unwrap(), "nothing helps"),
+                Err(Behind { .. }) => assert!(self.model().work(1).unwrap(), "nothing helps"),
             }
         }
     }
@@ -76,6 +80,9 @@ impl Bench {
     fn found(&self, from: i64, to: i64, backward: bool) -> Oracle {
         let reading = Reading(&self.model().series);
         let mut found = Oracle::new();
+        if reading.databases().unwrap().is_empty() {
+            return found;
+        }
         for measurement in reading.measurements("db").unwrap() {
             let fields = reading.fields(PLACE, &measurement).unwrap();
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
@@ -173,18 +180,56 @@ fn request(random: &mut Random, oracle: &mut Oracle, clock: &mut i64) -> Vec<u8>
     writer.finish()
 }
 
+/// Takes something away: points, series, or a measurement.
+fn take_away(bench: &mut Bench, oracle: &mut Oracle, random: &mut Random, clock: i64) {
+    let model = bench.model();
+    if model.series.lock().catalog.databases.is_empty() {
+        return;
+    }
+    let measurement = ["cpu", "mem"][random.below(2) as usize];
+    let host = format!("h{}", random.below(6));
+    let reading = Reading(&model.series);
+    let filter = TagFilter::Is("host".to_owned(), host.clone());
+    let found = reading.series(PLACE, measurement, &filter, i64::MIN, i64::MAX).unwrap();
+    let is_meant =
+        |key: &str| key.starts_with(measurement) && key.ends_with(&format!("host={host}"));
+    match random.below(4) {
+        0 => {
+            model.series.drop_measurement("db", measurement).unwrap();
+            oracle.retain(|key, _| !key.starts_with(measurement));
+        }
+        1 => {
+            model.series.drop_series("db", "", measurement, &found).unwrap();
+            oracle.retain(|key, _| !is_meant(key));
+        }
+        _ => {
+            let (from, to) =
+                (clock - random.below(1 << 46) as i64, clock - random.below(1 << 40) as i64);
+            let doomed = found.into_iter().map(|series| Doomed { series, from, to, times: None });
+            let doomed: Vec<Doomed> = doomed.collect();
+            model.series.delete_rows("db", "", measurement, &doomed).unwrap();
+            for (_, rows) in oracle.iter_mut().filter(|(key, _)| is_meant(key)) {
+                rows.retain(|time, _| *time < from || to < *time);
+            }
+            oracle.retain(|_, rows| !rows.is_empty());
+        }
+    }
+}
+
 /// Any history of requests, chunks and crashes reads like a map.
 #[test]
 fn reads_like_a_map() {
-    for seed in 0..20 {
+    for seed in 0..30 {
         let mut random = Random::new(seed);
         let (mut bench, mut oracle) = (Bench::new(), Oracle::new());
         let mut clock = 1_700_000_000_000_000_000;
         for step in 0..120 {
-            match random.below(14) {
+            match random.below(17) {
+                5 => take_away(&mut bench, &mut oracle, &mut random, clock),
+                4 => bench.model().series.settle_all().unwrap(),
                 0 => bench.model().series.seal_all().unwrap(),
                 1 => bench.reopen(),
-                2 => while bench.model().work().unwrap() {},
+                2 => while bench.model().work(1).unwrap() {},
                 3 => {
                     let (from, to) = (
                         clock - random.below(1 << 50) as i64,
@@ -205,4 +250,36 @@ fn reads_like_a_map() {
         let found = bench.found(i64::MIN, i64::MAX, false);
         assert_eq!(found, oracle, "seed {seed}");
     }
+}
+
+/// What is older than a policy keeps is refused, and dropped when its time has come.
+#[test]
+fn points_are_kept_as_long_as_their_policy_says() {
+    const HOUR: i64 = 3_600_000_000_000;
+    let bench = Bench::new();
+    let model = bench.model();
+    let change = PolicyChange { duration: Some(2 * HOUR), ..PolicyChange::default() };
+    model.series.create_database("db", Some(("short", &change))).unwrap();
+    let now = 1_700_000_000_000_u64;
+    let write = |time: i64| {
+        let mut writer = PointWriter::new();
+        writer.begin(1, b"cpu,host=a");
+        writer.field(b"a", FieldValue::Integer(1));
+        writer.end(time);
+        let target =
+            Target { database: b"db", policy: b"", makes_database: false, all_or_none: false };
+        let (reply, _) =
+            model.series.write(now, &target, &writer.finish()).map_err(|_| ()).unwrap();
+        let Reply::Written { stored, rejected } = reply else { panic!("{reply:?}") };
+        (stored, rejected.first().map(|rejected| rejected.why.clone()))
+    };
+    let then = now as i64 * 1_000_000;
+    assert_eq!(write(then - 3 * HOUR), (0, Some("points beyond retention policy".to_owned())));
+    assert_eq!((write(then - HOUR), write(then)), ((1, None), (1, None)));
+    assert_eq!(bench.found(i64::MIN, i64::MAX, false)["cpu,host=a"].len(), 2);
+    while model.work(now + 2 * 3_600_000 + 1).unwrap() {}
+    let found = bench.found(i64::MIN, i64::MAX, false);
+    assert_eq!(found["cpu,host=a"].keys().collect::<Vec<_>>(), [&then]);
+    while model.work(now + 4 * 3_600_000).unwrap() {}
+    assert_eq!(bench.found(i64::MIN, i64::MAX, false), Oracle::new());
 }

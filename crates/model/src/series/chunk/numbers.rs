@@ -8,7 +8,6 @@ use super::{
     bytes::{Bytes, push_varint, unzigzag, zigzag},
     decimal, pco, run,
 };
-use ::pco::data_types::Number;
 
 /// Eight bytes each.
 const PLAIN: u8 = 0;
@@ -30,9 +29,17 @@ const RUN_LENGTH_HOT: usize = 8;
 const RUN_LENGTH_COLD: usize = 2;
 
 /// A number of 64 bits.
-pub(super) trait Value: Number + Default {
+pub(super) trait Value: Copy + Default + PartialOrd {
     fn to_bits(self) -> u64;
     fn of_bits(bits: u64) -> Self;
+    /// The values, if they are doubles.
+    fn doubles(_: &[Self]) -> Option<&[f64]> {
+        None
+    }
+    /// Where to put them, if they are doubles.
+    fn doubles_mut(_: &mut Vec<Self>) -> Option<&mut Vec<f64>> {
+        None
+    }
     /// Appends the values as decimals, if that is what they are.
     fn encode_decimal(_: &[Self], _: Effort, _: &mut Vec<u8>) -> bool {
         false
@@ -67,6 +74,12 @@ impl Value for f64 {
     }
     fn of_bits(bits: u64) -> f64 {
         f64::from_bits(bits)
+    }
+    fn doubles(values: &[f64]) -> Option<&[f64]> {
+        Some(values)
+    }
+    fn doubles_mut(values: &mut Vec<f64>) -> Option<&mut Vec<f64>> {
+        Some(values)
     }
     fn encode_decimal(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> bool {
         decimal::encode(values, effort, out)
@@ -128,7 +141,7 @@ pub(super) fn encode_flat<T: Value>(values: &[T], effort: Effort, out: &mut Vec<
 
 /// Appends the differences, but those of doubles, which are none.
 fn push_steps<T: Value>(values: &[T], out: &mut Vec<u8>) -> bool {
-    if size_of::<T::L>() != 8 || is_float::<T>() {
+    if T::doubles(values).is_some() {
         return false;
     }
     let mut before = 0u64;
@@ -138,11 +151,6 @@ fn push_steps<T: Value>(values: &[T], out: &mut Vec<u8>) -> bool {
         before = bits;
     }
     true
-}
-
-/// Whether differences of bits say nothing about differences of values.
-fn is_float<T: 'static>() -> bool {
-    std::any::TypeId::of::<T>() == std::any::TypeId::of::<f64>()
 }
 
 /// Appends `count` values, of which there is one at least.

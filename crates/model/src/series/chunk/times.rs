@@ -40,7 +40,7 @@ pub(super) fn grain(times: &[i64]) -> u64 {
 }
 
 /// The greatest common divisor.
-fn divisor(mut a: u64, mut b: u64) -> u64 {
+pub(super) fn divisor(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
