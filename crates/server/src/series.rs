@@ -146,7 +146,9 @@ async fn answered(
 ) -> Response {
     let commands = match statements::commands(query, &served.shared.queries) {
         Ok(commands) => commands,
-        Err(why) => return door::not_parsed(query, &why),
+        Err(error) => {
+            return door::not_parsed(query, &error.to_string(), error.offset);
+        }
     };
     let changes = commands.iter().any(|command| matches!(command, Command::Alter { .. }));
     if changes && !query.may_change {
