@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use olivine_engine::{Cut, Db, Durability, Environment, EnvironmentOptions, Options};
+use olivine_engine::{Cut, Durability, Environment, EnvironmentOptions, Options};
 use olivine_model::{Model, ModelOptions};
 use olivine_vfs::{Clock, Vfs, user_id};
 use rustls::pki_types::ServerName;

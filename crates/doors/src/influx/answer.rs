@@ -235,9 +235,12 @@ pub fn not_parsed(query: &Query, why: &str) -> Response {
 /// The answer to a query: what each of its statements came to.
 pub fn answered(query: &Query, outcomes: &[Result<Answer, Refusal>]) -> Response {
     // What concerns the node and not the statement.
-    let passing = outcomes
-        .iter()
-        .find_map(|outcome| outcome.as_ref().err().filter(|refusal| refusal.code != Code::Invalid));
+    let passing = outcomes.iter().find_map(|outcome| {
+        outcome
+            .as_ref()
+            .err()
+            .filter(|refusal| !matches!(refusal.code, Code::Invalid | Code::Missing))
+    });
     if let (Some(refusal), 1) = (passing, outcomes.len()) {
         return refused(refusal);
     }

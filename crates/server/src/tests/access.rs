@@ -464,6 +464,11 @@ fn doors_with_tls_speak_nothing_else() {
                 ),
             ),
             Door::Line => ("GET a\n".to_owned(), format!("OK {value}\n")),
+            Door::Influx | Door::Select | Door::Ingest => (
+                "GET /ping?verbose=true HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+                    .to_owned(),
+                format!("{{\"version\":\"1.8.10-olivine.{}\"}}", env!("CARGO_PKG_VERSION")),
+            ),
             Door::Http => (
                 "GET /kv/a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
                 value.clone(),
@@ -471,7 +476,7 @@ fn doors_with_tls_speak_nothing_else() {
         };
         stream.write_all(ask.as_bytes()).unwrap();
         let mut answer = vec![0; told.len()];
-        if door == Door::Http {
+        if !matches!(door, Door::Json | Door::Line) {
             answer.clear();
             // That it is closed without a word of TLS is what HTTP allows.
             stream.read_to_end(&mut answer).ok();
@@ -634,7 +639,7 @@ fn halves_on_two_machines_know_each_other() {
 
 /// One of every command, each of them about the key `k`, where it is about keys.
 fn one_of_each() -> Vec<Command<'static>> {
-    use olivine_command::{Bound, Condition, Copying, Entry, Expiry, Form, Value, Who};
+    use olivine_command::{Bound, Condition, Copying, Entry, Expiry, Form, Statement, Value, Who};
     let key = || b"k".as_slice().into();
     let value = Value { form: Form::Bytes, bytes: b"v".as_slice().into() };
     let entry = Entry { key: key(), value };
@@ -663,6 +668,16 @@ fn one_of_each() -> Vec<Command<'static>> {
         Command::DropToken { id: key() },
         Command::Access,
         Command::Copy(Copying::Begin),
+        Command::WritePoints {
+            database: key(),
+            policy: key(),
+            points: key(),
+            makes_database: true,
+            all_or_none: false,
+        },
+        Command::Query { statement: Statement::default() },
+        Command::Alter { statement: Statement::default(), defines: false },
+        Command::Alter { statement: Statement::default(), defines: true },
     ]
 }
 
@@ -670,7 +685,8 @@ fn one_of_each() -> Vec<Command<'static>> {
 pub(super) fn table_of_rights() -> String {
     use std::fmt::Write as _;
     let commands = one_of_each();
-    let places: Vec<usize> = commands.iter().map(Command::place).collect();
+    let mut places: Vec<usize> = commands.iter().map(Command::place).collect();
+    places.dedup();
     assert_eq!(places, (0..Command::NAMES.len()).collect::<Vec<_>>(), "one of each, in order");
     let mut table =
         "| command | reader | writer | admin | kept to keys of a prefix |\n|---|---|---|---|---|\n"
@@ -684,8 +700,11 @@ pub(super) fn table_of_rights() -> String {
             (false, false) => "",
             (false, true) => panic!("{command:?} stays within what it does not reach"),
         };
-        let name = command.name();
-        let _infallible = writeln!(table, "| `{name}` | {reader} | {writer} | {admin} | {kept} |");
+        let name = match command {
+            Command::Alter { defines: true, .. } => "`alter` of databases and policies".to_owned(),
+            command => format!("`{}`", command.name()),
+        };
+        let _infallible = writeln!(table, "| {name} | {reader} | {writer} | {admin} | {kept} |");
     }
     table
 }
