@@ -128,11 +128,14 @@ impl Peer {
         let told = match self.kind {
             // It compacts what it has not written to for a second; the configuration says so.
             Kind::Influx => true,
-            // Olivine goes by the same names.
-            Kind::VictoriaMetrics | Kind::Olivine => {
+            Kind::VictoriaMetrics => {
                 let mut client = Client::connect(self.port)?;
-                let flushed = client.get("/internal/force_flush")?.status < 300;
-                flushed && client.get("/internal/force_merge")?.status < 300
+                let flushed = client.post("/internal/force_flush", &[])?.status < 300;
+                flushed && client.post("/internal/force_merge", &[])?.status < 300
+            }
+            // It goes by the same name, and has merged when it answers.
+            Kind::Olivine => {
+                Client::connect(self.port)?.post("/internal/force_merge", &[])?.status < 300
             }
         };
         let began = Instant::now();
