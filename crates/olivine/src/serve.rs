@@ -26,8 +26,7 @@ const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies").o
 const SHARED_DATA_DIR: Opt =
     Opt::switch("--shared-data-dir", "others on the machine may get at the data directory");
 const DOORS: Opt =
-    Opt::value("--doors", "A,B", "the doors to open").or("json,line,http,influx,select,ingest");
-const COORDINATOR_DOORS: Opt = DOORS.or("json,line,http");
+    Opt::value("--doors", "A,B", "the doors to open").or("all; of a coordinator json,line,http");
 const BIND: Opt =
     Opt::value("--bind", "ADDRESS", "the address of all doors").also(&["--host"]).or("127.0.0.1");
 const PORT: Opt = Opt::value("--port", "PORT", "the port of the only door that is opened");
@@ -254,7 +253,7 @@ pub(crate) const COORDINATOR: Command = Command {
         the storage noticing.",
     operands: &["[DOOR]"],
     options: &[
-        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS, COORDINATOR_DOORS],
+        &[CONFIG, STORAGE_SOCKET, DATA_DIR, WORKERS, DOORS],
         &[PEER_CA, PEER_CERT, PEER_KEY],
         OF_DOORS,
         OF_ACCESS,

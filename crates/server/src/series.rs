@@ -80,6 +80,11 @@ pub(crate) async fn respond(
             let replies = carried_out(served, at, &mut session, now, &commands, &mut watch).await;
             door::written(&writing, replies)
         }
+        door::Request::Settle => {
+            let commands = [Command::Settle];
+            let replies = carried_out(served, at, &mut session, now, &commands, &mut watch).await;
+            door::settled(replies.first())
+        }
         door::Request::Query(query) => {
             answered(served, at, &mut session, now, &query, &mut watch).await
         }
@@ -141,7 +146,9 @@ async fn answered(
 ) -> Response {
     let commands = match statements::commands(query, &served.shared.queries) {
         Ok(commands) => commands,
-        Err(why) => return door::not_parsed(query, &why),
+        Err(error) => {
+            return door::not_parsed(query, &error.to_string(), error.offset);
+        }
     };
     let changes = commands.iter().any(|command| matches!(command, Command::Alter { .. }));
     if changes && !query.may_change {

@@ -1,7 +1,8 @@
 //! Makes commands of the text of a query.
 
 use olivine_command::{Command, Statement};
-use olivine_doors::influx::Query;
+use olivine_doors::influx::{Parameter, Query};
+use olivine_query::{Class, Dialect, Param, ParseError, parse_with};
 
 use crate::settings::QuerySettings;
 
@@ -9,27 +10,44 @@ use crate::settings::QuerySettings;
 pub(crate) fn commands(
     query: &Query,
     settings: &QuerySettings,
-) -> Result<Vec<Command<'static>>, String> {
-    let mut commands = Vec::new();
-    if query.text.trim().is_empty() {
-        return Ok(commands);
+) -> Result<Vec<Command<'static>>, ParseError> {
+    let dialect = if query.relaxed { Dialect::Relaxed } else { Dialect::Strict };
+    let parameters = query.parameters.iter();
+    let parameters = parameters.map(|(name, value)| (name.clone(), param(value))).collect();
+    let statements = parse_with(&query.text, dialect, &parameters)?;
+    Ok(statements.iter().map(|statement| command(query, settings, statement)).collect())
+}
+
+fn param(value: &Parameter) -> Param {
+    match value {
+        Parameter::Text(text) => Param::Text(text.clone()),
+        Parameter::Number(number) => Param::Number(*number),
+        Parameter::Integer(number) => Param::Integer(*number),
+        Parameter::Boolean(value) => Param::Boolean(*value),
+        Parameter::Name(name) => Param::Name(name.clone()),
+        Parameter::Pattern(pattern) => Param::Pattern(pattern.clone()),
+        Parameter::Duration(duration) => Param::Duration(duration.clone()),
     }
-    for text in query.text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-        let word = text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-        let statement = Statement {
-            text: text.as_bytes().to_vec().into(),
-            database: query.database.as_bytes().to_vec().into(),
-            policy: query.policy.as_bytes().to_vec().into(),
-            relaxed: query.relaxed,
-            millis_max: settings.time_max.as_millis() as u64,
-            bytes_max: settings.bytes_max,
-            points_max: settings.points_max,
-        };
-        commands.push(match &*word {
-            "create" | "alter" => Command::Alter { statement, defines: true },
-            "drop" | "delete" => Command::Alter { statement, defines: false },
-            _ => Command::Query { statement },
-        });
+}
+
+fn command(
+    query: &Query,
+    settings: &QuerySettings,
+    parsed: &olivine_query::Statement,
+) -> Command<'static> {
+    let bytes = |text: &str| text.as_bytes().to_vec().into();
+    let statement = Statement {
+        text: parsed.to_string().into_bytes().into(),
+        database: bytes(&query.database),
+        policy: bytes(&query.policy),
+        relaxed: query.relaxed,
+        millis_max: settings.time_max.as_millis() as u64,
+        bytes_max: settings.bytes_max,
+        points_max: settings.points_max,
+    };
+    match parsed.class() {
+        Class::Reads => Command::Query { statement },
+        Class::Writes => Command::Alter { statement, defines: false },
+        Class::Defines => Command::Alter { statement, defines: true },
     }
-    Ok(commands)
 }

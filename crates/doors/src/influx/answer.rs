@@ -224,12 +224,23 @@ fn shown(line: &[u8]) -> String {
     shown
 }
 
-/// The answer to a query of which the text is wrong.
-pub fn not_parsed(query: &Query, why: &str) -> Response {
-    if query.relaxed {
+/// The answer to a query of which the text is wrong at a byte.
+pub fn not_parsed(query: &Query, why: &str, at: usize) -> Response {
+    if !query.relaxed {
         return failed(400, why);
     }
-    failed(400, &format!("error parsing query: {why}"))
+    let mut body = String::from("{\"error\":");
+    put_text(why, &mut body);
+    write(&mut body, format_args!(",\"position\":{at}}}\n"));
+    with_error(400, why, body)
+}
+
+/// The answer to who had what was written brought to where it stays.
+pub fn settled(reply: Option<&Reply>) -> Response {
+    match reply {
+        Some(Reply::Refused(refusal)) => refused(refusal),
+        _ => Response { status: 204, headers: named(), body: Vec::new() },
+    }
 }
 
 /// The answer to a query: what each of its statements came to.

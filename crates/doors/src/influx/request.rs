@@ -4,7 +4,7 @@ use olivine_command::Command;
 
 use super::{
     answer::{failed, own},
-    bind::bind,
+    bound::{self, Parameter},
     line::{self, Fault, Precision, Reading},
     parameters::Parameters,
 };
@@ -54,6 +54,8 @@ pub enum Request<'a> {
     Write(Write<'a>),
     /// A text of statements is to be answered.
     Query(Query),
+    /// What was written is to be brought to where it stays.
+    Settle,
     /// The door answers by itself.
     Own(Response),
 }
@@ -103,10 +105,12 @@ impl Write<'_> {
 }
 
 /// A text of statements to be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// The statements.
     pub text: String,
+    /// What stands for its parameters.
+    pub parameters: Vec<(String, Parameter)>,
     /// The database that is meant where a statement names none; may be empty.
     pub database: String,
     /// The retention policy that is meant; empty for the default one.
@@ -206,6 +210,8 @@ impl<'a> Asked<'_, 'a> {
                 let verbose = parameters.flag("verbose").map_err(invalid)? == Some(true);
                 Ok(Request::Own(own::ping(verbose)))
             }
+            // VictoriaMetrics calls it so, and takes any method; ours changes files, if nothing that is seen.
+            (Way::Influx, "/internal/force_merge", "POST") => Ok(Request::Settle),
             (_, "/health", "GET" | "HEAD") => Ok(Request::Own(own::health())),
             (Way::Influx, "/", "GET" | "HEAD") => Ok(Request::Own(own::welcome())),
             (_, path, method) => Err(self.no_such(path, method)),
@@ -225,6 +231,7 @@ impl<'a> Asked<'_, 'a> {
                 ("/query", "GET, POST"),
                 ("/ping", "GET, HEAD"),
                 ("/health", "GET, HEAD"),
+                ("/internal/force_merge", "POST"),
                 ("/", "GET, HEAD, POST"),
             ],
             Way::Select => &[("/", "GET"), ("/ping", "GET, HEAD"), ("/health", "GET, HEAD")],
@@ -340,12 +347,12 @@ impl<'a> Asked<'_, 'a> {
             chunk: chunked.then_some(rows),
             csv: wants_csv(self.head.accept),
         };
-        let text = match parameters.get("params") {
-            None | Some("null") => text.to_owned(),
-            Some(params) => bind(text, params)
+        let bound = match parameters.get("params") {
+            None | Some("null") => Vec::new(),
+            Some(params) => bound::read(params)
                 .map_err(|why| failed(400, &format!("error parsing query parameters: {why}")))?,
         };
-        self.query_of(text, &parameters, form)
+        self.query_of(text, bound, &parameters, form)
     }
 
     /// Reads a query of which the answer is an array of points.
@@ -355,12 +362,13 @@ impl<'a> Asked<'_, 'a> {
                 "missing required parameter \"query\": /?query=select field from measurement";
             return Err(failed(400, text));
         };
-        self.query_of(text.to_owned(), parameters, QueryForm::Objects)
+        self.query_of(text, Vec::new(), parameters, QueryForm::Objects)
     }
 
     fn query_of(
         &self,
-        text: String,
+        text: &str,
+        bound: Vec<(String, Parameter)>,
         parameters: &Parameters<'_>,
         form: QueryForm,
     ) -> Outcome<Request<'a>> {
@@ -372,7 +380,8 @@ impl<'a> Asked<'_, 'a> {
         let relaxed = form == QueryForm::Objects;
         let default = if relaxed { DEFAULT_DATABASE } else { "" };
         Ok(Request::Query(Query {
-            text,
+            text: text.to_owned(),
+            parameters: bound,
             database: parameters.get("db").unwrap_or(default).to_owned(),
             policy: parameters.get("rp").unwrap_or_default().to_owned(),
             relaxed,

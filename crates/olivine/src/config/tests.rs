@@ -109,7 +109,8 @@ fn a_wrong_value_is_told_by_the_name_that_its_layer_gives_it() {
 #[test]
 fn what_is_shown_as_a_default_holds() {
     /// They depend on the machine, or on another option.
-    const TOLD_IN_WORDS: [&str; 4] = ["--workers", "--memory", "--socket", "--storage"];
+    const TOLD_IN_WORDS: [&str; 6] =
+        ["--workers", "--memory", "--socket", "--storage", "--doors", "--query-threads"];
     let mut text = String::new();
     for command in commands() {
         for option in command.options() {
