@@ -26,12 +26,20 @@ pub enum Target {
     Commands,
     /// Replies.
     Replies,
+    /// Statements of the query language.
+    Queries,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 5] =
-        [Target::JsonDoor, Target::WordsDoor, Target::HttpDoor, Target::Commands, Target::Replies];
+    pub const ALL: [Target; 6] = [
+        Target::JsonDoor,
+        Target::WordsDoor,
+        Target::HttpDoor,
+        Target::Commands,
+        Target::Replies,
+        Target::Queries,
+    ];
 }
 
 /// The time at which everything is accepted.
@@ -57,6 +65,7 @@ pub(super) fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
             assert_eq!(again, bytes, "replies have one encoding");
             Ok(replies.len() as u64)
         }
+        Target::Queries => olivine_query::fuzzing::parse(bytes),
     }
 }
 
@@ -180,6 +189,7 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
             wire::encode_batch(&Batch { now: NOW, commands }, &mut bytes);
             bytes
         }
+        Target::Queries => olivine_query::fuzzing::sample(seed),
         Target::Replies => {
             let mut bytes = Vec::new();
             wire::encode_replies(&replies(seed), &mut bytes);

@@ -56,7 +56,7 @@ impl Target {
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) => 2,
             Target::Program(P::Arguments | P::Entries) => 6,
-            Target::Door(D::JsonDoor | D::Commands) => 5,
+            Target::Door(D::JsonDoor | D::Commands | D::Queries) => 5,
             Target::Engine(E::Pointer)
             | Target::Program(P::Line | P::Json | P::Configuration)
             | Target::Door(D::WordsDoor | D::HttpDoor | D::Replies) => 4,
