@@ -63,7 +63,7 @@ impl Target {
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) => 2,
             Target::Program(P::Arguments | P::Entries) => 6,
-            Target::Door(D::JsonDoor | D::Commands | D::Points) => 5,
+            Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries) => 5,
             Target::Engine(E::Pointer)
             | Target::Program(P::Line | P::Json | P::Configuration)
             | Target::Door(D::WordsDoor | D::HttpDoor | D::InfluxDoor | D::Replies)
