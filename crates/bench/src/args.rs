@@ -13,6 +13,7 @@ Measures Olivine's engine, alone or beside its rivals, and prints one table.
 usage: olivine-bench engine [options]
        olivine-bench chart FILE [--out DIR]
        olivine-bench server [options], which `olivine-bench server --help` tells
+       olivine-bench series [options], which `olivine-bench series --help` tells
        olivine-bench chunks [--rows N] [--rounds R]
 
   --rivals LIST      rocksdb,fjall,lmdb, or `all`; none without it

@@ -33,6 +33,7 @@ mod report;
 mod resources;
 mod row;
 mod run;
+mod series;
 mod server;
 mod shapes;
 mod stages;

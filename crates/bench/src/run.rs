@@ -21,7 +21,7 @@ use crate::{
     child::{self, CHILD},
     chunks, estimate, machine, report,
     row::Row,
-    server,
+    series, server,
     store::{Result, Stores},
 };
 
@@ -36,6 +36,7 @@ pub fn main(stores: &dyn Stores) -> ExitCode {
         Some("chart") => chart::main(words),
         Some("server") => server::main(words),
         Some("chunks") => chunks::main(words),
+        Some("series") => series::main(words),
         Some("engine") => {
             let words: Vec<String> = words.collect();
             if words.iter().any(|word| word == "--help" || word == "-h") {

@@ -6,7 +6,7 @@
 
 mod load;
 mod manners;
-mod process;
+pub(crate) mod process;
 
 use std::{
     collections::BTreeMap, fs, io::Write as _, path::PathBuf, process::ExitCode, time::Duration,

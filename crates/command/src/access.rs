@@ -190,7 +190,8 @@ impl<'a> Command<'a> {
             | Command::Principals
             | Command::Access
             | Command::Copy(_)
-            | Command::Alter { defines: true, .. } => Right::Admin,
+            | Command::Alter { defines: true, .. }
+            | Command::Settle => Right::Admin,
         }
     }
 
@@ -217,7 +218,8 @@ impl<'a> Command<'a> {
             | Command::Copy(_)
             | Command::WritePoints { .. }
             | Command::Query { .. }
-            | Command::Alter { .. } => Reach::All,
+            | Command::Alter { .. }
+            | Command::Settle => Reach::All,
         }
     }
 

@@ -158,6 +158,9 @@ pub enum Command<'a> {
         /// some away. What is said here is what is asked for; a statement that is not so is refused.
         defines: bool,
     },
+    /// Brings what was written to where it stays: small pieces become large ones, and what is out of date goes.
+    /// That happens by itself too, in time. Answered by [`Reply::Done`](crate::Reply::Done).
+    Settle,
 }
 
 /// A statement of InfluxQL, and what it is to be read with.
@@ -181,7 +184,7 @@ pub struct Statement<'a> {
 
 impl Command<'_> {
     /// The names of all commands, as logs and numbers have them.
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "get",
         "get_many",
         "look",
@@ -205,6 +208,7 @@ impl Command<'_> {
         "write_points",
         "query",
         "alter",
+        "settle",
     ];
 
     /// Which of the names it has.
@@ -233,6 +237,7 @@ impl Command<'_> {
             Command::WritePoints { .. } => 20,
             Command::Query { .. } => 21,
             Command::Alter { .. } => 22,
+            Command::Settle => 23,
         }
     }
 
@@ -274,7 +279,8 @@ impl Command<'_> {
             | Command::Principals
             | Command::Access
             | Command::Copy(_)
-            | Command::Query { .. } => false,
+            | Command::Query { .. }
+            | Command::Settle => false,
             Command::Put { .. }
             | Command::PutMany { .. }
             | Command::Delete { .. }
@@ -304,7 +310,8 @@ impl Command<'_> {
                 | Command::DropUser { .. }
                 | Command::SetToken { .. }
                 | Command::DropToken { .. }
-                | Command::Copy(Copying::End { .. }),
+                | Command::Copy(Copying::End { .. })
+                | Command::Settle,
                 Reply::Done(_),
             )
             | (

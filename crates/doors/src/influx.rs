@@ -19,7 +19,7 @@ mod request;
 mod results;
 mod text;
 
-pub use answer::{answered, failed, not_known, not_parsed, refused, written};
+pub use answer::{answered, failed, not_known, not_parsed, refused, settled, written};
 pub use bound::Parameter;
 pub use request::{
     DEFAULT_DATABASE, Head, QUERY_BYTES_MAX, Query, Request, Taking, Way, Write, credentials,

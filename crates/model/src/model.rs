@@ -132,6 +132,12 @@ impl Model {
         given_up: &AtomicBool,
         is_over: &dyn Fn() -> bool,
     ) -> Applied {
+        if *command == Command::Settle {
+            return match self.series.settle_all().and_then(|()| self.db.settle()) {
+                Ok(()) => Applied { replies: vec![Reply::Done(true)], durable_at: None },
+                Err(error) => refusing(refused(&error)),
+            };
+        }
         let patience = Patience { given_up, is_over };
         let (reply, durable_at) = self.series.answer(now, command, &patience);
         Applied { replies: vec![reply], durable_at }

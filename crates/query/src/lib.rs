@@ -8,11 +8,15 @@
 mod answer;
 pub mod ast;
 mod calls;
+mod change;
 mod check;
 mod code;
+mod explain;
 mod feed;
 mod fold;
 mod forecast;
+#[doc(hidden)]
+pub mod fuzzing;
 mod math;
 pub mod moment;
 mod parse;
@@ -25,6 +29,7 @@ mod scan;
 mod select;
 mod settings;
 mod shape;
+mod show;
 pub mod source;
 mod stream;
 mod token;
@@ -34,6 +39,7 @@ mod window;
 
 pub use answer::answer;
 pub use ast::{Class, Statement};
+pub use change::{Doomed, Written, doomed, written, written_answer};
 pub use parse::{Dialect, Param, Params, ParseError, parse, parse_with};
 pub use pattern::Pattern;
 pub use settings::{Limits, QueryError, Settings, Stop};

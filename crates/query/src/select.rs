@@ -55,7 +55,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    fn outermost(plan: &Plan, now: i64) -> Scope {
+    pub(crate) fn outermost(plan: &Plan, now: i64) -> Scope {
         let (from, to) = plan.checked.bounds(now);
         let (series_limit, series_offset) = (plan.series_limit, plan.series_offset);
         Scope { from, to, dims: Vec::new(), series_limit, series_offset }
@@ -131,8 +131,12 @@ pub(crate) fn answer(
                 cell => cell,
             }));
         }
-        let columns = columns.clone();
-        tables.push(Table { name: frame.name, tags: frame.tags, columns, cells });
+        let (columns, mut tags) = (columns.clone(), frame.tags);
+        if plan.relaxed {
+            // A series is shown with the tags that it has.
+            tags.retain(|(_, value)| !value.is_empty());
+        }
+        tables.push(Table { name: frame.name, tags, columns, cells });
     }
     Ok(Answer { tables, notices: Vec::new() })
 }

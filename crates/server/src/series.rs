@@ -80,6 +80,11 @@ pub(crate) async fn respond(
             let replies = carried_out(served, at, &mut session, now, &commands, &mut watch).await;
             door::written(&writing, replies)
         }
+        door::Request::Settle => {
+            let commands = [Command::Settle];
+            let replies = carried_out(served, at, &mut session, now, &commands, &mut watch).await;
+            door::settled(replies.first())
+        }
         door::Request::Query(query) => {
             answered(served, at, &mut session, now, &query, &mut watch).await
         }

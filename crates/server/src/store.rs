@@ -272,7 +272,10 @@ impl Store {
 pub(crate) struct Long(Command<'static>);
 
 fn is_long(command: &Command<'_>) -> bool {
-    matches!(command, Command::Copy(_) | Command::Query { .. } | Command::Alter { .. })
+    matches!(
+        command,
+        Command::Copy(_) | Command::Query { .. } | Command::Alter { .. } | Command::Settle
+    )
 }
 
 /// The command in memory of its own, if it may take long.
@@ -283,6 +286,7 @@ pub(crate) fn long(command: &Command<'_>) -> Option<Long> {
         Command::Alter { statement, defines } => {
             Command::Alter { statement: owned(statement), defines: *defines }
         }
+        Command::Settle => Command::Settle,
         _ => return None,
     }))
 }

@@ -38,13 +38,15 @@ Measures the engine, alone or beside rivals on the same disk in the same run, an
 
 usage: cargo xtask bench engine [--rivals all|NAMES] [options]
        cargo xtask bench server [options]
+       cargo xtask bench series [options]
        cargo xtask bench chunks [options]
        cargo xtask bench chart FILE [--out DIR]
 
 With --rivals the rivals are built first, in a target folder of their own; that takes a C++ compiler,
 libclang and some minutes. `cargo xtask bench engine --help` lists the options.
 `chart` draws what `--json FILE` wrote. `server` measures the JSON door beside a plain Python server and an
-echo; it takes python3. `chunks` tells how small and how fast chunks of time series are.
+echo; it takes python3. `series` measures time series beside VictoriaMetrics and InfluxDB of
+Debian (packages victoria-metrics and influxdb). `chunks` tells how small and how fast chunks of time series are.
 
 examples:
   cargo xtask bench engine --smoke
@@ -83,12 +85,12 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             Outcome::Good
         }
         Some("engine" | "chart" | "chunks") => cargo(root, &bench_command(), arguments),
-        Some("server") => match cargo(root, &SERVED, &[]) {
+        Some("server" | "series") => match cargo(root, &SERVED, &[]) {
             Outcome::Good => cargo(root, &bench_command(), arguments),
             bad => bad,
         },
         Some(unknown) => misused(
-            &format!("no bench `{unknown}`; there are engine, server, chunks, chart"),
+            &format!("no bench `{unknown}`; there are engine, server, series, chunks, chart"),
             BENCH_HELP,
         ),
     }

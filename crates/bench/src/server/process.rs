@@ -76,19 +76,12 @@ impl Server {
 
     /// Memory that the server has.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        Ok(kib.ok_or("the process does not tell its memory")? * 1024)
+        resident_bytes(self.child.id())
     }
 
     /// Processor time that the server has taken.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields = stat.rsplit_once(')').ok_or("no such process")?.1;
-        let ticks = |field: &str| field.parse::<u64>().unwrap_or(0);
-        let used: u64 = fields.split_whitespace().skip(11).take(2).map(ticks).sum();
-        Ok(Duration::from_millis(used * 10))
+        cpu(self.child.id())
     }
 }
 
@@ -99,16 +92,33 @@ impl Drop for Server {
     }
 }
 
+/// Memory that a process has.
+pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or("the process does not tell its memory")? * 1024)
+}
+
+/// Processor time that a process has taken.
+pub(crate) fn cpu(process: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = stat.rsplit_once(')').ok_or("no such process")?.1;
+    let ticks = |field: &str| field.parse::<u64>().unwrap_or(0);
+    let used: u64 = fields.split_whitespace().skip(11).take(2).map(ticks).sum();
+    Ok(Duration::from_millis(used * 10))
+}
+
 /// The port in a line that a server prints: a number alone, or `json 127.0.0.1:9999 …`.
 fn port(line: &str) -> Option<u16> {
     line.split_whitespace().find_map(|word| word.rsplit(':').next()?.parse().ok())
 }
 
 /// A program that was built together with this one.
-fn beside(name: &str) -> Result<PathBuf> {
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
     let path = env::current_exe()?.with_file_name(name);
     if !path.exists() {
-        let missing = format!("{} is missing; use `cargo xtask bench server`", path.display());
+        let missing = format!("{} is missing; use `cargo xtask bench`", path.display());
         return Err(missing.into());
     }
     Ok(path)

@@ -36,6 +36,7 @@ mod op {
     pub(super) const WRITE_POINTS: u8 = 21;
     pub(super) const QUERY: u8 = 22;
     pub(super) const ALTER: u8 = 23;
+    pub(super) const SETTLE: u8 = 24;
 }
 
 pub(super) fn encode(now: u64, commands: &[Command<'_>], out: &mut Vec<u8>) {
@@ -148,6 +149,7 @@ fn put_command(command: &Command<'_>, out: &mut Vec<u8>) {
             out.push(op::QUERY);
             put_statement(statement, out);
         }
+        Command::Settle => out.push(op::SETTLE),
         Command::Alter { statement, defines } => {
             out.push(op::ALTER);
             put_statement(statement, out);
@@ -194,6 +196,7 @@ fn command<'a>(reader: &mut Reader<'a>) -> Result<Command<'a>, Malformed> {
             makes_database: reader.flag()?,
             all_or_none: reader.flag()?,
         },
+        op::SETTLE => Command::Settle,
         op::QUERY => Command::Query { statement: statement(reader)? },
         op::ALTER => Command::Alter { statement: statement(reader)?, defines: reader.flag()? },
         _ => return reader.fault("there is no such command"),

@@ -235,6 +235,14 @@ pub fn not_parsed(query: &Query, why: &str, at: usize) -> Response {
     with_error(400, why, body)
 }
 
+/// The answer to who had what was written brought to where it stays.
+pub fn settled(reply: Option<&Reply>) -> Response {
+    match reply {
+        Some(Reply::Refused(refusal)) => refused(refusal),
+        _ => Response { status: 204, headers: named(), body: Vec::new() },
+    }
+}
+
 /// The answer to a query: what each of its statements came to.
 pub fn answered(query: &Query, outcomes: &[Result<Answer, Refusal>]) -> Response {
     // What concerns the node and not the statement.

@@ -54,6 +54,8 @@ pub enum Request<'a> {
     Write(Write<'a>),
     /// A text of statements is to be answered.
     Query(Query),
+    /// What was written is to be brought to where it stays.
+    Settle,
     /// The door answers by itself.
     Own(Response),
 }
@@ -208,6 +210,8 @@ impl<'a> Asked<'_, 'a> {
                 let verbose = parameters.flag("verbose").map_err(invalid)? == Some(true);
                 Ok(Request::Own(own::ping(verbose)))
             }
+            // VictoriaMetrics calls it so, and takes any method; ours changes files, if nothing that is seen.
+            (Way::Influx, "/internal/force_merge", "POST") => Ok(Request::Settle),
             (_, "/health", "GET" | "HEAD") => Ok(Request::Own(own::health())),
             (Way::Influx, "/", "GET" | "HEAD") => Ok(Request::Own(own::welcome())),
             (_, path, method) => Err(self.no_such(path, method)),
@@ -227,6 +231,7 @@ impl<'a> Asked<'_, 'a> {
                 ("/query", "GET, POST"),
                 ("/ping", "GET, HEAD"),
                 ("/health", "GET, HEAD"),
+                ("/internal/force_merge", "POST"),
                 ("/", "GET, HEAD, POST"),
             ],
             Way::Select => &[("/", "GET"), ("/ping", "GET, HEAD"), ("/health", "GET, HEAD")],

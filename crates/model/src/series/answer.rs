@@ -6,11 +6,17 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use olivine_command::{Answer, Code, Command, Refusal, Reply, Statement as Asked};
+use olivine_engine::Error;
 use olivine_query::{
-    Class, Dialect, Limits, QueryError, Settings, Statement, Stop as Stopped, ast::PolicyClauses,
+    Class, Dialect, Limits, QueryError, Settings, Source as _, Statement, Stop as Stopped,
+    ast::PolicyClauses, source::Place,
 };
 
-use super::{SeriesStore, alter::PolicyChange, read::Reading};
+use super::{
+    SeriesStore, Target,
+    alter::{Doomed, PolicyChange},
+    read::Reading,
+};
 use crate::{
     layout::Position,
     refused::{Stop, refused},
@@ -109,7 +115,6 @@ impl SeriesStore {
         settings: &Settings<'_>,
         now: u64,
     ) -> Result<Answer, Stop> {
-        let _ = (source, settings, now);
         match statement {
             Statement::CreateDatabase { name, policy } => {
                 let policy =
@@ -126,13 +131,91 @@ impl SeriesStore {
             }
             Statement::DropPolicy { name, database } => self.drop_buckets(database, Some(name))?,
             Statement::DropMeasurement(name) => {
-                if !self.drop_measurement(settings.database, name)? {
-                    return Err(invalid("measurement not found").into());
+                if settings.database.is_empty() {
+                    return Err(invalid("database name required").into());
                 }
+                // One that is not there is no error, as with InfluxDB.
+                self.drop_measurement(settings.database, name)?;
+            }
+            Statement::DropSeries(_) | Statement::Delete(_) => {
+                let drops_series = matches!(statement, Statement::DropSeries(_));
+                let all = olivine_query::doomed(statement, source, settings).map_err(unanswered)?;
+                for doomed in all {
+                    self.take_away(&doomed, source, drops_series)?;
+                }
+            }
+            Statement::Select(select) => {
+                let answer =
+                    olivine_query::answer(statement, source, settings).map_err(unanswered)?;
+                let written =
+                    olivine_query::written(select, &answer, settings).map_err(unanswered)?;
+                let count = self.write_answer(now, &written)?;
+                return Ok(olivine_query::written_answer(count));
             }
             _ => return Err(invalid("the statement is none that can be carried out").into()),
         }
         Ok(Answer::default())
+    }
+
+    /// Takes away what a statement dooms in one measurement.
+    fn take_away(
+        &self,
+        doomed: &olivine_query::Doomed,
+        source: &Reading<'_>,
+        drops_series: bool,
+    ) -> Result<(), Stop> {
+        let olivine_query::Doomed { database, policy, measurement, filter, from, to, rows } =
+            doomed;
+        let (from, to) = (*from, *to);
+        let rows: Vec<Doomed> = match rows {
+            Some(rows) => rows
+                .iter()
+                .map(|(series, times)| {
+                    let (series, times) = (series.clone(), Some(times.clone()));
+                    Doomed { series, from, to, times }
+                })
+                .collect(),
+            None => {
+                let place = Place { database, policy };
+                let found = source.series(place, measurement, filter, from, to);
+                let found = found.map_err(|fault| unanswered(fault.into()))?;
+                if drops_series {
+                    return self.drop_series(database, policy, measurement, &found);
+                }
+                found.into_iter().map(|series| Doomed { series, from, to, times: None }).collect()
+            }
+        };
+        self.delete_rows(database, policy, measurement, &rows)
+    }
+
+    /// Writes what a SELECT has answered. Returns how many points that are.
+    fn write_answer(&self, now: u64, written: &olivine_query::Written) -> Result<u64, Stop> {
+        let target = Target {
+            database: written.database.as_bytes(),
+            policy: written.policy.as_bytes(),
+            makes_database: false,
+            all_or_none: false,
+        };
+        let (reply, _) = loop {
+            match self.write(now, &target, &written.points) {
+                // Nobody but this thread waits, and it may as well make room.
+                Err(Stop::Failed(Error::Busy { .. })) if self.work(now)? => {}
+                outcome => break outcome?,
+            }
+        };
+        let Reply::Written { stored, rejected } = reply else { return Ok(0) };
+        match rejected.first() {
+            Some(first) => {
+                let text = format!(
+                    "partial write: {} dropped={} of the {} points of the answer",
+                    first.why,
+                    written.count - stored,
+                    written.count
+                );
+                Err(invalid(text).into())
+            }
+            None => Ok(stored),
+        }
     }
 }
 

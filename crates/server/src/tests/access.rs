@@ -678,6 +678,7 @@ fn one_of_each() -> Vec<Command<'static>> {
         Command::Query { statement: Statement::default() },
         Command::Alter { statement: Statement::default(), defines: false },
         Command::Alter { statement: Statement::default(), defines: true },
+        Command::Settle,
     ]
 }
 
