@@ -13,6 +13,7 @@ mod log;
 mod node;
 mod notify;
 mod remote;
+mod series;
 mod signals;
 mod tools;
 mod upgrading;
