@@ -2,6 +2,7 @@
 
 mod access;
 mod hostile;
+mod series;
 
 use std::{
     io::{Read as _, Write as _},

@@ -12,7 +12,8 @@ use olivine_vfs::{Interrupt, Lock, RealVfs, Vfs as _};
 
 use crate::{Dir, text};
 
-const PORTS: &str = "json-port = 0\nline-port = 0\nhttp-port = 0\nmemory = '16MiB'\n";
+const PORTS: &str = "json-port = 0\nline-port = 0\nhttp-port = 0\ninflux-port = 0\nselect-port = 0\n\
+    ingest-port = 0\nmemory = '16MiB'\n";
 
 /// A directory with a configuration, in which `olivine ctl` is called; what still runs at the end is ended.
 struct Place(Dir);
@@ -94,7 +95,8 @@ fn services_start_answer_and_stop() {
     let stopped = place.ctl("status");
     assert_eq!(stopped.0, 3, "{}", stopped.1);
     assert!(!place.0.0.join("data").exists(), "looking makes nothing");
-    assert_eq!(place.good("stop"), "kv: does not run\nstorage: does not run\n");
+    let all = ["select", "insert", "kv", "storage"].map(|name| format!("{name}: does not run\n"));
+    assert_eq!(place.good("stop"), all.concat());
 
     let said = place.good("start");
     assert!(said.starts_with("storage: started, process "), "{said}");
@@ -107,7 +109,7 @@ fn services_start_answer_and_stop() {
     assert_eq!(pid_file, format!("{kv}\n"));
 
     let again = place.good("start");
-    let told = format!("storage: runs already, process {storage}: socket data/run/storage.sock\n");
+    let told = format!("storage: runs already, process {storage}: ingest 127.0.0.1:");
     assert!(again.starts_with(&told), "{again}");
     assert!(again.contains(&format!("kv: runs already, process {kv}: json 127.0.0.1:")), "{again}");
     let table = place.good("status");
@@ -128,9 +130,12 @@ fn services_start_answer_and_stop() {
     assert_eq!(place.pid("kv"), kv, "it went on");
 
     let said = place.good("restart");
-    assert!(said.starts_with(&format!("kv: stopped, process {kv}\nstorage: stopped, ")), "{said}");
+    assert!(said.contains(&format!("\nkv: stopped, process {kv}\nstorage: stopped, ")), "{said}");
     let said = place.good("stop --json");
-    assert!(said.starts_with(r#"{"services":[{"service":"kv","did":"stopped","pid":"#), "{said}");
+    assert!(
+        said.starts_with(r#"{"services":[{"service":"select","did":"stopped","pid":"#),
+        "{said}"
+    );
     let left: Vec<_> = fs::read_dir(place.0.0.join("data/run")).unwrap().collect();
     assert_eq!(left.len(), 1, "ctl.lock alone: {left:?}");
 }
@@ -279,7 +284,10 @@ fn a_storage_that_was_started_by_hand_is_found_and_stopped() {
     assert_eq!(place.pid("storage"), storage.id());
     assert_eq!(
         place.good("stop"),
-        format!("kv: does not run\nstorage: stopped, process {}\n", storage.id())
+        format!(
+            "select: does not run\ninsert: does not run\nkv: does not run\nstorage: stopped, process {}\n",
+            storage.id()
+        )
     );
     assert!(storage.wait().unwrap().success());
 }

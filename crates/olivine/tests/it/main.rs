@@ -14,6 +14,7 @@ mod node;
 mod notify;
 mod points;
 mod remote;
+mod series;
 mod signals;
 mod tools;
 mod upgrading;

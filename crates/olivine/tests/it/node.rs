@@ -21,6 +21,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
         command.args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"]);
         command.args(["--json-port", "0", "--line-port", "0", "--http-port", "0"]);
+        command.args(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"]);
         Node::from(command.args(more).stdout(Stdio::piped()))
     }
 

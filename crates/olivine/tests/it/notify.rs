@@ -60,6 +60,7 @@ fn serve(dir: &Dir, manager: &str) -> Command {
     command
         .args(["serve", "--data-dir", &format!("{}/data", dir.path()), "--memory", "16MiB"])
         .args(["--json-port", "0", "--line-port", "0", "--http-port", "0"])
+        .args(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"])
         .env("NOTIFY_SOCKET", manager)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -81,8 +82,9 @@ fn a_manager_is_told_from_the_start_to_the_end() {
     assert_eq!(node.told(), "STATUS=starts");
     let ready = node.told();
     let doors = ready.strip_prefix("READY=1\nSTATUS=serves ").unwrap();
-    assert_eq!(doors.split(", ").count(), 3, "{ready}");
-    for (door, named) in doors.split(", ").zip(["json ", "line ", "http "]) {
+    assert_eq!(doors.split(", ").count(), 6, "{ready}");
+    let names = ["json ", "line ", "http ", "influx ", "select ", "ingest "];
+    for (door, named) in doors.split(", ").zip(names) {
         TcpStream::connect(door.strip_prefix(named).unwrap()).unwrap();
     }
     // Twice, so that it goes on.

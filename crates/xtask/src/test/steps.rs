@@ -24,7 +24,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "tidy", what: "arrows, headers, names, links", run: tidy_rules },
     Step { name: "clippy", what: "no lint speaks, in any target", run: clippy },
     Step { name: "tests", what: "the tests of all crates", run: tests },
-    Step { name: "clients", what: "the node, asked by curl, Python and promtool", run: clients },
+    Step {
+        name: "clients",
+        what: "the node, asked by curl, influx, Python and promtool",
+        run: clients,
+    },
     Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
     Step { name: "portable", what: "the disk as systems other than Linux have it", run: portable },
     Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
@@ -103,6 +107,7 @@ fn tests(root: &Path) -> Verdict {
 fn clients(root: &Path) -> Verdict {
     let programs = [
         ("curl", "curl"),
+        ("influx", "influxdb-client"),
         ("nc", "netcat-openbsd"),
         ("openssl", "openssl"),
         ("python3", "python3"),
