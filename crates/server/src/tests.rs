@@ -1,6 +1,7 @@
 //! A node on ports of its own, spoken to over sockets.
 
 mod access;
+mod disk;
 mod documents;
 mod halves;
 mod hostile;
