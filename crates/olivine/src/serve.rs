@@ -19,7 +19,7 @@ use olivine_server::{
 
 use crate::{
     call::{Call, Command, MEMORY, Opt, Origin},
-    config::{CONFIG, Role},
+    config::{CONFIG, Layers, Role},
     ending::{Ending, Failure, with_causes},
     presence::Presence,
 };
@@ -585,6 +585,13 @@ fn both(call: &Call) -> Result<Settings, Failure> {
 /// Whether the command that is called has this option.
 fn takes(call: &Call, name: &str) -> bool {
     call.command().options().any(|option| option.name == name)
+}
+
+/// What `olivine serve` would be, called with no more than the configuration that `call` names.
+pub(crate) fn as_configured(call: &Call) -> Result<Settings, Failure> {
+    let mut serve = Call::parse(&COMMAND, &[]).map_err(Failure::misused)?;
+    Layers::read(call.value(CONFIG.name))?.complete(&mut serve)?;
+    both(&serve)
 }
 
 /// Where the storage of a coordinator is.
