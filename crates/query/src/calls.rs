@@ -10,7 +10,7 @@
 use crate::{
     ast::{Expr, Fill, Ref},
     code::Code,
-    feed::{Block, Flow, Groups, Key, Origin, Part, Want, groups},
+    feed::{Block, Flow, Groups, Key, Origin, Part, Summed, Want, groups},
     fold::{Simple, State},
     forecast::Forecast,
     moment::{SECOND, TIME_MIN},
@@ -101,6 +101,18 @@ pub(crate) fn run(
     Ok(frames)
 }
 
+/// Whether a function makes few points of many, and does not go over them one by one.
+pub(crate) fn reduces(call: &Expr) -> bool {
+    let Expr::Call { name, .. } = call else {
+        return false;
+    };
+    Simple::named(name).is_some()
+        || matches!(
+            &**name,
+            "median" | "mode" | "stddev" | "percentile" | "sample" | "top" | "bottom" | "distinct"
+        )
+}
+
 fn is_selector(call: &Expr) -> bool {
     let Expr::Call { name, .. } = call else {
         return false;
@@ -151,7 +163,7 @@ fn integer(expr: Option<&Expr>) -> i64 {
     }
 }
 
-impl<'a> Calls<'a> {
+impl Calls<'_> {
     fn window(&self, span: Span) -> Window<'_> {
         Window {
             interval: self.plan.interval(),
@@ -366,7 +378,7 @@ impl<'a> Group<'_, 'a> {
     fn argument(&mut self, args: &[Expr], span: Span) -> Result<Points, QueryError> {
         match args.first() {
             Some(call @ Expr::Call { .. }) => self.call(call, span),
-            Some(Expr::Ref(reference)) => self.points(&[reference.clone()], span),
+            Some(Expr::Ref(reference)) => self.points(std::slice::from_ref(reference), span),
             _ => Ok(Points::default()),
         }
     }
@@ -455,7 +467,7 @@ impl<'a> Group<'_, 'a> {
             match shape.of(&points.times[from..to], &cells) {
                 Shaped::Nothing => {}
                 Shaped::Value(cell) => {
-                    out.times.push(window.shown(start));
+                    out.times.push(Window::shown(start));
                     out.columns[0].push(cell);
                     out.columns[1..].iter_mut().for_each(|column| column.push(Cell::Null));
                 }
@@ -465,7 +477,7 @@ impl<'a> Group<'_, 'a> {
                     }
                     for place in places {
                         let row = from + place as usize;
-                        let time = if own_times { points.times[row] } else { window.shown(start) };
+                        let time = if own_times { points.times[row] } else { Window::shown(start) };
                         out.times.push(time);
                         for (column, from) in out.columns.iter_mut().zip(&points.columns) {
                             column.push(from.get(row));
@@ -606,7 +618,7 @@ impl<'a> Group<'_, 'a> {
                         block.times[row]
                     }
                     Part::Summary(summary) => {
-                        fold.summary(summary, &mut seen);
+                        fold.summary(&summary, &mut seen);
                         if backward { summary.first } else { summary.last }
                     }
                 };
@@ -642,16 +654,20 @@ impl<'a> Group<'_, 'a> {
             else {
                 return;
             };
-            let shown = window.shown(start);
+            let shown = Window::shown(start);
             out.times.push(if own_time { time.unwrap_or(shown) } else { shown });
             out.columns[0].push(value);
             let cells = aux.into_iter().chain(std::iter::repeat(Cell::Null));
             out.columns[1..].iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
         };
         if self.calls.plan.checked.ascending {
-            slots.iter().for_each(|(start, slot)| add(*start, *slot));
+            for (start, slot) in slots {
+                add(*start, *slot);
+            }
         } else {
-            slots.iter().rev().for_each(|(start, slot)| add(*start, *slot));
+            for (start, slot) in slots.iter().rev() {
+                add(*start, *slot);
+            }
         }
         out
     }
@@ -792,28 +808,27 @@ impl Fold<'_> {
 
     fn rows(&mut self, block: &Block<'_>, rows: &Rows, start: i64, seen: &mut [bool]) {
         let mut slot = None;
-        for number in 0..self.leaves.len() {
+        for (number, seen) in seen.iter_mut().enumerate() {
             let simple = self.leaves[number].1;
             let state = simple.of(block, self.places[number], rows, self.beside);
             if matches!(state, State::None) {
                 continue;
             }
-            seen[number] = true;
+            *seen = true;
             let slot = *slot.get_or_insert_with(|| self.slot(start));
             simple.join(&mut self.states[slot * self.leaves.len() + number], state);
         }
     }
 
-    fn summary(&mut self, summary: &crate::source::Summary<'_>, seen: &mut [bool]) {
+    fn summary(&mut self, summary: &Summed<'_>, seen: &mut [bool]) {
         let (start, _) = self.window.of(summary.first);
-        for number in 0..self.leaves.len() {
-            // Columns are asked for once each, in the order in which functions name them.
-            let Some(Some(field)) = summary.fields.get(self.places[number]) else {
+        for (number, seen) in seen.iter_mut().enumerate() {
+            let Some(Some(field)) = summary.columns.get(self.places[number]) else {
                 continue;
             };
             let simple = self.leaves[number].1;
             let state = simple.of_summary(field);
-            seen[number] = true;
+            *seen = true;
             let slot = self.slot(start);
             simple.join(&mut self.states[slot * self.leaves.len() + number], state);
         }

@@ -99,7 +99,8 @@ impl Display for Expr {
             Expr::Wildcard(sort) => write!(f, "*{}", sort.suffix()),
             Expr::Pattern(pattern) => pattern.fmt(f),
             Expr::Text(text) => quoted(f, '\'', text),
-            Expr::Word(text) => Name(text).fmt(f),
+            // Bare even where it is a keyword: in quotes it would be a name.
+            Expr::Word(text) => f.write_str(text),
             Expr::Number(number) => {
                 // Never with an exponent, and always with a point, as it is read.
                 let text = format!("{number}");

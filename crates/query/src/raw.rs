@@ -74,13 +74,19 @@ pub(crate) fn gather(
         })?;
     }
     let times = &points.times;
-    let in_order =
-        if want.backward { times.is_sorted_by(|a, b| a >= b) } else { times.is_sorted() };
+    let by_group = !origins.is_empty() && origins.iter().all(Origin::is_ordered_by_group);
+    let in_order = match want.backward {
+        _ if by_group => true,
+        true => times.is_sorted_by(|a, b| a >= b),
+        false => times.is_sorted(),
+    };
     if in_order && times.len() <= at_most {
         return Ok(points);
     }
     let mut order: Vec<u32> = (0..times.len() as u32).collect();
-    if want.backward {
+    if by_group {
+        order.truncate(at_most);
+    } else if want.backward {
         order.sort_by_key(|place| std::cmp::Reverse(times[*place as usize]));
     } else {
         order.sort_by_key(|place| times[*place as usize]);

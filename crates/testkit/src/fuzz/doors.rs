@@ -3,6 +3,8 @@
 //! 1. A command that was read is encoded, decoded, and the same.
 //! 2. What is wrong is answered in whole lines, or as one answer.
 
+mod influx;
+
 use olivine_command::{Batch, Command, Copying, wire};
 use olivine_doors::{
     Answer,
@@ -22,6 +24,11 @@ pub enum Target {
     WordsDoor,
     /// A request over HTTP: method and target, headers and body, a line each but for the last.
     HttpDoor,
+    /// Lines of points.
+    Points,
+    /// A request to the doors of time series: which door, method and target, two headers and a body, a line each
+    /// but for the last.
+    InfluxDoor,
     /// A batch of commands.
     Commands,
     /// Replies.
@@ -30,8 +37,15 @@ pub enum Target {
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 5] =
-        [Target::JsonDoor, Target::WordsDoor, Target::HttpDoor, Target::Commands, Target::Replies];
+    pub const ALL: [Target; 7] = [
+        Target::JsonDoor,
+        Target::WordsDoor,
+        Target::HttpDoor,
+        Target::Points,
+        Target::InfluxDoor,
+        Target::Commands,
+        Target::Replies,
+    ];
 }
 
 /// The time at which everything is accepted.
@@ -43,6 +57,8 @@ pub(super) fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
         Target::JsonDoor => parse_json(bytes),
         Target::WordsDoor => parse_words(bytes),
         Target::HttpDoor => parse_http(bytes),
+        Target::Points => influx::parse_points(bytes),
+        Target::InfluxDoor => influx::parse_request(bytes),
         Target::Commands => {
             let batch = wire::decode_batch(bytes).map_err(|error| error.to_string())?;
             let mut again = Vec::new();
@@ -170,6 +186,8 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
         Target::JsonDoor => pick(JSON),
         Target::WordsDoor => pick(WORDS),
         Target::HttpDoor => pick(HTTP),
+        Target::Points => pick(influx::LINES),
+        Target::InfluxDoor => pick(influx::REQUESTS),
         Target::Commands => {
             let limits = Limits::default();
             let read = |line: &&'static str| json::read(line.as_bytes(), &limits, NOW)?.command;
