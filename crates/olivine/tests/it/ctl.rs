@@ -12,7 +12,8 @@ use olivine_vfs::{Interrupt, Lock, RealVfs, Vfs as _};
 
 use crate::{Dir, text};
 
-const PORTS: &str = "json-port = 0\nline-port = 0\nhttp-port = 0\nmemory = '16MiB'\n";
+const PORTS: &str = "json-port = 0\nline-port = 0\nhttp-port = 0\ninflux-port = 0\nselect-port = 0\n\
+    ingest-port = 0\nmemory = '16MiB'\n";
 
 /// A directory with a configuration, in which `olivine ctl` is called; what still runs at the end is ended.
 struct Place(Dir);
@@ -427,7 +428,8 @@ fn a_coordinator_without_its_storage_says_so() {
 fn the_log_of_a_service_rotates_while_it_runs() {
     let more = "slow-millis = 0\nlog-file-bytes-max = '4KiB'\nlog-files-max = 3\n";
     let place = Place::new("ctl-rotate", more);
-    place.good("start");
+    place.good("start storage");
+    place.good("start kv");
     let http = place.told("kv", "http");
     let log = |name: &str| place.0.0.join("data/log").join(name);
     while !log("kv.log.2").exists() {
@@ -443,7 +445,8 @@ fn the_log_of_a_service_rotates_while_it_runs() {
     let text = fs::read_to_string(&file).unwrap() + "[storage]\nlog-file = 'own.log'\n";
     fs::write(&file, text).unwrap();
     fs::remove_file(log("storage.log")).unwrap();
-    place.good("start");
+    place.good("start storage");
+    place.good("start kv");
     let own = fs::read_to_string(place.0.0.join("own.log")).unwrap();
     assert!(own.contains("store_opened") && !log("storage.log").exists(), "{own}");
 }
@@ -452,7 +455,8 @@ fn the_log_of_a_service_rotates_while_it_runs() {
 #[test]
 fn users_and_pings_find_the_node_by_its_configuration() {
     let place = Place::new("ctl-config", "data-dir = 'here'\n");
-    place.good("start");
+    place.good("start storage");
+    place.good("start kv");
     let (code, said) = place.call(&["ping"]);
     assert_eq!((code, said.as_str()), (0, "here/run/storage.sock serves\n"), "no port is known");
     let json = place.told("kv", "json");
