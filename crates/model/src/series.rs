@@ -85,12 +85,15 @@ pub(crate) struct SeriesStore {
     query_bytes_max: u64,
 }
 
+/// Numbers and types of fields.
+type Fields = Box<[(u32, FieldType)]>;
+
 /// What is in memory.
 pub(crate) struct State {
     catalog: Catalog,
     slots: Slots,
     layouts: Arc<Vec<Layout>>,
-    layout_numbers: BTreeMap<(u32, Box<[(u32, FieldType)]>), u32>,
+    layout_numbers: BTreeMap<(u32, Fields), u32>,
     /// Rows of the catalog that the next batch must have, and postings.
     unstored: Unstored,
     postings: Vec<Vec<u8>>,
@@ -178,7 +181,7 @@ impl SeriesStore {
             let number = (layout, &state.layouts[layout as usize]);
             state.arrivals += 1;
             let moment = (reader.time, state.arrivals);
-            let head = &mut state.slots.slots[slot as usize].head;
+            let head = &mut state.slots.all[slot as usize].head;
             state.head_bytes += head.push(number, moment, &reader.values, &mut reader.texts);
         }
         state.position = position;

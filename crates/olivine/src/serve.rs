@@ -574,8 +574,9 @@ fn of_one_door(call: &Call, door: Door) -> Result<Settings, Failure> {
 
 fn of_coordinator(call: &Call) -> Result<Settings, Failure> {
     let (half, peers) = (Half::Coordinator(storage_at(call)), peers(call)?);
-    const DEFAULTS: &[Door] = &[Door::Json, Door::Line, Door::Http];
-    Ok(Settings { half, peers, ..with_doors(call, DEFAULTS, common(call)?)? })
+    // Those of points have coordinators of their own, `insert` and `select`.
+    let doors = [Door::Json, Door::Line, Door::Http];
+    Ok(Settings { half, peers, ..with_doors(call, &doors, common(call)?)? })
 }
 
 fn both(call: &Call) -> Result<Settings, Failure> {

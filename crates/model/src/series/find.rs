@@ -195,7 +195,7 @@ impl SeriesStore {
             for number in numbers {
                 match state.slots.find_number(bucket, *number) {
                     Some(slot) => {
-                        let key = std::sync::Arc::clone(&state.slots.slots[slot as usize].key);
+                        let key = std::sync::Arc::clone(&state.slots.all[slot as usize].key);
                         known.push((*number, key));
                     }
                     None => cold.push(*number),

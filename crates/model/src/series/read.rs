@@ -429,7 +429,7 @@ impl SeriesStore {
             let Some(slot) = state.slots.find_number(wanted.bucket, wanted.series) else {
                 return Vec::new();
             };
-            let slot = &state.slots.slots[slot as usize];
+            let slot = &state.slots.all[slot as usize];
             let layouts = std::sync::Arc::clone(&state.layouts);
             let fields: Vec<(u32, FieldType)> = wanted.fields.iter().flatten().copied().collect();
             let head = slot.head.part(&layouts, Some(&fields), wanted.from, wanted.to);
