@@ -175,9 +175,8 @@ impl Peer {
                 Kind::Influx if path.ends_with(".tsm") => disk.data_bytes += bytes,
                 // `_series` sets aside 33 MB, whatever there is.
                 Kind::Influx if has("/index/") => disk.index_bytes += bytes,
-                Kind::Olivine if !has("/log/") && !path.ends_with(".log") => {
-                    disk.data_bytes += bytes;
-                }
+                // Tables hold both; of so few series the index is next to nothing.
+                Kind::Olivine if has("/store/") && !has("/store/log-") => disk.data_bytes += bytes,
                 _ => {}
             }
         })?;

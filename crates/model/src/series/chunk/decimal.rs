@@ -104,7 +104,7 @@ pub(super) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(
         rest.varint()?;
         rest.u64()?;
     }
-    let mut all: Vec<i64> = Vec::new();
+    let mut all: Vec<i64> = Vec::with_capacity(count);
     let codec = rest.byte()?;
     numbers::decode_flat(codec, rest.0, count, &mut all)?;
     let start = out.len();

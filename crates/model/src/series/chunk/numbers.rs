@@ -160,6 +160,7 @@ pub(super) fn decode<T: Value>(
     count: usize,
     out: &mut Vec<T>,
 ) -> Result<(), Damage> {
+    out.reserve(count);
     match codec {
         CONSTANT => {
             let mut bytes = Bytes(bytes);

@@ -12,7 +12,7 @@ use super::{
     numbers::Value,
 };
 use ::pco::{
-    ChunkConfig, DeltaSpec, ModeSpec, PagingSpec,
+    ChunkConfig, DeltaSpec, FULL_BATCH_N, ModeSpec, PagingSpec,
     data_types::Number,
     metadata::{DeltaEncoding, Mode},
     wrapped::{FileCompressor, FileDecompressor},
@@ -157,7 +157,7 @@ pub(super) fn decode<T: Value>(bytes: &[u8], count: usize, out: &mut Vec<T>) -> 
     let width = bytes.byte()?;
     if width == DOUBLES {
         let doubles = T::doubles_mut(out).ok_or(DAMAGED)?;
-        return unpack(bytes.0, count, doubles);
+        return unpack(bytes.0, count, |values: &[f64]| doubles.extend_from_slice(values));
     }
     if T::doubles(&[]).is_some() {
         return Err(DAMAGED);
@@ -165,29 +165,27 @@ pub(super) fn decode<T: Value>(bytes: &[u8], count: usize, out: &mut Vec<T>) -> 
     let least = unzigzag(bytes.varint()?).cast_unsigned();
     let unit = bytes.varint()?;
     let value = |offset: u64| T::of_bits(least.wrapping_add(offset.wrapping_mul(unit)));
+    let bytes = bytes.0;
     match width {
-        OFFSETS_16 => {
-            let mut offsets: Vec<u16> = Vec::new();
-            unpack(bytes.0, count, &mut offsets)?;
+        OFFSETS_16 => unpack(bytes, count, |offsets: &[u16]| {
             out.extend(offsets.iter().map(|offset| value(u64::from(*offset))));
-        }
-        OFFSETS_32 => {
-            let mut offsets: Vec<u32> = Vec::new();
-            unpack(bytes.0, count, &mut offsets)?;
+        }),
+        OFFSETS_32 => unpack(bytes, count, |offsets: &[u32]| {
             out.extend(offsets.iter().map(|offset| value(u64::from(*offset))));
-        }
-        OFFSETS_64 => {
-            let mut offsets: Vec<u64> = Vec::new();
-            unpack(bytes.0, count, &mut offsets)?;
+        }),
+        OFFSETS_64 => unpack(bytes, count, |offsets: &[u64]| {
             out.extend(offsets.iter().map(|offset| value(*offset)));
-        }
-        _ => return Err(DAMAGED),
+        }),
+        _ => Err(DAMAGED),
     }
-    Ok(())
 }
 
-fn unpack<N: Number + Default>(bytes: &[u8], count: usize, out: &mut Vec<N>) -> Result<(), Damage> {
-    let start = out.len();
+/// Hands out `count` values, some at a time.
+fn unpack<N: Number + Default>(
+    bytes: &[u8],
+    count: usize,
+    mut take: impl FnMut(&[N]),
+) -> Result<(), Damage> {
     let damaged = |_| DAMAGED;
     let (files, bytes) = FileDecompressor::new(bytes).map_err(damaged)?;
     let (mut chunk, bytes) = files.chunk_decompressor::<N, _>(bytes).map_err(damaged)?;
@@ -201,11 +199,14 @@ fn unpack<N: Number + Default>(bytes: &[u8], count: usize, out: &mut Vec<N>) -> 
         return Err(DAMAGED);
     }
     let mut page = chunk.page_decompressor(bytes, count).map_err(damaged)?;
-    out.resize(start + count, N::default());
-    let progress = page.read(&mut out[start..]).map_err(damaged)?;
-    if progress.finished && progress.n_processed == count && page.into_src().is_empty() {
-        Ok(())
-    } else {
-        Err(DAMAGED)
+    let (mut values, mut left) = ([N::default(); FULL_BATCH_N], count);
+    while 0 < left {
+        let progress = page.read(&mut values).map_err(damaged)?;
+        if progress.n_processed == 0 || left < progress.n_processed {
+            return Err(DAMAGED);
+        }
+        take(&values[..progress.n_processed]);
+        left -= progress.n_processed;
     }
+    if page.into_src().is_empty() { Ok(()) } else { Err(DAMAGED) }
 }
