@@ -103,7 +103,9 @@ impl<'a> Scanner<'a> {
 
     /// Line and character of a byte, from 1.
     pub(crate) fn place(&self, at: usize) -> (usize, usize) {
-        let before = &self.text[..at.min(self.text.len())];
+        // What is told to be a byte before a character may lie within the one before.
+        let within = (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at));
+        let before = &self.text[..within.unwrap_or(0)];
         let (mut line, mut char) = (1, 1);
         let mut chars = before.chars().peekable();
         while let Some(next) = chars.next() {
