@@ -153,9 +153,9 @@ fn request(random: &mut Random, oracle: &mut Oracle, clock: &mut i64) -> Vec<u8>
             1 => (format!("cpu,az=a,host=h{host}"), format!("cpu,az=a,host=h{host}")),
             _ => (format!("mem,host=h{host}"), format!("mem,host=h{host}")),
         };
-        *clock += 1_000_000_000 * random.below(3) as i64;
+        *clock += 1_000_000_000 * random.below(3).cast_signed();
         let late = [0, 0, 0, 1, 5, 100_000][random.below(6) as usize];
-        let time = *clock - late * 1_000_000_000 * random.below(20) as i64;
+        let time = *clock - late * 1_000_000_000 * random.below(20).cast_signed();
         writer.begin(line, raw.as_bytes());
         let row = oracle.entry(key).or_default().entry(time).or_default();
         for name in ["a", "b", "c", "d"] {
@@ -164,7 +164,7 @@ fn request(random: &mut Random, oracle: &mut Oracle, clock: &mut i64) -> Vec<u8>
             }
             let text = format!("t{}", random.below(3));
             let value = match name {
-                "a" => FieldValue::Integer(random.below(100) as i64 - 50),
+                "a" => FieldValue::Integer(random.below(100).cast_signed() - 50),
                 "b" => FieldValue::Float(random.below(1_000) as f64 / 10.0),
                 "c" => FieldValue::Text(&text),
                 _ => FieldValue::Boolean(random.below(2) == 1),
@@ -207,8 +207,10 @@ fn take_away(bench: &mut Bench, oracle: &mut Oracle, random: &mut Random, clock:
             oracle.retain(|key, _| !is_meant(key));
         }
         _ => {
-            let (from, to) =
-                (clock - random.below(1 << 46) as i64, clock - random.below(1 << 40) as i64);
+            let (from, to) = (
+                clock - random.below(1 << 46).cast_signed(),
+                clock - random.below(1 << 40).cast_signed(),
+            );
             let doomed = found.into_iter().map(|series| Doomed { series, from, to, times: None });
             let doomed: Vec<Doomed> = doomed.collect();
             model.series.delete_rows("db", "", measurement, &doomed).unwrap();
@@ -236,8 +238,8 @@ fn reads_like_a_map() {
                 2 => while bench.model().work(1).unwrap() {},
                 3 => {
                     let (from, to) = (
-                        clock - random.below(1 << 50) as i64,
-                        clock - random.below(1 << 40) as i64,
+                        clock - random.below(1 << 50).cast_signed(),
+                        clock - random.below(1 << 40).cast_signed(),
                     );
                     let backward = random.below(2) == 1;
                     let found = bench.found(from, to, backward);
@@ -277,7 +279,7 @@ fn points_are_kept_as_long_as_their_policy_says() {
         let Reply::Written { stored, rejected } = reply else { panic!("{reply:?}") };
         (stored, rejected.first().map(|rejected| rejected.why.clone()))
     };
-    let then = now as i64 * 1_000_000;
+    let then = now.cast_signed() * 1_000_000;
     assert_eq!(write(then - 3 * HOUR), (0, Some("points beyond retention policy".to_owned())));
     assert_eq!((write(then - HOUR), write(then)), ((1, None), (1, None)));
     assert_eq!(bench.found(i64::MIN, i64::MAX, false)["cpu,host=a"].len(), 2);
