@@ -137,10 +137,6 @@ impl Peer {
             Kind::Olivine => {
                 Client::connect(self.port)?.post("/internal/force_merge", &[])?.status < 300
             }
-            Kind::Olivine => {
-                let mut client = Client::connect(self.port)?;
-                client.post("/internal/force_merge", &[])?.status < 300
-            }
         };
         let began = Instant::now();
         let (mut cpu, mut since) = (self.cpu()?, Instant::now());
