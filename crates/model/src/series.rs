@@ -66,6 +66,9 @@ const RECORD_BYTES_MAX: usize = 96 << 20;
 /// chunks are made of all rows.
 const HEADS_PART: u64 = 3;
 
+/// The part of all memory that one query may take.
+const QUERY_PART: u64 = 8;
+
 /// The time series of a store.
 pub(crate) struct SeriesStore {
     db: Db,
@@ -78,14 +81,19 @@ pub(crate) struct SeriesStore {
     working: Mutex<Option<Settling>>,
     heads_bytes_max: usize,
     series_max: u64,
+    /// Memory that one query may take, whatever it says.
+    query_bytes_max: u64,
 }
+
+/// Numbers and types of fields.
+type Fields = Box<[(u32, FieldType)]>;
 
 /// What is in memory.
 pub(crate) struct State {
     catalog: Catalog,
     slots: Slots,
     layouts: Arc<Vec<Layout>>,
-    layout_numbers: BTreeMap<(u32, Box<[(u32, FieldType)]>), u32>,
+    layout_numbers: BTreeMap<(u32, Fields), u32>,
     /// Rows of the catalog that the next batch must have, and postings.
     unstored: Unstored,
     postings: Vec<Vec<u8>>,
@@ -147,6 +155,7 @@ impl SeriesStore {
             working: Mutex::default(),
             heads_bytes_max: (share / HEADS_PART) as usize,
             series_max: options.series_max,
+            query_bytes_max: budget.bytes_max() / QUERY_PART,
         })
     }
 
@@ -172,7 +181,7 @@ impl SeriesStore {
             let number = (layout, &state.layouts[layout as usize]);
             state.arrivals += 1;
             let moment = (reader.time, state.arrivals);
-            let head = &mut state.slots.slots[slot as usize].head;
+            let head = &mut state.slots.all[slot as usize].head;
             state.head_bytes += head.push(number, moment, &reader.values, &mut reader.texts);
         }
         state.position = position;

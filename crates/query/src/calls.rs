@@ -10,7 +10,7 @@
 use crate::{
     ast::{Expr, Fill, Ref},
     code::Code,
-    feed::{Block, Flow, Groups, Key, Origin, Part, Want, groups},
+    feed::{Block, Flow, Groups, Key, Origin, Part, Summed, Want, groups},
     fold::{Simple, State},
     forecast::Forecast,
     moment::{SECOND, TIME_MIN},
@@ -101,6 +101,18 @@ pub(crate) fn run(
     Ok(frames)
 }
 
+/// Whether a function makes few points of many, and does not go over them one by one.
+pub(crate) fn reduces(call: &Expr) -> bool {
+    let Expr::Call { name, .. } = call else {
+        return false;
+    };
+    Simple::named(name).is_some()
+        || matches!(
+            &**name,
+            "median" | "mode" | "stddev" | "percentile" | "sample" | "top" | "bottom" | "distinct"
+        )
+}
+
 fn is_selector(call: &Expr) -> bool {
     let Expr::Call { name, .. } = call else {
         return false;
@@ -151,7 +163,7 @@ fn integer(expr: Option<&Expr>) -> i64 {
     }
 }
 
-impl<'a> Calls<'a> {
+impl Calls<'_> {
     fn window(&self, span: Span) -> Window<'_> {
         Window {
             interval: self.plan.interval(),
@@ -366,7 +378,7 @@ impl<'a> Group<'_, 'a> {
     fn argument(&mut self, args: &[Expr], span: Span) -> Result<Points, QueryError> {
         match args.first() {
             Some(call @ Expr::Call { .. }) => self.call(call, span),
-            Some(Expr::Ref(reference)) => self.points(&[reference.clone()], span),
+            Some(Expr::Ref(reference)) => self.points(std::slice::from_ref(reference), span),
             _ => Ok(Points::default()),
         }
     }
@@ -455,7 +467,7 @@ impl<'a> Group<'_, 'a> {
             match shape.of(&points.times[from..to], &cells) {
                 Shaped::Nothing => {}
                 Shaped::Value(cell) => {
-                    out.times.push(window.shown(start));
+                    out.times.push(Window::shown(start));
                     out.columns[0].push(cell);
                     out.columns[1..].iter_mut().for_each(|column| column.push(Cell::Null));
                 }
@@ -465,7 +477,7 @@ impl<'a> Group<'_, 'a> {
                     }
                     for place in places {
                         let row = from + place as usize;
-                        let time = if own_times { points.times[row] } else { window.shown(start) };
+                        let time = if own_times { points.times[row] } else { Window::shown(start) };
                         out.times.push(time);
                         for (column, from) in out.columns.iter_mut().zip(&points.columns) {
                             column.push(from.get(row));
@@ -529,8 +541,11 @@ impl<'a> Group<'_, 'a> {
         }
         let beside = refs.len();
         refs.extend(self.beside().iter().map(|reference| self.typed(reference)));
+        let window = calls.window(span);
+        let count = window.count().filter(|count| *count <= DENSE_MAX && window.zone.is_none());
         let mut fold = Fold {
-            window: calls.window(span),
+            dense: vec![NO_SLOT as u32; count.unwrap_or(0) as usize],
+            window,
             leaves: &leaves,
             places: &places,
             beside,
@@ -606,7 +621,7 @@ impl<'a> Group<'_, 'a> {
                         block.times[row]
                     }
                     Part::Summary(summary) => {
-                        fold.summary(summary, &mut seen);
+                        fold.summary(&summary, &mut seen);
                         if backward { summary.first } else { summary.last }
                     }
                 };
@@ -642,16 +657,20 @@ impl<'a> Group<'_, 'a> {
             else {
                 return;
             };
-            let shown = window.shown(start);
+            let shown = Window::shown(start);
             out.times.push(if own_time { time.unwrap_or(shown) } else { shown });
             out.columns[0].push(value);
             let cells = aux.into_iter().chain(std::iter::repeat(Cell::Null));
             out.columns[1..].iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
         };
         if self.calls.plan.checked.ascending {
-            slots.iter().for_each(|(start, slot)| add(*start, *slot));
+            for (start, slot) in slots {
+                add(*start, *slot);
+            }
         } else {
-            slots.iter().rev().for_each(|(start, slot)| add(*start, *slot));
+            for (start, slot) in slots.iter().rev() {
+                add(*start, *slot);
+            }
         }
         out
     }
@@ -747,6 +766,22 @@ struct Fold<'f> {
     states: Vec<State>,
     /// The stretch that was used last.
     last: Option<(i64, usize)>,
+    /// The numbers of the stretches one behind the other, where there are not too many.
+    dense: Vec<u32>,
+}
+
+/// What stands for a stretch without a number.
+const NO_SLOT: usize = u32::MAX as usize;
+/// Stretches that are found without a search.
+const DENSE_MAX: u64 = 1 << 14;
+
+/// How many at the beginning are so. Most often they are few, so it looks near first.
+fn before<T>(items: &[T], is_so: impl Fn(&T) -> bool) -> usize {
+    let mut far = 8;
+    while far < items.len() && is_so(&items[far]) {
+        far *= 2;
+    }
+    items[..far.min(items.len())].partition_point(is_so)
 }
 
 impl Fold<'_> {
@@ -756,13 +791,31 @@ impl Fold<'_> {
         {
             return slot;
         }
-        let next = self.slots.len();
-        let slot = *self.slots.entry(start).or_insert(next);
-        if slot == next {
-            self.states.resize_with((next + 1) * self.leaves.len(), State::default);
-        }
+        let near = self.near(start);
+        let known = near.map(|near| self.dense[near] as usize).filter(|slot| *slot != NO_SLOT);
+        let slot = known.unwrap_or_else(|| {
+            let next = self.slots.len();
+            let slot = *self.slots.entry(start).or_insert(next);
+            if slot == next {
+                self.states.resize_with((next + 1) * self.leaves.len(), State::default);
+            }
+            if let Some(near) = near {
+                self.dense[near] = slot as u32;
+            }
+            slot
+        });
         self.last = Some((start, slot));
         slot
+    }
+
+    /// The place of a stretch among those that are found without a search.
+    fn near(&self, start: i64) -> Option<usize> {
+        if self.dense.is_empty() {
+            return None;
+        }
+        let first = self.window.of(self.window.from).0;
+        let place = start.checked_sub(first)? / self.window.interval.length;
+        usize::try_from(place).ok().filter(|place| *place < self.dense.len())
     }
 
     fn block(&mut self, block: &Block<'_>, seen: &mut [bool]) {
@@ -774,13 +827,10 @@ impl Fold<'_> {
             let to = match &block.rows {
                 _ if !cut => block.rows.len(),
                 Rows::Range(begin, stop) => {
-                    let times = &block.times[begin + from..*stop];
-                    // Most often the stretch ends soon, or not at all.
-                    from + times.partition_point(|time| *time < end).max(1)
+                    from + before(&block.times[begin + from..*stop], |time| *time < end).max(1)
                 }
                 Rows::List(list) => {
-                    let count =
-                        list[from..].partition_point(|row| block.times[*row as usize] < end);
+                    let count = before(&list[from..], |row| block.times[*row as usize] < end);
                     from + count.max(1)
                 }
             };
@@ -792,28 +842,27 @@ impl Fold<'_> {
 
     fn rows(&mut self, block: &Block<'_>, rows: &Rows, start: i64, seen: &mut [bool]) {
         let mut slot = None;
-        for number in 0..self.leaves.len() {
+        for (number, seen) in seen.iter_mut().enumerate() {
             let simple = self.leaves[number].1;
             let state = simple.of(block, self.places[number], rows, self.beside);
             if matches!(state, State::None) {
                 continue;
             }
-            seen[number] = true;
+            *seen = true;
             let slot = *slot.get_or_insert_with(|| self.slot(start));
             simple.join(&mut self.states[slot * self.leaves.len() + number], state);
         }
     }
 
-    fn summary(&mut self, summary: &crate::source::Summary<'_>, seen: &mut [bool]) {
+    fn summary(&mut self, summary: &Summed<'_>, seen: &mut [bool]) {
         let (start, _) = self.window.of(summary.first);
-        for number in 0..self.leaves.len() {
-            // Columns are asked for once each, in the order in which functions name them.
-            let Some(Some(field)) = summary.fields.get(self.places[number]) else {
+        for (number, seen) in seen.iter_mut().enumerate() {
+            let Some(Some(field)) = summary.columns.get(self.places[number]) else {
                 continue;
             };
             let simple = self.leaves[number].1;
             let state = simple.of_summary(field);
-            seen[number] = true;
+            *seen = true;
             let slot = self.slot(start);
             simple.join(&mut self.states[slot * self.leaves.len() + number], state);
         }

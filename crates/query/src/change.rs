@@ -217,7 +217,7 @@ pub fn written(
 /// What a SELECT with `INTO` is answered with, once its points are written.
 pub fn written_answer(count: u64) -> Answer {
     let columns = vec!["time".to_owned(), "written".to_owned()];
-    let cells = vec![Cell::Time(0), Cell::Integer(count as i64)];
+    let cells = vec![Cell::Time(0), Cell::Integer(count.cast_signed())];
     let table = Rows { name: "result".to_owned(), tags: Vec::new(), columns, cells };
     Answer { tables: vec![table], notices: Vec::new() }
 }

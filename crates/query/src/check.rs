@@ -48,6 +48,7 @@ fn wrong<T>(text: impl Into<String>) -> Result<T, QueryError> {
     QueryError::wrong(text)
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "four things that were found or not")]
 struct Check {
     interval: Interval,
     inherited: bool,
@@ -110,7 +111,9 @@ pub(crate) fn check(
             self::check(inner, now, zone, Some((check.interval, ascending)))?;
         }
     }
-    fields.iter_mut().for_each(|field| field.expr.change(&mut undistinct));
+    for field in &mut fields {
+        field.expr.change(&mut undistinct);
+    }
     let fill = select.fill;
     Ok(Checked { fields, time_name, condition, stretch, interval, fill, ascending })
 }
@@ -250,17 +253,13 @@ struct Field<'a> {
 impl Field<'_> {
     fn expr(&mut self, expr: &Expr) -> Done {
         match expr {
-            Expr::Ref(_) | Expr::Word(_) => {
-                self.check.columns = true;
-                Ok(())
-            }
             Expr::Wildcard(_) if !self.wildcard => {
                 wrong("unable to use wildcard in a binary expression")
             }
             Expr::Pattern(_) if !self.wildcard => {
                 wrong("unable to use regex in a binary expression")
             }
-            Expr::Wildcard(_) | Expr::Pattern(_) => {
+            Expr::Ref(_) | Expr::Word(_) | Expr::Wildcard(_) | Expr::Pattern(_) => {
                 self.check.columns = true;
                 Ok(())
             }
@@ -317,7 +316,7 @@ impl Field<'_> {
             }
             "top" | "bottom" => self.ranked(name, args),
             "derivative" | "non_negative_derivative" | "elapsed" => {
-                self.with_unit(name, args)?;
+                Field::with_unit(name, args)?;
                 self.over_values(name, &args[0], true)
             }
             "difference" | "non_negative_difference" | "cumulative_sum" => {
@@ -348,7 +347,7 @@ impl Field<'_> {
                 self.over_values(name, &args[0], true)
             }
             "integral" => {
-                self.between(name, args, 1, 2)?;
+                Field::between(name, args, 1, 2)?;
                 match args.get(1) {
                     Some(Expr::Duration(unit)) if *unit <= 0 => return positive(*unit),
                     Some(Expr::Duration(_)) | None => {}
@@ -372,7 +371,7 @@ impl Field<'_> {
         }
     }
 
-    fn between(&self, name: &str, args: &[Expr], least: usize, most: usize) -> Done {
+    fn between(name: &str, args: &[Expr], least: usize, most: usize) -> Done {
         if (least..=most).contains(&args.len()) {
             return Ok(());
         }
@@ -383,8 +382,8 @@ impl Field<'_> {
     }
 
     /// A function whose second argument is a unit of time.
-    fn with_unit(&self, name: &str, args: &[Expr]) -> Done {
-        self.between(name, args, 1, 2)?;
+    fn with_unit(name: &str, args: &[Expr]) -> Done {
+        Field::between(name, args, 1, 2)?;
         match args.get(1) {
             Some(Expr::Duration(unit)) if *unit <= 0 => positive(*unit),
             Some(Expr::Duration(_)) | None => Ok(()),

@@ -9,7 +9,7 @@ use crate::{
     plan::{Feed, Plan, Table},
     select::{Context, Frame, Scope},
     settings::QueryError,
-    source::{Ask, Buckets, Column, Piece, Series, Summary, TagFilter, Values},
+    source::{Ask, Buckets, Column, FieldSummary, Piece, Series, TagFilter, Values},
     token::Op,
     types::Type,
     vector::{Col, Rows, Vector},
@@ -48,7 +48,14 @@ pub(crate) struct Block<'a> {
 /// What comes of an origin.
 pub(crate) enum Part<'a> {
     Block(Block<'a>),
-    Summary(&'a Summary<'a>),
+    Summary(Summed<'a>),
+}
+
+/// What the columns that are wanted come to over some rows.
+pub(crate) struct Summed<'a> {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) columns: &'a [Option<&'a FieldSummary>],
 }
 
 /// Whether more is wanted.
@@ -171,9 +178,10 @@ pub(crate) fn tag_filter(condition: &Expr, table: &Table) -> (TagFilter, bool) {
             (both, exact)
         }
         Expr::Binary { op, left, right } => {
-            let (reference, value) = match (left.bare(), right.bare()) {
-                (Expr::Ref(reference), value) | (value, Expr::Ref(reference)) => (reference, value),
-                _ => return (TagFilter::All, false),
+            let ((Expr::Ref(reference), value) | (value, Expr::Ref(reference))) =
+                (left.bare(), right.bare())
+            else {
+                return (TagFilter::All, false);
             };
             if !is_tag(reference, table) {
                 return (TagFilter::All, false);
@@ -228,6 +236,16 @@ impl Origin<'_> {
         }
     }
 
+    /// Whether its points keep the order of the groups of a subquery, as those do that stand for a group each.
+    pub(crate) fn is_ordered_by_group(&self) -> bool {
+        match self {
+            Origin::Series { .. } => false,
+            Origin::Frame { plan, .. } => {
+                plan.interval().length == 0 && plan.calls.iter().any(crate::calls::reduces)
+            }
+        }
+    }
+
     /// Hands out what is wanted, until it is enough.
     pub(crate) fn read(
         &self,
@@ -266,9 +284,12 @@ fn read_series(
     for (reference, kind) in want.refs {
         let found = table.fields.iter().find(|field| field.name == reference.name);
         wanted.push(match (found, kind) {
-            (Some(field), Type::Field(kind)) if reference.sort != Sort::Tag => {
+            (Some(field), Type::Field(kind))
+                if reference.sort != Sort::Tag && casts(field.kind, *kind) =>
+            {
                 Wanted::Field(place(&mut asked, &field.name), field.kind, *kind)
             }
+            (Some(_), _) if reference.sort != Sort::Tag => Wanted::Nowhere,
             _ if matches!(reference.sort, Sort::Field | Sort::Typed(_)) => Wanted::Nowhere,
             _ => match tag(series, &reference.name) {
                 Some(text) => Wanted::Label(text.to_owned()),
@@ -294,7 +315,10 @@ fn read_series(
         from: want.from,
         to: want.to,
         backward: want.backward,
-        summaries: want.summaries,
+        // What numbers come to is of their own type, so those that are taken as of another are needed themselves.
+        summaries: want.summaries.filter(|_| {
+            wanted.iter().all(|wanted| !matches!(wanted, Wanted::Field(_, from, to) if from != to))
+        }),
     };
     if want.to < want.from {
         return Ok(());
@@ -304,7 +328,16 @@ fn read_series(
         let rows = match piece {
             Piece::Summary(summary) => {
                 context.budget.take_points(1)?;
-                if take(Part::Summary(&summary))? == Flow::Enough {
+                let columns: Vec<Option<&FieldSummary>> = wanted
+                    .iter()
+                    .map(|wanted| match wanted {
+                        Wanted::Field(place, ..) => summary.fields.get(*place)?.as_ref(),
+                        _ => None,
+                    })
+                    .collect();
+                let (first, last) = (summary.first, summary.last);
+                let summed = Summed { first, last, columns: &columns };
+                if take(Part::Summary(summed))? == Flow::Enough {
                     return Ok(());
                 }
                 continue;
@@ -363,6 +396,13 @@ fn place<'n>(asked: &mut Vec<&'n str>, name: &'n str) -> usize {
     })
 }
 
+/// Whether values of one type can be taken as of another.
+fn casts(from: FieldType, to: FieldType) -> bool {
+    let is_number =
+        |kind| matches!(kind, FieldType::Float | FieldType::Integer | FieldType::Unsigned);
+    from == to || is_number(from) && is_number(to)
+}
+
 /// Numbers as numbers of another type; others are no values of it.
 fn cast(column: &Column, kind: FieldType) -> Column {
     let values = match (&column.values, kind) {
@@ -376,7 +416,7 @@ fn cast(column: &Column, kind: FieldType) -> Column {
             Values::Integer(values.iter().map(|value| *value as i64).collect())
         }
         (Values::Unsigned(values), FieldType::Integer) => {
-            Values::Integer(values.iter().map(|value| *value as i64).collect())
+            Values::Integer(values.iter().map(|value| value.cast_signed()).collect())
         }
         (Values::Float(values), FieldType::Unsigned) => {
             Values::Unsigned(values.iter().map(|value| *value as u64).collect())

@@ -175,7 +175,7 @@ impl Simple {
     pub(crate) fn end(self, state: State) -> Option<(Cell, Option<i64>, Vec<Cell>)> {
         Some(match state {
             State::None => return None,
-            State::Count(count) => (Cell::Integer(count as i64), None, Vec::new()),
+            State::Count(count) => (Cell::Integer(count.cast_signed()), None, Vec::new()),
             State::Sum(sum, count) if self == Simple::Mean => {
                 let sum = math::float(&sum).unwrap_or_default();
                 (Cell::Float(sum / count as f64), None, Vec::new())

@@ -53,7 +53,10 @@ impl Forecast {
         if steps <= 0 {
             return Ok(Vec::new());
         }
-        if VALUES_MAX < steps || VALUES_MAX < self.count as i64 || SEASON_MAX < self.season {
+        if VALUES_MAX < steps
+            || VALUES_MAX.cast_unsigned() < self.count as u64
+            || SEASON_MAX < self.season
+        {
             return Err(QueryError::Limit(format!(
                 "holt_winters() takes at most {VALUES_MAX} intervals and seasons of {SEASON_MAX}: choose a longer interval or a shorter stretch of time"
             )));
@@ -72,10 +75,10 @@ impl Forecast {
         };
         Ok(forecast[skip..]
             .iter()
-            .enumerate()
-            .filter(|(_, value)| !value.is_nan())
-            .map(|(place, value)| {
-                let time = start.saturating_add(self.interval.saturating_mul(place as i64));
+            .zip(0i64..)
+            .filter(|(value, _)| !value.is_nan())
+            .map(|(value, place)| {
+                let time = start.saturating_add(self.interval.saturating_mul(place));
                 (time, Cell::Float(*value))
             })
             .collect())

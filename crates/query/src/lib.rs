@@ -15,6 +15,8 @@ mod explain;
 mod feed;
 mod fold;
 mod forecast;
+#[doc(hidden)]
+pub mod fuzzing;
 mod math;
 pub mod moment;
 mod parse;

@@ -148,9 +148,11 @@ pub(crate) fn matched(cell: &Cell, pattern: &Pattern, wanted: bool) -> Cell {
 
 /// What two values come to. `fractions` tells whether whole numbers divide into fractions.
 pub(crate) fn binary(op: Op, left: &Cell, right: &Cell, fractions: bool) -> Cell {
+    // A condition that nothing is known of is none that holds; a field that is not there is not compared.
+    let as_no = fractions || matches!(op, Op::And | Op::Or);
     match (left, right) {
-        (Cell::Boolean(a), Cell::Null) => booleans(op, *a, false),
-        (Cell::Null, Cell::Boolean(b)) => booleans(op, false, *b),
+        (Cell::Boolean(a), Cell::Null) if as_no => booleans(op, *a, false),
+        (Cell::Null, Cell::Boolean(b)) if as_no => booleans(op, false, *b),
         (Cell::Boolean(a), Cell::Boolean(b)) => booleans(op, *a, *b),
         (Cell::Integer(a), Cell::Integer(b)) => integers(op, *a, *b, fractions),
         (Cell::Unsigned(a), Cell::Unsigned(b)) => unsigned(op, *a, *b, fractions),

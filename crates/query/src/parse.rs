@@ -14,6 +14,7 @@ mod show;
 use crate::{
     ast::Statement,
     pattern::Pattern,
+    print::Name,
     scan::{Scanner, Token},
     token::{Kind, Op},
 };
@@ -203,7 +204,7 @@ impl Parser<'_> {
 
     fn expected(&self, found: &Token, expected: &[&str]) -> ParseError {
         let message = format!("found {}, expected {}", found.shown(), expected.join(", "));
-        self.error(message, found.start)
+        self.error(message, found.told_at())
     }
 
     fn error(&self, message: impl Into<String>, offset: usize) -> ParseError {
@@ -310,8 +311,9 @@ impl Parser<'_> {
             }
         }
         if names.len() > 3 {
-            let shown: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-            return Err(self.error(format!("too many segments in {}", shown.join(".")), 0));
+            let (last, before) = names.split_last().map_or(("", &names[..]), |(l, b)| (&**l, b));
+            let before = before.join("\".\"");
+            return Err(self.error(format!("too many segments in \"{before}\".{}", Name(last)), 0));
         }
         Ok(names)
     }
@@ -333,11 +335,11 @@ impl Parser<'_> {
             return Ok(None);
         };
         if token.kind == Kind::BadRegex {
-            return Err(self.error("bad regex: ", token.start));
+            return Err(self.error("bad regex: ", token.told_at()));
         }
         match Pattern::new(&token.text) {
             Ok(pattern) => Ok(Some(pattern)),
-            Err(message) => Err(self.error(message, token.start)),
+            Err(message) => Err(self.error(message, token.told_at())),
         }
     }
 

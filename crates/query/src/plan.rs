@@ -9,6 +9,7 @@ use crate::{
     moment::Zone,
     settings::{Budget, QueryError},
     source::{Field, Place, Source},
+    token::Op,
     types::{self, Type},
 };
 use std::{collections::BTreeMap, rc::Rc};
@@ -186,6 +187,9 @@ impl Lookup<'_> {
             relax(&mut select, &feeds);
         }
         let checked = check(&select, settings.now, zone.as_deref(), outer)?;
+        if let Some(condition) = &checked.condition {
+            check_tags(condition, &feeds)?;
+        }
         let around = (checked.interval, checked.ascending);
         for from in &select.from {
             if let From::Select(inner) = from {
@@ -193,6 +197,33 @@ impl Lookup<'_> {
             }
         }
         finish(&select, checked, feeds, zone)
+    }
+}
+
+/// Tags are alike or not, or match; no tag is before another.
+fn check_tags(condition: &Expr, feeds: &[Feed]) -> Result<(), QueryError> {
+    let mut wrong = None;
+    condition.walk(&mut |part| {
+        let Expr::Binary { op, left, right } = part else {
+            return;
+        };
+        let is_tag = |side: &Expr| {
+            matches!(side, Expr::Ref(reference)
+                if !feeds.is_empty() && reference.sort == Sort::Any
+                    && !matches!(type_in(feeds, &reference.name), Type::Field(_)))
+        };
+        let ordered = matches!(op, Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual);
+        let text = |side: &Expr| matches!(side, Expr::Text(_));
+        let has = is_tag(left) && text(right) || text(left) && is_tag(right);
+        if ordered && has && feeds.iter().all(|feed| matches!(feed, Feed::Table(_))) {
+            wrong.get_or_insert_with(|| part.to_string());
+        }
+    });
+    match wrong {
+        Some(part) => QueryError::wrong(format!(
+            "invalid tag comparison operator: {part}: tags are compared with =, !=, =~ and !~"
+        )),
+        None => Ok(()),
     }
 }
 
@@ -260,7 +291,9 @@ fn finish(
 fn parts(expr: &Expr, calls: &mut Vec<Expr>, refs: &mut Vec<Ref>) {
     match expr {
         Expr::Call { name, args } if Math::named(name).is_some() => {
-            args.iter().for_each(|arg| parts(arg, calls, refs));
+            for arg in args {
+                parts(arg, calls, refs);
+            }
         }
         Expr::Call { .. } if !calls.contains(expr) => calls.push(expr.clone()),
         Expr::Ref(reference) if !refs.contains(reference) => refs.push(reference.clone()),
@@ -340,7 +373,8 @@ fn expanded(
     let (fields, mut tags) = all_columns(feeds);
     let mut all: Vec<(String, Type)> = fields.into_iter().collect();
     let groups_all = select.group.iter().any(is_wild);
-    if !all.is_empty() && !groups_all && !(select.relaxed && select.group.is_empty()) {
+    let apart = select.relaxed && select.group.is_empty();
+    if !(all.is_empty() || groups_all || apart) {
         tags.retain(|tag| {
             !select.group.iter().any(|by| matches!(by, Expr::Ref(by) if by.name == *tag))
         });
@@ -510,7 +544,9 @@ fn column_names(columns: &[Selected], _time: &str) -> Vec<String> {
             continue;
         }
         if let Some(count) = known.get(&name).copied() {
-            let next = (count..).find(|next| !known.contains_key(&format!("{name}_{next}")));
+            // No more names are taken than there are.
+            let mut free = count..=count + known.len();
+            let next = free.find(|next| !known.contains_key(&format!("{name}_{next}")));
             let next = next.unwrap_or(count);
             known.insert(name.clone(), next + 1);
             name = format!("{name}_{next}");

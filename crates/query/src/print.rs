@@ -80,10 +80,28 @@ impl Display for Ref {
     }
 }
 
+/// The right of a comparison. A name that it begins with is quoted: bare it would be a word of the relaxed dialect.
+fn compared_with(f: &mut Formatter<'_>, right: &Expr) -> fmt::Result {
+    match right {
+        Expr::Ref(reference) => {
+            quoted(f, '"', &reference.name)?;
+            f.write_str(reference.sort.suffix())
+        }
+        Expr::Binary { op, left, right } => {
+            compared_with(f, left)?;
+            write!(f, " {} {right}", op.text())
+        }
+        other => other.fmt(f),
+    }
+}
+
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Expr::Binary { op, left, right } => write!(f, "{left} {} {right}", op.text()),
+            Expr::Binary { op, left, right } => {
+                write!(f, "{left} {} ", op.text())?;
+                if op.precedence() == 3 { compared_with(f, right) } else { right.fmt(f) }
+            }
             Expr::Paren(inner) => write!(f, "({inner})"),
             Expr::Ref(reference) => reference.fmt(f),
             Expr::Call { name, args } => {
@@ -99,7 +117,8 @@ impl Display for Expr {
             Expr::Wildcard(sort) => write!(f, "*{}", sort.suffix()),
             Expr::Pattern(pattern) => pattern.fmt(f),
             Expr::Text(text) => quoted(f, '\'', text),
-            Expr::Word(text) => Name(text).fmt(f),
+            // Bare even where it is a keyword: in quotes it would be a name.
+            Expr::Word(text) => f.write_str(text),
             Expr::Number(number) => {
                 // Never with an exponent, and always with a point, as it is read.
                 let text = format!("{number}");

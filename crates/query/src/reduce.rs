@@ -194,10 +194,18 @@ pub(crate) fn as_moment(text: &str, zone: Option<&dyn Zone>) -> Result<Option<Ex
     if !moment::looks_like_time(text) {
         return Ok(None);
     }
+    // As RFC 3339 has it.
+    let shown = match text.split_once(' ') {
+        Some((date, time)) => format!("{date}T{time}Z"),
+        None if text.len() == 10 => format!("{text}T00:00:00Z"),
+        None => text.to_owned(),
+    };
     match moment::read(text, zone) {
         moment::Read::Moment(at) => Ok(Some(Expr::Moment(at))),
-        moment::Read::TooLate => QueryError::wrong(format!("time {text} overflows time literal")),
-        moment::Read::TooEarly => QueryError::wrong(format!("time {text} underflows time literal")),
+        moment::Read::TooLate => QueryError::wrong(format!("time {shown} overflows time literal")),
+        moment::Read::TooEarly => {
+            QueryError::wrong(format!("time {shown} underflows time literal"))
+        }
         moment::Read::Invalid => QueryError::wrong("invalid timestamp string"),
     }
 }

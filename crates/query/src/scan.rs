@@ -19,6 +19,12 @@ impl Token {
     pub(crate) fn shown(&self) -> &str {
         if self.text.is_empty() { self.kind.name() } else { &self.text }
     }
+
+    /// Where an error says that it stands. Of texts and regular expressions InfluxDB tells the place before.
+    pub(crate) fn told_at(&self) -> usize {
+        let early = matches!(self.kind, Kind::Text | Kind::BadText | Kind::Regex | Kind::BadRegex);
+        if early { self.start.saturating_sub(1) } else { self.start }
+    }
 }
 
 /// Reads tokens, one after the other.
@@ -97,7 +103,9 @@ impl<'a> Scanner<'a> {
 
     /// Line and character of a byte, from 1.
     pub(crate) fn place(&self, at: usize) -> (usize, usize) {
-        let before = &self.text[..at.min(self.text.len())];
+        // What is told to be a byte before a character may lie within the one before.
+        let within = (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at));
+        let before = &self.text[..within.unwrap_or(0)];
         let (mut line, mut char) = (1, 1);
         let mut chars = before.chars().peekable();
         while let Some(next) = chars.next() {
@@ -155,16 +163,15 @@ impl<'a> Scanner<'a> {
                 self.take_while(|char| char != '\n');
                 Kind::Comment
             }
-            '/' if self.take_if('*') => match self.rest().find("*/") {
-                Some(length) => {
+            '/' if self.take_if('*') => {
+                if let Some(length) = self.rest().find("*/") {
                     self.at += length + 2;
                     Kind::Comment
-                }
-                None => {
+                } else {
                     self.at = self.text.len();
                     Kind::Illegal
                 }
-            },
+            }
             '!' if self.take_if('=') => Kind::Op(Op::NotEqual),
             '!' if self.take_if('~') => Kind::Op(Op::MatchesNot),
             '=' if self.take_if('~') => Kind::Op(Op::Matches),

@@ -49,7 +49,8 @@ impl Shape {
             }
             Shape::Distinct => Shaped::Places(distinct(times, values)),
             Shape::CountDistinct => {
-                Shaped::Value(Cell::Integer(distinct(times, values).len() as i64))
+                let count = distinct(times, values).len() as u64;
+                Shaped::Value(Cell::Integer(count.cast_signed()))
             }
             Shape::Sample(size) => Shaped::Places(sample(values.len(), *size)),
             Shape::Ranked(greatest, count) => {
@@ -157,7 +158,7 @@ fn sample(count: usize, size: usize) -> Vec<u32> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let drawn = (u128::from(state) * (place as u128 + 1) >> 64) as usize;
+        let drawn = ((u128::from(state) * (place as u128 + 1)) >> 64) as usize;
         if drawn < kept.len() {
             kept[drawn] = place as u32;
         }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     fn places(shape: Shape, values: &[i64]) -> Vec<u32> {
-        let times: Vec<i64> = (0..values.len() as i64).collect();
+        let times: Vec<i64> = (0i64..).take(values.len()).collect();
         match shape.of(&times, &cells(values)) {
             Shaped::Places(places) => places,
             _ => Vec::new(),

@@ -106,7 +106,15 @@ impl<'a> Listing<'a> {
         if timed && listed == Listed::Measurements {
             return QueryError::wrong("SHOW MEASUREMENTS doesn't support time in WHERE clause");
         }
-        let database = lookup.database(&narrowed.database)?;
+        let database = match lookup.database(&narrowed.database) {
+            // As InfluxDB has it, a database that is not there has no measurements.
+            Err(QueryError::NoDatabase(_)) if listed == Listed::Measurements => {
+                let reads = BTreeMap::new();
+                let (from, to) = (TIME_MIN, TIME_MAX);
+                return Ok(Listing { lookup, listed, narrowed, condition, from, to, reads });
+            }
+            other => other?,
+        };
         let all = [Measurement {
             pattern: crate::pattern::Pattern::new("").ok(),
             ..Measurement::default()
@@ -267,7 +275,7 @@ impl<'a> Listing<'a> {
             && self.narrowed.offset == 0;
         let column = if plain { "cardinality estimation" } else { "count" };
         let one = |name: &str, column: &str, count: usize| {
-            table(name, &[column], vec![Cell::Integer(count as i64)])
+            table(name, &[column], vec![Cell::Integer((count as u64).cast_signed())])
         };
         if self.listed == Listed::Measurements {
             let count = self.measurements()?.len();

@@ -4,7 +4,7 @@
 
 use crate::{
     ast::{Expr, FieldType, Ref, Sort},
-    math::{self, Math},
+    math,
     settings::QueryError,
     token::Op,
 };
@@ -103,24 +103,6 @@ fn of_call(name: &str, args: &[Expr], columns: Columns<'_>) -> Result<Type, Quer
     let types: Vec<Type> =
         args.iter().map(|arg| of(arg, columns)).collect::<Result<_, QueryError>>()?;
     let first = types.first().copied().unwrap_or(Type::Unknown);
-    if let Some(math) = Math::named(name) {
-        let places = ["first", "second"];
-        for (place, given) in places.into_iter().zip(&types).take(math.arity()) {
-            let only_floats = matches!(math, Math::Asin | Math::Acos);
-            let fits = match given {
-                Type::Unknown | Type::Field(FieldType::Float) => true,
-                Type::Field(FieldType::Integer | FieldType::Unsigned) => !only_floats,
-                _ => false,
-            };
-            if !fits {
-                return QueryError::wrong(format!(
-                    "invalid argument type for the {place} argument in {name}(): {}",
-                    given.name()
-                ));
-            }
-        }
-        return Ok(if math.keeps_type() { first } else { Type::Field(FieldType::Float) });
-    }
     Ok(match name {
         "mean"
         | "median"
@@ -144,7 +126,19 @@ fn of_binary(
     columns: Columns<'_>,
 ) -> Result<Type, QueryError> {
     let (a, b) = (of(left, columns)?, of(right, columns)?);
-    let wrong = |what: String| QueryError::wrong(format!("type error: {whole}: {what}"));
+    let wrong = |what: String| {
+        let mut typed = whole.clone();
+        typed.change(&mut |part| {
+            if let Expr::Ref(reference) = part {
+                reference.sort = match of_ref(reference, columns) {
+                    Type::Unknown => Sort::Any,
+                    Type::Tag => Sort::Tag,
+                    Type::Field(kind) => Sort::Typed(kind),
+                };
+            }
+        });
+        QueryError::wrong(format!("type error: {typed}: {what}"))
+    };
     let unsigned = Type::Field(FieldType::Unsigned);
     let integer = Type::Field(FieldType::Integer);
     if (a, b) == (unsigned, integer) || (a, b) == (integer, unsigned) {

@@ -113,8 +113,8 @@ impl Col<'_> {
     /// As numbers with fractions, if it is of them and all rows have one.
     pub(crate) fn floats(&self) -> Option<&[f64]> {
         match self {
-            Col::Column(Column { values: Values::Float(values), present: None }) => Some(values),
-            Col::Vector(Vector { data: Data::Float(values), present: None, .. }) => Some(values),
+            Col::Column(Column { values: Values::Float(values), present: None })
+            | Col::Vector(Vector { data: Data::Float(values), present: None, .. }) => Some(values),
             _ => None,
         }
     }
@@ -122,8 +122,10 @@ impl Col<'_> {
     /// As whole numbers, if it is of them and all rows have one.
     pub(crate) fn integers(&self) -> Option<&[i64]> {
         match self {
-            Col::Column(Column { values: Values::Integer(values), present: None }) => Some(values),
-            Col::Vector(Vector { data: Data::Integer(values), present: None, .. }) => Some(values),
+            Col::Column(Column { values: Values::Integer(values), present: None })
+            | Col::Vector(Vector { data: Data::Integer(values), present: None, .. }) => {
+                Some(values)
+            }
             _ => None,
         }
     }
@@ -214,7 +216,7 @@ impl Vector {
                     take!(self, Boolean, values, column, rows, |value: &bool| *value);
                 }
                 Values::Text(values) => {
-                    take!(self, Text, values, column, rows, |value: &Box<str>| value.clone());
+                    take!(self, Text, values, column, rows, Clone::clone);
                 }
                 Values::None => {}
             },

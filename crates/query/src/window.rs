@@ -48,7 +48,7 @@ impl Window<'_> {
     }
 
     /// What the time of a stretch is shown as.
-    pub(crate) fn shown(&self, start: i64) -> i64 {
+    pub(crate) fn shown(start: i64) -> i64 {
         if start == TIME_MIN { 0 } else { start }
     }
 
@@ -57,7 +57,7 @@ impl Window<'_> {
         if self.interval.length == 0 || self.from == TIME_MIN || self.to < self.from {
             return None;
         }
-        let (first, last) = (self.of(self.from).0, self.of(self.to).0);
+        let (first, last) = (self.of(self.from).0, self.of(self.to - 1).0.max(self.from));
         Some((last.abs_diff(first) / self.interval.length as u64).saturating_add(1))
     }
 }
@@ -156,7 +156,12 @@ impl Filling<'_> {
         match fill {
             Fill::Null | Fill::None => Cell::Null,
             Fill::Previous => before.map_or(Cell::Null, |(_, cell)| cell.clone()),
-            Fill::Integer(_) | Fill::Number(_) => filled(fill, like).unwrap_or(Cell::Null),
+            // A number is no text and no yes or no: the emptiest of their kind stand for it.
+            Fill::Integer(_) | Fill::Number(_) => match like {
+                Cell::Text(_) => Cell::Text(String::new()),
+                Cell::Boolean(_) => Cell::Boolean(false),
+                _ => filled(fill, like).unwrap_or(Cell::Null),
+            },
             Fill::Linear => {
                 let (Some((before_at, a)), Some((behind_at, b))) = (before, behind) else {
                     return Cell::Null;

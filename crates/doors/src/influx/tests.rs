@@ -1,4 +1,7 @@
-//! What lines come to.
+//! What lines come to; `answers` has requests, `oracle` another reader of lines.
+
+mod answers;
+mod oracle;
 
 use olivine_command::points::{PointReader, PointValues};
 

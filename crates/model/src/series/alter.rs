@@ -353,8 +353,8 @@ impl SeriesStore {
 impl super::State {
     /// Forgets the slots of what was dropped.
     fn drop_slots(&mut self, is_dropped: impl Fn(u32, u32, u32) -> bool) {
-        for number in 0..self.slots.slots.len() {
-            let slot = &self.slots.slots[number];
+        for number in 0..self.slots.all.len() {
+            let slot = &self.slots.all[number];
             if !slot.is_gone && is_dropped(slot.bucket, slot.table, slot.series) {
                 let bytes = self.slots.drop_slot(number as u32);
                 self.head_bytes = self.head_bytes.saturating_sub(bytes);

@@ -9,7 +9,8 @@ use olivine_command::{Answer, Code, Command, Refusal, Reply, Statement as Asked}
 use olivine_engine::Error;
 use olivine_query::{
     Class, Dialect, Limits, QueryError, Settings, Source as _, Statement, Stop as Stopped,
-    ast::PolicyClauses, source::Place,
+    ast::PolicyClauses,
+    source::{Place, Series},
 };
 
 use super::{
@@ -87,9 +88,13 @@ impl SeriesStore {
                 (patience.is_over)().then_some(Stopped::TooLong)
             }
         };
+        let bytes_max = match asked.bytes_max {
+            0 => self.query_bytes_max,
+            bytes => bytes.min(self.query_bytes_max),
+        };
         let limits = Limits {
             points_max: asked.points_max,
-            bytes_max: asked.bytes_max,
+            bytes_max,
             buckets_max: BUCKETS_MAX,
             series_max: 0,
         };
@@ -101,7 +106,7 @@ impl SeriesStore {
             stop: &stop,
             zone: &|_| None,
         };
-        let source = Reading(self);
+        let source = Reading { store: self, tags_bytes_max: bytes_max as usize, stop: &stop };
         if statement.class() == Class::Reads {
             return olivine_query::answer(statement, &source, &settings).map_err(unanswered);
         }
@@ -167,23 +172,20 @@ impl SeriesStore {
         let olivine_query::Doomed { database, policy, measurement, filter, from, to, rows } =
             doomed;
         let (from, to) = (*from, *to);
-        let rows: Vec<Doomed> = match rows {
-            Some(rows) => rows
-                .iter()
-                .map(|(series, times)| {
-                    let (series, times) = (series.clone(), Some(times.clone()));
-                    Doomed { series, from, to, times }
-                })
-                .collect(),
-            None => {
-                let place = Place { database, policy };
-                let found = source.series(place, measurement, filter, from, to);
-                let found = found.map_err(|fault| unanswered(fault.into()))?;
-                if drops_series {
-                    return self.drop_series(database, policy, measurement, &found);
-                }
-                found.into_iter().map(|series| Doomed { series, from, to, times: None }).collect()
+        let rows: Vec<Doomed> = if let Some(rows) = rows {
+            let doomed = |(series, times): &(Series, Vec<i64>)| {
+                let (series, times) = (series.clone(), Some(times.clone()));
+                Doomed { series, from, to, times }
+            };
+            rows.iter().map(doomed).collect()
+        } else {
+            let place = Place { database, policy };
+            let found = source.series(place, measurement, filter, from, to);
+            let found = found.map_err(|fault| unanswered(fault.into()))?;
+            if drops_series {
+                return self.drop_series(database, policy, measurement, &found);
             }
+            found.into_iter().map(|series| Doomed { series, from, to, times: None }).collect()
         };
         self.delete_rows(database, policy, measurement, &rows)
     }

@@ -80,17 +80,11 @@ impl Head {
         values: &[u64],
         texts: &mut [Box<str>],
     ) -> usize {
-        let at = match self.segments.iter().rposition(|segment| segment.layout == number) {
-            Some(at) => at,
-            None => {
-                self.segments.push(Segment {
-                    layout: number,
-                    words: Vec::new(),
-                    texts: Vec::new(),
-                });
-                self.segments.len() - 1
-            }
-        };
+        let known = self.segments.iter().rposition(|segment| segment.layout == number);
+        let at = known.unwrap_or_else(|| {
+            self.segments.push(Segment { layout: number, words: Vec::new(), texts: Vec::new() });
+            self.segments.len() - 1
+        });
         let segment = &mut self.segments[at];
         let before = segment.words.capacity();
         let needed = LEADING + values.len();
@@ -169,7 +163,7 @@ impl Head {
         for (number, segment) in self.segments.iter().enumerate() {
             let width = LEADING + layouts[segment.layout as usize].fields.len();
             for (place, row) in segment.words.chunks_exact(width).enumerate() {
-                let time = row[0] as i64;
+                let time = row[0].cast_signed();
                 if from <= time && time <= to {
                     let at = place * width + LEADING;
                     rows.push(Found { time, arrival: row[1], segment: number, at });
@@ -205,7 +199,7 @@ impl Head {
                 Values::Float(spread(found, count, &mut note, |_, word| f64::from_bits(word)))
             }
             FieldType::Integer => {
-                Values::Integer(spread(found, count, &mut note, |_, word| word as i64))
+                Values::Integer(spread(found, count, &mut note, |_, word| word.cast_signed()))
             }
             FieldType::Unsigned => {
                 Values::Unsigned(spread(found, count, &mut note, |_, word| word))

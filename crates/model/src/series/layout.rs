@@ -42,7 +42,7 @@ pub(crate) fn time_bytes(time: i64) -> [u8; 8] {
 
 /// The time in a key.
 pub(crate) fn time_of(bytes: [u8; 8]) -> i64 {
-    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
 }
 
 /// A row of what there is: of which kind, and under which numbers and bytes.

@@ -62,7 +62,7 @@ impl RecordWriter {
         for ((_, kind), word) in layout.fields.iter().zip(values) {
             match kind {
                 FieldType::Float => self.out.extend_from_slice(&word.to_le_bytes()),
-                FieldType::Integer => put(zigzag(*word as i64), &mut self.out),
+                FieldType::Integer => put(zigzag(word.cast_signed()), &mut self.out),
                 FieldType::Unsigned => put(*word, &mut self.out),
                 FieldType::Boolean => self.out.push(*word as u8),
                 FieldType::Text => {
@@ -219,7 +219,7 @@ fn zigzag(number: i64) -> u64 {
 }
 
 fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 #[cfg(test)]

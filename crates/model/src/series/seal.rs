@@ -72,21 +72,18 @@ impl SeriesStore {
             if state.sealing.is_none() && is_due {
                 state.freeze_all();
             }
-            match &mut state.sealing {
-                Some(sealing) => {
-                    let rest = sealing.slots.len().saturating_sub(SLOTS);
-                    let (slots, position) = (sealing.slots.split_off(rest), sealing.position);
-                    (slots, Arc::clone(&state.layouts), Some(position))
+            let (slots, whole) = if let Some(sealing) = &mut state.sealing {
+                let rest = sealing.slots.len().saturating_sub(SLOTS);
+                (sealing.slots.split_off(rest), Some(sealing.position))
+            } else {
+                let rest = state.full.len().saturating_sub(SLOTS);
+                let slots = state.full.split_off(rest);
+                for slot in &slots {
+                    state.freeze(*slot);
                 }
-                None => {
-                    let rest = state.full.len().saturating_sub(SLOTS);
-                    let slots = state.full.split_off(rest);
-                    for slot in &slots {
-                        state.freeze(*slot);
-                    }
-                    (slots, Arc::clone(&state.layouts), None)
-                }
-            }
+                (slots, None)
+            };
+            (slots, Arc::clone(&state.layouts), whole)
         };
         if slots.is_empty() {
             return match whole {
@@ -239,7 +236,7 @@ impl State {
     /// Freezes the rows of a slot.
     fn freeze(&mut self, slot: u32) {
         let position = self.position;
-        let slot = &mut self.slots.slots[slot as usize];
+        let slot = &mut self.slots.all[slot as usize];
         slot.is_queued = false;
         if !slot.head.is_empty() {
             let head = std::mem::take(&mut slot.head);
@@ -250,15 +247,15 @@ impl State {
 
     /// Freezes all rows.
     pub(crate) fn freeze_all(&mut self) {
-        let mut slots: Vec<u32> = (0..self.slots.slots.len() as u32).collect();
+        let mut slots: Vec<u32> = (0..self.slots.all.len() as u32).collect();
         for slot in &slots {
             self.freeze(*slot);
         }
         self.full.clear();
-        slots.retain(|slot| !self.slots.slots[*slot as usize].frozen.is_empty());
+        slots.retain(|slot| !self.slots.all[*slot as usize].frozen.is_empty());
         // The last is taken first; chunks come in the order of their keys, as far as that is known here.
         let order = |slot: &u32| {
-            let slot = &self.slots.slots[*slot as usize];
+            let slot = &self.slots.all[*slot as usize];
             std::cmp::Reverse((slot.bucket, slot.table, slot.series))
         };
         slots.sort_unstable_by_key(order);
@@ -268,7 +265,7 @@ impl State {
 
     /// The frozen rows of a slot, and where they belong; nothing if that is gone.
     fn frozen(&mut self, slot: u32) -> Option<(Place, Vec<Arc<Frozen>>)> {
-        let slot = self.slots.slots.get(slot as usize)?;
+        let slot = self.slots.all.get(slot as usize)?;
         let policy = self.catalog.bucket(slot.bucket)?.policy.clone();
         let (bucket, table, series) = (slot.bucket, slot.table, slot.series);
         Some((Place { bucket, table, series, policy }, slot.frozen.clone()))
@@ -277,7 +274,7 @@ impl State {
     /// Forgets frozen rows that are in chunks.
     fn thaw(&mut self, sealed: &mut Vec<(u32, Arc<Frozen>)>) {
         for (slot, frozen) in sealed.drain(..) {
-            let slot = &mut self.slots.slots[slot as usize];
+            let slot = &mut self.slots.all[slot as usize];
             slot.frozen.retain(|other| !Arc::ptr_eq(other, &frozen));
             self.head_bytes = self.head_bytes.saturating_sub(frozen.bytes);
         }

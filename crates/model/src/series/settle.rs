@@ -238,7 +238,7 @@ impl SeriesStore {
             bucket.partitions.remove(&start);
         }
         state.unsettled.remove(&(bucket, start));
-        for slot in &mut state.slots.slots {
+        for slot in &mut state.slots.all {
             if slot.bucket == bucket && slot.partition == Some(start) {
                 slot.partition = None;
             }

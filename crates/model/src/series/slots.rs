@@ -44,7 +44,7 @@ pub(crate) struct Frozen {
 /// The series that were met.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) all: Vec<Slot>,
     /// What lines began with, and which slot that means.
     raws: Vec<(Box<[u8]>, u32, u32)>,
     by_raw: Memo,
@@ -67,9 +67,7 @@ impl Slots {
         let raws = &self.raws;
         let is = |number: u32| {
             let (known, of, _) = &raws[number as usize];
-            *of == bucket
-                && **known == *raw
-                && !self.slots[raws[number as usize].2 as usize].is_gone
+            *of == bucket && **known == *raw && !self.all[raws[number as usize].2 as usize].is_gone
         };
         self.by_raw.find(hash, is).map(|number| raws[number as usize].2)
     }
@@ -77,7 +75,7 @@ impl Slots {
     /// The slot of measurement and tags, if it was met.
     pub(crate) fn find_key(&self, bucket: u32, key: &[u8]) -> Option<u32> {
         let is = |number: u32| {
-            let slot = &self.slots[number as usize];
+            let slot = &self.all[number as usize];
             slot.bucket == bucket && *slot.key == *key && !slot.is_gone
         };
         self.by_key.find(xxh3_64_with_seed(key, bucket.into()), is)
@@ -86,7 +84,7 @@ impl Slots {
     /// The slot of a series, if it was met.
     pub(crate) fn find_number(&self, bucket: u32, series: u32) -> Option<u32> {
         let is = |number: u32| {
-            let slot = &self.slots[number as usize];
+            let slot = &self.all[number as usize];
             slot.bucket == bucket && slot.series == series && !slot.is_gone
         };
         self.by_number.find(number_hash(bucket, series), is)
@@ -101,10 +99,10 @@ impl Slots {
 
     /// Adds a series that was met.
     pub(crate) fn add(&mut self, bucket: u32, table: u32, series: u32, key: &[u8]) -> u32 {
-        let number = self.slots.len() as u32;
+        let number = self.all.len() as u32;
         self.by_key.insert(xxh3_64_with_seed(key, bucket.into()), number);
         self.by_number.insert(number_hash(bucket, series), number);
-        self.slots.push(Slot {
+        self.all.push(Slot {
             bucket,
             table,
             series,
@@ -121,7 +119,7 @@ impl Slots {
 
     /// Forgets a slot whose series was dropped. Returns the memory that its rows took.
     pub(crate) fn drop_slot(&mut self, slot: u32) -> usize {
-        let slot = &mut self.slots[slot as usize];
+        let slot = &mut self.all[slot as usize];
         slot.is_gone = true;
         let head = std::mem::take(&mut slot.head).bytes();
         let frozen: usize = slot.frozen.drain(..).map(|frozen| frozen.bytes).sum();
@@ -135,7 +133,7 @@ impl Slots {
 
     /// Forgets all, where no slot has rows. Returns whether it did.
     pub(crate) fn forget(&mut self) -> bool {
-        let is_idle = self.slots.iter().all(|slot| slot.head.is_empty() && slot.frozen.is_empty());
+        let is_idle = self.all.iter().all(|slot| slot.head.is_empty() && slot.frozen.is_empty());
         if is_idle {
             *self = Slots::default();
         }

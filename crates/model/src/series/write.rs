@@ -145,7 +145,7 @@ impl Writing<'_> {
             },
         };
         let (table, series) = {
-            let slot = &state.slots.slots[slot as usize];
+            let slot = &state.slots.all[slot as usize];
             (slot.table, slot.series)
         };
         let layout = match self.layout(state, table, point.shape, shapes) {
@@ -207,24 +207,19 @@ impl Writing<'_> {
         let exhausted = || Refusal::new(Code::TooLarge, "all numbers of measurements are used up");
         let table = catalog.table(self.bucket, &key.measurement, unstored).ok_or_else(exhausted)?;
         let by_key = row(b'k', &[self.bucket, table], &ordered);
-        let series = match self.store.series.get(&by_key)? {
-            Some(number) => {
-                let number = number.as_ref().try_into().map(u32::from_be_bytes);
-                number.map_err(|_| super::catalog::damage(&self.store.series, &by_key))?
-            }
-            None => {
-                let series = match new_series(catalog, self.bucket, self.store.series_max, unstored)
-                {
-                    Ok(series) => series,
-                    Err(why) => return Ok(Err(why)),
-                };
-                let numbers = [self.bucket, series];
-                unstored.push((by_key, series.to_be_bytes().to_vec()));
-                let value = [&table.to_be_bytes()[..], &ordered].concat();
-                unstored.push((row(b'r', &numbers, &[]), value));
-                note_tags(catalog, self.bucket, table, &key.tags, unstored);
-                series
-            }
+        let series = if let Some(number) = self.store.series.get(&by_key)? {
+            let number = number.as_ref().try_into().map(u32::from_be_bytes);
+            number.map_err(|_| super::catalog::damage(&self.store.series, &by_key))?
+        } else {
+            let series = match new_series(catalog, self.bucket, self.store.series_max, unstored) {
+                Ok(series) => series,
+                Err(why) => return Ok(Err(why)),
+            };
+            unstored.push((by_key, series.to_be_bytes().to_vec()));
+            let value = [&table.to_be_bytes()[..], &ordered].concat();
+            unstored.push((row(b'r', &[self.bucket, series], &[]), value));
+            note_tags(catalog, self.bucket, table, &key.tags, unstored);
+            series
         };
         let slot = slots.add(self.bucket, table, series, &ordered);
         slots.note_raw(self.bucket, raw, slot);
@@ -253,7 +248,7 @@ impl Writing<'_> {
     /// Sees to it that the partition of a row has the series' postings.
     fn note_partition(&self, state: &mut State, slot: u32, time: i64) {
         let State { catalog, slots, postings, .. } = state;
-        let slot = &mut slots.slots[slot as usize];
+        let slot = &mut slots.all[slot as usize];
         let Some(bucket) = catalog.bucket_mut(self.bucket) else { return };
         if let Some(start) = slot.partition
             && start <= time
@@ -335,13 +330,11 @@ impl State {
             }
             self.catalog.make_database(database, None, &mut self.unstored);
         }
-        match self.catalog.find(database, policy) {
-            Some(bucket) => Ok(bucket.id),
-            None => {
-                let text = format!("retention policy not found: {policy}");
-                Err(Refusal::new(Code::Missing, text).into())
-            }
-        }
+        let found = self.catalog.find(database, policy).map(|bucket| bucket.id);
+        found.ok_or_else(|| {
+            let text = format!("retention policy not found: {policy}");
+            Refusal::new(Code::Missing, text).into()
+        })
     }
 
     /// The first moment that a bucket keeps.
@@ -390,7 +383,7 @@ impl State {
         for row in rows {
             let layout = &self.layouts[row.layout as usize];
             let values = &words[row.words..row.words + layout.fields.len()];
-            let slot = &mut self.slots.slots[row.slot as usize];
+            let slot = &mut self.slots.all[row.slot as usize];
             self.arrivals += 1;
             let number = (row.layout, layout);
             self.head_bytes += slot.head.push(number, (row.time, self.arrivals), values, texts);

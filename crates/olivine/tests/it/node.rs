@@ -21,6 +21,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
         command.args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"]);
         command.args(["--json-port", "0", "--line-port", "0", "--http-port", "0"]);
+        command.args(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"]);
         Node::from(command.args(more).stdout(Stdio::piped()))
     }
 
@@ -47,7 +48,13 @@ impl Node {
         self.child.try_wait().unwrap().is_none()
     }
 
-    fn end(mut self, interrupt: Interrupt) {
+    /// Ends it as a power cut would, as far as a process can be.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn end(mut self, interrupt: Interrupt) {
         interrupt.send(self.child.id()).unwrap();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");

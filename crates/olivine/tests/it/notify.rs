@@ -60,6 +60,7 @@ fn serve(dir: &Dir, manager: &str) -> Command {
     command
         .args(["serve", "--data-dir", &format!("{}/data", dir.path()), "--memory", "16MiB"])
         .args(["--json-port", "0", "--line-port", "0", "--http-port", "0"])
+        .args(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"])
         .env("NOTIFY_SOCKET", manager)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -81,8 +82,9 @@ fn a_manager_is_told_from_the_start_to_the_end() {
     assert_eq!(node.told(), "STATUS=starts");
     let ready = node.told();
     let doors = ready.strip_prefix("READY=1\nSTATUS=serves ").unwrap();
-    assert_eq!(doors.split(", ").count(), 3, "{ready}");
-    for (door, named) in doors.split(", ").zip(["json ", "line ", "http "]) {
+    assert_eq!(doors.split(", ").count(), 6, "{ready}");
+    let names = ["json ", "line ", "http ", "influx ", "select ", "ingest "];
+    for (door, named) in doors.split(", ").zip(names) {
         TcpStream::connect(door.strip_prefix(named).unwrap()).unwrap();
     }
     // Twice, so that it goes on.
@@ -127,13 +129,12 @@ fn a_manager_that_cannot_be_told_is_named_before_anything_is_opened() {
         let output = serve(&dir, name).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stderr);
-        let cannot =
-            format!("error: cannot tell the service manager at `{name}`, which NOTIFY_SOCKET");
+        let cannot = format!("cannot tell the service manager at `{name}`, which NOTIFY_SOCKET");
         assert!(said.contains(&cannot) && said.contains(why), "{said}");
         assert!(!dir.0.exists());
     }
     let output =
         serve(&dir, "").env("WATCHDOG_USEC", "1s").env("NOTIFY_SOCKET", "@nobody-here").output();
     let said = output.unwrap();
-    assert!(text(&said.stderr).contains("error: WATCHDOG_USEC in the environment wants"));
+    assert!(text(&said.stderr).contains("WATCHDOG_USEC in the environment wants"));
 }

@@ -33,12 +33,11 @@ impl Parser<'_> {
                 return Ok((root, deep));
             }
             let (right, right_deep) = if is_match(op) {
-                match self.pattern()? {
-                    Some(pattern) => (Expr::Pattern(pattern), 1),
-                    None => {
-                        let token = self.next();
-                        return Err(self.expected(&token, &["regex"]));
-                    }
+                if let Some(pattern) = self.pattern()? {
+                    (Expr::Pattern(pattern), 1)
+                } else {
+                    let token = self.next();
+                    return Err(self.expected(&token, &["regex"]));
                 }
             } else {
                 self.unary(Some(op))?

@@ -13,7 +13,7 @@ impl Parser<'_> {
     pub(super) fn select(&mut self, into_may: bool) -> Parsed<Select> {
         self.down()?;
         let fields = self.selected()?;
-        let into = self.into_clause(into_may)?;
+        let into = self.target(into_may)?;
         let token = self.next();
         if token.kind != Kind::Word("FROM") {
             return Err(self.expected(&token, &["FROM"]));
@@ -45,28 +45,27 @@ impl Parser<'_> {
     fn selected(&mut self) -> Parsed<Vec<Selected>> {
         let mut fields = Vec::new();
         loop {
-            let expr = match self.pattern()? {
-                Some(pattern) => Expr::Pattern(pattern),
-                None => {
-                    let first = self.next();
-                    self.unscan(&first);
-                    let expr = self.expr()?;
-                    let mut wrong = None;
-                    expr.walk(&mut |part| match part {
-                        Expr::Binary { op, .. } if op.is_logical() => {
-                            wrong.get_or_insert(*op);
-                        }
-                        _ => {}
-                    });
-                    if let Some(op) = wrong {
-                        let (line, char) = self.scanner.place(first.start);
-                        return Err(self.plain(format!(
-                            "invalid operator {} in SELECT clause at line {line}, char {char}; operator is intended for WHERE clause",
-                            op.text()
-                        )));
+            let expr = if let Some(pattern) = self.pattern()? {
+                Expr::Pattern(pattern)
+            } else {
+                let first = self.next();
+                self.unscan(&first);
+                let expr = self.expr()?;
+                let mut wrong = None;
+                expr.walk(&mut |part| match part {
+                    Expr::Binary { op, .. } if op.is_logical() => {
+                        wrong.get_or_insert(*op);
                     }
-                    expr
+                    _ => {}
+                });
+                if let Some(op) = wrong {
+                    let (line, char) = self.scanner.place(first.start);
+                    return Err(self.plain(format!(
+                        "invalid operator {} in SELECT clause at line {line}, char {char}; operator is intended for WHERE clause",
+                        op.text()
+                    )));
                 }
+                expr
             };
             let alias = if self.took_word("AS") { self.ident()? } else { String::new() };
             fields.push(Selected { expr, alias });
@@ -84,7 +83,7 @@ impl Parser<'_> {
         }
     }
 
-    fn into_clause(&mut self, may: bool) -> Parsed<Option<Measurement>> {
+    fn target(&mut self, may: bool) -> Parsed<Option<Measurement>> {
         let token = self.next();
         if token.kind != Kind::Word("INTO") {
             self.unscan(&token);
@@ -160,10 +159,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn condition(&mut self) -> Parsed<Option<Expr>> {
-        let mut condition = match self.took_word("WHERE") {
-            true => Some(self.expr()?),
-            false => None,
-        };
+        let mut condition = if self.took_word("WHERE") { Some(self.expr()?) } else { None };
         if self.dialect == Dialect::Relaxed {
             let token = self.next();
             let next = self.next();
@@ -195,12 +191,11 @@ impl Parser<'_> {
         }
         self.need_words(&["BY"])?;
         loop {
-            match self.pattern()? {
-                Some(pattern) => group.push(Expr::Pattern(pattern)),
-                None => {
-                    group.push(self.expr()?);
-                    self.skip_blank();
-                }
+            if let Some(pattern) = self.pattern()? {
+                group.push(Expr::Pattern(pattern));
+            } else {
+                group.push(self.expr()?);
+                self.skip_blank();
             }
             if !self.took_comma() {
                 return Ok(group);

@@ -15,13 +15,6 @@ pub(crate) enum Json {
 }
 
 impl Json {
-    pub(crate) fn get(&self, key: &str) -> Option<&Json> {
-        match self {
-            Json::Object(pairs) => pairs.iter().find(|(other, _)| other == key).map(|(_, v)| v),
-            _ => None,
-        }
-    }
-
     pub(crate) fn list(&self) -> &[Json] {
         if let Json::List(items) = self { items } else { &[] }
     }

@@ -30,6 +30,7 @@ struct Peer {
 }
 
 impl Drop for Peer {
+    #[expect(clippy::disallowed_methods, reason = "the folder of a process of somebody else")]
     fn drop(&mut self) {
         if let Some((child, folder)) = &mut self.child {
             child.kill().ok();
@@ -194,6 +195,11 @@ fn alike(a: &Json, b: &Json) -> bool {
         (Json::Object(a), Json::Object(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|((k, a), (l, b))| k == l && alike(a, b))
         }
+        // InfluxDB ends these with the name of a type of its own.
+        (Json::Text(a), Json::Text(b)) if a.starts_with("unsupported ") => {
+            let upto = |text: &str| text.split(" type: ").next().map(str::to_owned);
+            upto(a) == upto(b)
+        }
         _ => a == b,
     }
 }
@@ -209,17 +215,17 @@ pub(crate) fn points() -> String {
         (state >> 33) % below
     };
     for step in 0..60i64 {
-        for host in 0..4 {
+        for host in 0..4i64 {
             if draw(10) == 0 {
                 continue;
             }
-            let time = start + step * 17_000_000_000 + if host == 3 { 1 } else { 0 };
-            let region = ["eu", "us"][host % 2];
+            let time = start + step * 17_000_000_000 + host;
+            let region = ["eu", "us"][(host % 2) as usize];
             let rack = if host == 2 { String::new() } else { format!(",rack={}", host % 3) };
             write!(out, "cpu,host=h{host}{rack},region={region} ").unwrap();
             write!(out, "idle={}", (draw(10_000) as f64) / 100.0 - 20.0).unwrap();
             if draw(3) != 0 {
-                write!(out, ",busy={}i", draw(200) as i64 - 50).unwrap();
+                write!(out, ",busy={}i", draw(200).cast_signed() - 50).unwrap();
             }
             if draw(4) == 0 {
                 write!(out, ",state=\"{}\"", ["on", "off", "weary"][draw(3) as usize]).unwrap();
@@ -245,7 +251,7 @@ pub(crate) fn points() -> String {
 }
 
 /// Questions that are made of parts.
-fn questions() -> Vec<String> {
+fn questions() -> Vec<(String, Option<String>)> {
     const SPAN: &str = "time >= '2016-01-01T00:00:00Z' AND time < '2016-01-01T00:15:00Z'";
     let mut out = Vec::new();
     let functions = [
@@ -362,7 +368,27 @@ fn questions() -> Vec<String> {
             }
         }
     }
-    out
+    out.into_iter()
+        .map(|question| {
+            let reason = "no tag is before another, so asking for it is refused";
+            let ordered = ["host", "rack", "nothing"].iter().any(|tag| {
+                let operators = ["<", "<=", ">", ">="];
+                operators.iter().any(|op| question.contains(&format!("WHERE {tag} {op} '")))
+            });
+            let apart = question.contains("integral(idle)") && question.contains("GROUP BY")
+                && ["host", "region"].iter().any(|tag| question.ends_with(tag));
+            let mixed = "the last area of each group is among its own; InfluxDB puts it behind all groups";
+            let area = question.contains("integral(busy)") && question.contains("time(");
+            let forgets = "the area of whole numbers is cut where stretches end; InfluxDB goes on from a wrong value";
+            let alike = question == "SELECT mode(busy) FROM cpu";
+            let either = "of values that are as frequent the oldest is taken; InfluxDB takes one or the other";
+            let reasons =
+                [(ordered, reason), (area, forgets), (apart, mixed), (alike, either)];
+            let found = reasons.into_iter().find(|(differs, _)| *differs);
+            let reason = found.map(|(_, reason)| reason.to_owned());
+            (question, reason)
+        })
+        .collect()
 }
 
 /// The list that somebody wrote: questions, and why we differ where we do.
@@ -399,7 +425,7 @@ fn beside_influxdb() {
     let mut summed = Memory::new(3, true);
     summed.write("db", &lines);
     let mut all = written();
-    all.extend(questions().into_iter().map(|question| (question, None)));
+    all.extend(questions());
     let (mut failures, mut same, mut differ) = (String::new(), 0, 0);
     for (question, reason) in &all {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -3,6 +3,8 @@
 //! 1. A command that was read is encoded, decoded, and the same.
 //! 2. What is wrong is answered in whole lines, or as one answer.
 
+mod influx;
+
 use olivine_command::{Batch, Command, Copying, wire};
 use olivine_doors::{
     Answer,
@@ -22,16 +24,31 @@ pub enum Target {
     WordsDoor,
     /// A request over HTTP: method and target, headers and body, a line each but for the last.
     HttpDoor,
+    /// Lines of points.
+    Points,
+    /// A request to the doors of time series: which door, method and target, two headers and a body, a line each
+    /// but for the last.
+    InfluxDoor,
     /// A batch of commands.
     Commands,
     /// Replies.
     Replies,
+    /// Statements of the query language.
+    Queries,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 5] =
-        [Target::JsonDoor, Target::WordsDoor, Target::HttpDoor, Target::Commands, Target::Replies];
+    pub const ALL: [Target; 8] = [
+        Target::JsonDoor,
+        Target::WordsDoor,
+        Target::HttpDoor,
+        Target::Points,
+        Target::InfluxDoor,
+        Target::Commands,
+        Target::Replies,
+        Target::Queries,
+    ];
 }
 
 /// The time at which everything is accepted.
@@ -43,6 +60,8 @@ pub(super) fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
         Target::JsonDoor => parse_json(bytes),
         Target::WordsDoor => parse_words(bytes),
         Target::HttpDoor => parse_http(bytes),
+        Target::Points => influx::parse_points(bytes),
+        Target::InfluxDoor => influx::parse_request(bytes),
         Target::Commands => {
             let batch = wire::decode_batch(bytes).map_err(|error| error.to_string())?;
             let mut again = Vec::new();
@@ -57,6 +76,7 @@ pub(super) fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
             assert_eq!(again, bytes, "replies have one encoding");
             Ok(replies.len() as u64)
         }
+        Target::Queries => olivine_query::fuzzing::parse(bytes),
     }
 }
 
@@ -170,6 +190,8 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
         Target::JsonDoor => pick(JSON),
         Target::WordsDoor => pick(WORDS),
         Target::HttpDoor => pick(HTTP),
+        Target::Points => pick(influx::LINES),
+        Target::InfluxDoor => pick(influx::REQUESTS),
         Target::Commands => {
             let limits = Limits::default();
             let read = |line: &&'static str| json::read(line.as_bytes(), &limits, NOW)?.command;
@@ -180,6 +202,7 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
             wire::encode_batch(&Batch { now: NOW, commands }, &mut bytes);
             bytes
         }
+        Target::Queries => olivine_query::fuzzing::sample(seed),
         Target::Replies => {
             let mut bytes = Vec::new();
             wire::encode_replies(&replies(seed), &mut bytes);

@@ -63,10 +63,10 @@ impl Target {
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) => 2,
             Target::Program(P::Arguments | P::Entries) => 6,
-            Target::Door(D::JsonDoor | D::Commands) => 5,
+            Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries) => 5,
             Target::Engine(E::Pointer)
             | Target::Program(P::Line | P::Json | P::Configuration)
-            | Target::Door(D::WordsDoor | D::HttpDoor | D::Replies)
+            | Target::Door(D::WordsDoor | D::HttpDoor | D::InfluxDoor | D::Replies)
             | Target::Chunk => 4,
         }
     }
@@ -75,7 +75,7 @@ impl Target {
     pub(super) fn samples(self) -> u64 {
         match self {
             Target::Program(program::Target::Arguments) => 24,
-            Target::Door(doors::Target::HttpDoor) => 9,
+            Target::Door(doors::Target::HttpDoor | doors::Target::InfluxDoor) => 9,
             // Of every form of values one or two.
             Target::Chunk => 16,
             _ => 6,

@@ -24,7 +24,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "tidy", what: "arrows, headers, names, links", run: tidy_rules },
     Step { name: "clippy", what: "no lint speaks, in any target", run: clippy },
     Step { name: "tests", what: "the tests of all crates", run: tests },
-    Step { name: "clients", what: "the node, asked by curl, Python and promtool", run: clients },
+    Step {
+        name: "clients",
+        what: "the node, asked by curl, influx, Python and promtool",
+        run: clients,
+    },
     Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
     Step { name: "portable", what: "the disk as systems other than Linux have it", run: portable },
     Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
@@ -49,6 +53,7 @@ pub(crate) const STEPS: &[Step] = &[
         what: "bugs made on purpose are found",
         run: |root| tier(root, "planted"),
     },
+    Step { name: "influxql", what: "InfluxQL beside InfluxDB, if it is there", run: influxql },
     Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
     Step { name: "served", what: "the benchmarks of the node, at a tiny size", run: served },
@@ -102,6 +107,7 @@ fn tests(root: &Path) -> Verdict {
 fn clients(root: &Path) -> Verdict {
     let programs = [
         ("curl", "curl"),
+        ("influx", "influxdb-client"),
         ("nc", "netcat-openbsd"),
         ("openssl", "openssl"),
         ("python3", "python3"),
@@ -235,6 +241,16 @@ fn packages(root: &Path) -> Verdict {
             Verdict::Failed { output, repeat: "cargo xtask package --quick".to_owned() }
         }
     }
+}
+
+/// The same questions to InfluxDB and to our language.
+fn influxql(root: &Path) -> Verdict {
+    if let Some(skipped) = without_program("influxd", "influxdb") {
+        return skipped;
+    }
+    let line = ["test", "--locked", "--package", "olivine-query", "--test", "it"];
+    let call = Call::cargo(root, line.into_iter().chain(["--", "--ignored", "beside"]));
+    counted(call.run("influxql"), &call)
 }
 
 /// Nothing to show after success.
