@@ -17,6 +17,7 @@ pub mod json;
 pub mod limits;
 pub mod line;
 pub mod lines;
+pub mod taken;
 
 use olivine_command::{Bytes, Reply};
 

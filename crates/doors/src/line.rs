@@ -7,7 +7,7 @@
 
 use olivine_command::{Command, Condition, Entry, Expiry, Form, Reply, Value};
 
-use crate::{Answer, Login, limits::Limits};
+use crate::{Answer, Login, limits::Limits, taken};
 
 /// One request.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,9 +32,6 @@ pub enum Shape {
     /// The request is wrong.
     Wrong(String),
 }
-
-/// The commands there are, as errors tell them.
-const KNOWN: &str = "PUT key value, GET key, DELETE key, AUTH user password, AUTH token, PING";
 
 /// Reads one line; nothing if it is blank.
 pub fn read<'a>(line: &'a [u8], limits: &Limits) -> Option<Request<'a>> {
@@ -89,7 +86,7 @@ fn asked<'a>(word: &[u8], rest: Option<&'a [u8]>, limits: &Limits) -> Result<Req
         b"PING" => Err("PING wants nothing behind it".to_owned()),
         _ => {
             let word = shown(word);
-            Err(format!("unknown command {word}; there are {KNOWN}"))
+            Err(format!("unknown command {word}; there are {}", taken::listed(&taken::LINE)))
         }
     }
 }

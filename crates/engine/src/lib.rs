@@ -133,7 +133,7 @@ pub use options::{
     CompactionStyle, Compression, CompressionLast, Durability, KeyPrefix, KeyspaceOptions, Options,
 };
 #[doc(hidden)]
-pub use planted::{Bug, plant};
+pub use planted::{Bug, plant, planted};
 pub use positions::{AppliedPosition, POSITION_BYTES_MAX};
 pub use recovery::{Cut, RecoveryReport};
 pub use repair::{Loss, RepairReport, repair};

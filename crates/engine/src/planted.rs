@@ -14,6 +14,8 @@ pub enum Bug {
     AckBeforeSync,
     /// A write under `os` is acknowledged before the kernel has it.
     AckBeforeHandOver,
+    /// A node answers a write before the store has it for good.
+    AnsweredBeforeKept,
     /// The directory is not synced after a table was made.
     TableNameUnsynced,
     /// The directory is not synced after a log segment was made.
@@ -86,9 +88,10 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 36] = [
+    pub const ALL: [Bug; 37] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
+        Bug::AnsweredBeforeKept,
         Bug::TableNameUnsynced,
         Bug::SegmentNameUnsynced,
         Bug::TableUnsynced,
@@ -131,7 +134,7 @@ static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether `bug` is to be made here.
 #[inline]
-pub(crate) fn planted(bug: Bug) -> bool {
+pub fn planted(bug: Bug) -> bool {
     cfg!(feature = "planted") && ACTIVE.load(Relaxed) == bug as usize + 1
 }
 

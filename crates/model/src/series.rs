@@ -66,6 +66,9 @@ const RECORD_BYTES_MAX: usize = 96 << 20;
 /// chunks are made of all rows.
 const HEADS_PART: u64 = 3;
 
+/// The part of all memory that one query may take.
+const QUERY_PART: u64 = 8;
+
 /// The time series of a store.
 pub(crate) struct SeriesStore {
     db: Db,
@@ -78,6 +81,8 @@ pub(crate) struct SeriesStore {
     working: Mutex<Option<Settling>>,
     heads_bytes_max: usize,
     series_max: u64,
+    /// Memory that one query may take, whatever it says.
+    query_bytes_max: u64,
 }
 
 /// What is in memory.
@@ -147,6 +152,7 @@ impl SeriesStore {
             working: Mutex::default(),
             heads_bytes_max: (share / HEADS_PART) as usize,
             series_max: options.series_max,
+            query_bytes_max: budget.bytes_max() / QUERY_PART,
         })
     }
 

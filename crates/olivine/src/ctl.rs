@@ -55,8 +55,8 @@ pub(crate) const COMMAND: Command = Command {
         Opt::switch("--force", "stop, restart: what does not end in time is killed"),
         JSON,
     ]],
-    notes: "Services take their options from the configuration: `olivine config show storage`. Their output is in log/SERVICE.log of \
-        the data directory. status exits with 0 when the service runs, 1 when it died and its pid file is there, 3 when it does not run, \
+    notes: "Services take their options from the configuration: `olivine config show storage`. Their events are in log/SERVICE.log of \
+        the data directory unless log-file is set, and what else they say in log/SERVICE.out. status exits with 0 when the service runs, 1 when it died and its pid file is there, 3 when it does not run, \
         4 when that cannot be told; of several, the first of 4, 1, 3, 0 that is so of one.",
     examples: &[
         "olivine ctl start",

@@ -25,7 +25,7 @@ pub(crate) enum Ending {
     Damaged = 5,
     /// Another process has the store.
     Locked = 6,
-    /// A file or the environment asks for what cannot be.
+    /// A file or the environment, or all that a node is told together, asks for what cannot be.
     Misconfigured = 78,
     /// SIGINT asked to end.
     Interrupted = 130,
@@ -55,7 +55,7 @@ exit codes:
   1  something failed       5  damage was found
   2  the call made no sense 6  another process has the store
   3  what was asked for is not there
-  78  bad configuration: a file or the environment asks for what cannot be
+  78  bad configuration: a file, the environment or all of it together asks for what cannot be
   130, 143  a signal asked to end: SIGINT, SIGTERM
 ";
 
@@ -80,6 +80,12 @@ impl Failure {
     /// The call made no sense.
     pub(crate) fn misused(text: impl Into<String>) -> Failure {
         Failure::new(Ending::Misused, text)
+    }
+
+    /// The same, when somebody has been told why: only the exit code is left to say it.
+    #[cfg(feature = "node")]
+    pub(crate) fn told_already(self) -> Failure {
+        Failure { text: String::new(), ..self }
     }
 
     /// The same, of a part of what was asked.

@@ -8,17 +8,19 @@
 use std::{
     fmt,
     io::{self, Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use olivine_server::{Command as Asked, Local, Reply};
+use olivine_server::{Command as Asked, Door, Local, Reply, Settings};
 
 use crate::{
     call::{Call, Command, Opt},
+    config::CONFIG,
     ending::{Ending, Failure},
     json::Json,
+    serve,
 };
 
 /// Where the door for JSON lines is when nobody says otherwise.
@@ -40,10 +42,12 @@ pub(crate) const COMMAND: Command = Command {
         ports the doors have and whether or not they speak TLS.",
     operands: &["[URL]"],
     options: &[&[
+        CONFIG,
         Opt::value("--port", "PORT", "the door for lines of JSON at this port of this machine"),
         Opt::value("--data-dir", "DIR", "the node with the store in DIR, as its user or root"),
     ]],
-    notes: "URL is `json://ADDRESS:PORT` or `http://ADDRESS:PORT`, and json://127.0.0.1:9999 when there is none. An \
+    notes: "URL is `json://ADDRESS:PORT` or `http://ADDRESS:PORT`. When there is none, the node is asked that `serve` would be, \
+        as the configuration has it. An \
         address is numbers or `localhost`; a port may be missing. No TLS is spoken.",
     examples: &[
         "olivine ping",
@@ -86,7 +90,13 @@ fn run(call: &Call) -> Result<Ending, Failure> {
         }
         return beside(Path::new(dir));
     }
-    let target = target(call)?;
+    let target = match (call.operand(0), call.text("--port")?) {
+        (None, None) => match as_configured(&serve::as_configured(call)?) {
+            Ok(target) => target,
+            Err(data_dir) => return beside(&data_dir),
+        },
+        _ => target(call)?,
+    };
     let answer = asked(&target)?;
     judged(&target, &answer)?;
     writeln!(io::stdout(), "{target} serves")?;
@@ -108,6 +118,25 @@ fn beside(data_dir: &Path) -> Result<Ending, Failure> {
             Ok(Ending::Good)
         }
         _ => Err(Failure::new(Ending::Failed, format!("{place} answers, but not that it serves"))),
+    }
+}
+
+/// The door to ask of a node with these settings; its data directory where no door can be asked from here:
+/// none speaks plainly, or its port is not known.
+fn as_configured(settings: &Settings) -> Result<Target, PathBuf> {
+    let door = |door| settings.doors.iter().find(|setting| setting.door == door);
+    let doors = [(Manner::Json, door(Door::Json)), (Manner::Http, door(Door::Http))];
+    let found = doors.into_iter().find_map(|(manner, setting)| Some((manner, setting?.address)));
+    match found {
+        Some((manner, address)) if settings.tls.is_none() && address.port() != 0 => {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            Ok(Target { manner, address: SocketAddr::new(ip, address.port()) })
+        }
+        _ => Err(settings.data_dir.clone()),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! 1. What it says when it has started is true: every door named is open.
 
+mod times;
+
 use std::{
     io::{self, IsTerminal as _},
     net::{IpAddr, SocketAddr},
@@ -17,9 +19,14 @@ use olivine_server::{
 
 use crate::{
     call::{Call, Command, MEMORY, Opt, Origin},
-    config::{CONFIG, Role},
+    config::{CONFIG, Layers, Role},
     ending::{Ending, Failure, with_causes},
     presence::Presence,
+};
+
+use times::{
+    OF_CONNECTIONS, OF_HTTP_TIMES, OF_LINES_TIMES, OF_LINK_TIMES, OF_STORE_TIMES, duration,
+    patience,
 };
 
 const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies").or("data");
@@ -123,7 +130,8 @@ const LOG_FORMAT: Opt = Opt::value(
 )
 .or("auto");
 const LOG_LEVEL: Opt = Opt::value("--log-level", "LEVEL", "error, warn, info or debug").or("info");
-const LOG_FILE: Opt = Opt::value("--log-file", "FILE", "where events go").or("the standard error");
+pub(crate) const LOG_FILE: Opt =
+    Opt::value("--log-file", "FILE", "where events go").or("the standard error");
 const LOG_FILE_BYTES_MAX: Opt = Opt::value(
     "--log-file-bytes-max",
     "BYTES",
@@ -210,6 +218,10 @@ pub(crate) const COMMAND: Command = Command {
         OF_ACCESS,
         OF_LIMITS,
         OF_QUERIES,
+        OF_HTTP_TIMES,
+        OF_LINES_TIMES,
+        OF_CONNECTIONS,
+        OF_STORE_TIMES,
         OF_LOG,
     ],
     notes: "`serve json` opens that door alone; `--host`, `--port`, `--data-dir` and `--memtable-size` go with it.",
@@ -236,6 +248,9 @@ pub(crate) const STORAGE: Command = Command {
         OF_ACCESS,
         OF_SERIES_LIMITS,
         OF_QUERIES,
+        OF_HTTP_TIMES,
+        OF_CONNECTIONS,
+        OF_STORE_TIMES,
         OF_LOG,
     ],
     notes: "",
@@ -259,6 +274,10 @@ pub(crate) const COORDINATOR: Command = Command {
         OF_ACCESS,
         OF_LIMITS,
         OF_QUERIES,
+        OF_HTTP_TIMES,
+        OF_LINES_TIMES,
+        OF_CONNECTIONS,
+        OF_LINK_TIMES,
         OF_LOG,
     ],
     notes: "",
@@ -283,6 +302,9 @@ pub(crate) const INSERT: Command = Command {
         OF_ACCESS,
         OF_SERIES_LIMITS,
         OF_QUERIES,
+        OF_HTTP_TIMES,
+        OF_CONNECTIONS,
+        OF_LINK_TIMES,
         OF_LOG,
     ],
     notes: "",
@@ -302,6 +324,9 @@ pub(crate) const SELECT: Command = Command {
         OF_ACCESS,
         OF_SERIES_LIMITS,
         OF_QUERIES,
+        OF_HTTP_TIMES,
+        OF_CONNECTIONS,
+        OF_LINK_TIMES,
         OF_LOG,
     ],
     notes: "",
@@ -320,9 +345,9 @@ pub(crate) const ROLES: &[Role] = &[
 
 fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
     // Dropped last, when all has been told.
-    let _log = log(call)?;
+    let (_log, tells) = log(call)?;
     let presence = Presence::of_service(settings)?;
-    match serve(settings, presence) {
+    match serve(settings, presence, tells) {
         (Some(presence), ended) => {
             presence.end();
             ended
@@ -331,14 +356,33 @@ fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
     }
 }
 
+/// By what somebody who starts a node is told that it does not start: once, whatever they read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tells {
+    /// By an event, where only programs read.
+    Event,
+    /// By a sentence, where events are for people too.
+    Sentence,
+    /// By both: the event is elsewhere.
+    Both,
+}
+
 /// Serves until it is asked to end. Returns also what tells others of it.
 fn serve(
     settings: &Settings,
     mut presence: Option<Presence>,
+    tells: Tells,
 ) -> (Option<Presence>, Result<Ending, Failure>) {
     let node = match Node::start(settings) {
         Ok(node) => node,
-        Err(problem) => return (presence, Err(problem.into())),
+        Err(problem) => {
+            if tells != Tells::Sentence {
+                problem.tell();
+            }
+            let failure = not_started(problem);
+            let untold = tells == Tells::Event;
+            return (presence, Err(if untold { failure.told_already() } else { failure }));
+        }
     };
     let mut hidden = None;
     // A coordinator that is told its storage alone has no data directory.
@@ -357,6 +401,14 @@ fn serve(
         .and_then(|()| Ok(greeting(&mut io::stdout().lock(), &node, hidden.as_deref())?))
         .and_then(|()| Ok(node.run()?));
     (presence, ended.map(|()| Ending::Good))
+}
+
+/// What a node refuses to be is the fault of whoever configured it, wherever they did; it must not be tried again.
+fn not_started(problem: Problem) -> Failure {
+    match problem {
+        Problem::Settings(what) => Failure::new(Ending::Misconfigured, what),
+        problem => problem.into(),
+    }
 }
 
 impl From<Problem> for Failure {
@@ -413,7 +465,7 @@ fn greeting(out: &mut impl io::Write, node: &Node, hidden: Option<&str>) -> io::
 }
 
 /// Begins to write events where the call says.
-fn log(call: &Call) -> Result<Log, Failure> {
+fn log(call: &Call) -> Result<(Log, Tells), Failure> {
     let level = call.one_of(LOG_LEVEL.name, &["info", "error", "warn", "debug"])?;
     let level = LogLevel::NAMES.iter().find(|(name, _)| *name == level);
     let level = level.map_or(LogLevel::Info, |(_, level)| *level);
@@ -430,7 +482,8 @@ fn log(call: &Call) -> Result<Log, Failure> {
             let what = "`--log-file-bytes-max` and `--log-files-max` go with `--log-file`";
             return Err(Failure::misused(what));
         }
-        return Ok(Log::to_writer(format, level, io::stderr())?);
+        let tells = if format == LogFormat::Json { Tells::Event } else { Tells::Sentence };
+        return Ok((Log::to_writer(format, level, io::stderr())?, tells));
     };
     let bytes_max = bytes_max.unwrap_or(LogFileSettings::BYTES_MAX);
     if bytes_max < LogFileSettings::BYTES_LEAST {
@@ -444,7 +497,9 @@ fn log(call: &Call) -> Result<Log, Failure> {
         let what = format!("`--log-files-max` is {files_max}, and must be 1 to {most}");
         return Err(Failure::misused(what));
     }
-    Ok(Log::to_file(format, level, &LogFileSettings { path, bytes_max, files_max })?)
+    let file = LogFileSettings { path, bytes_max, files_max };
+    let log = Log::to_file(format, level, &file).map_err(not_started)?;
+    Ok((log, Tells::Both))
 }
 
 /// What every half is told.
@@ -457,6 +512,7 @@ fn common(call: &Call) -> Result<Settings, Failure> {
     if let Some(millis) = number(call, SLOW_MILLIS.name)? {
         settings.slow = Duration::from_millis(millis);
     }
+    settings.patience = patience(call)?;
     Ok(settings)
 }
 
@@ -529,6 +585,13 @@ fn both(call: &Call) -> Result<Settings, Failure> {
 /// Whether the command that is called has this option.
 fn takes(call: &Call, name: &str) -> bool {
     call.command().options().any(|option| option.name == name)
+}
+
+/// What `olivine serve` would be, called with no more than the configuration that `call` names.
+pub(crate) fn as_configured(call: &Call) -> Result<Settings, Failure> {
+    let mut serve = Call::parse(&COMMAND, &[]).map_err(Failure::misused)?;
+    Layers::read(call.value(CONFIG.name))?.complete(&mut serve)?;
+    both(&serve)
 }
 
 /// Where the storage of a coordinator is.
@@ -712,15 +775,6 @@ fn durability(text: &str) -> Option<(Durability, Duration)> {
     }
 }
 
-/// `500ms`, `1s`, `5m`.
-fn duration(text: &str) -> Option<Duration> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
-    let millis = units.iter().find_map(|(unit, millis)| {
-        text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*millis)
-    });
-    millis.map(Duration::from_millis)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -767,6 +821,13 @@ pub(crate) mod tests {
             ("--backup-idle 0s", "`--backup-idle` wants 30s or 5m"),
             ("--key-bytes-max 1MiB", "`--key-bytes-max` may be 65526 at most"),
             ("--jason-port 1", "no option `--jason-port`"),
+            (
+                "--idle-time-max 5",
+                "`--idle-time-max` wants a time such as 500ms, 30s or 5m, not `5`",
+            ),
+            ("--idle-time-max 0s", "`--idle-time-max` may be 10ms to 1440m"),
+            ("--drain-time-max 1441m", "`--drain-time-max` may be 10ms to 1440m"),
+            ("--connect-time-max 1s", "no option `--connect-time-max`"),
         ] {
             let what = read(line).map(|_| ()).unwrap_err();
             assert!(what.contains(told), "{line}: {what}");

@@ -18,13 +18,16 @@ use olivine_server::{
 
 use crate::{
     call::{Call, Command, JSON, Opt},
+    config::CONFIG,
     ending::{Ending, Failure},
     files::Sequential,
     json::Json,
+    serve,
     shown::{Shown, date},
 };
 
-const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where the node has everything (data)");
+const DATA_DIR: Opt =
+    Opt::value("--data-dir", "DIR", "where the node has everything").or("as serve has it");
 const PASSWORD_FILE: Opt = Opt::value(
     "--password-file",
     "FILE",
@@ -48,6 +51,7 @@ pub(crate) const INIT: Command = Command {
         served who does not say who they are. The password is shown once and stored nowhere.",
     operands: &[],
     options: &[&[
+        CONFIG,
         DATA_DIR,
         Opt::value("--user", "NAME", "what the admin is called (admin)"),
         PASSWORD_FILE,
@@ -65,6 +69,7 @@ pub(crate) const USER: Command = Command {
         change, of role, prefix or password; list, users and their tokens; remove, a user and the user's tokens.",
     operands: &["ACTION", "[NAME]"],
     options: &[&[
+        CONFIG,
         DATA_DIR,
         ROLE,
         PREFIX,
@@ -90,7 +95,7 @@ pub(crate) const TOKEN: Command = Command {
     about: "Token looks after tokens: who has one may do what its user may. ACTION is one of: create, of the user NAME, \
         shown once; list; revoke, by the token's id.",
     operands: &["ACTION", "[NAME]"],
-    options: &[&[DATA_DIR, EXPIRES, JSON]],
+    options: &[&[CONFIG, DATA_DIR, EXPIRES, JSON]],
     notes: "A token goes with its user. JSON lines take it with `auth`, lines of words with `AUTH`, HTTP as \
         `Authorization: Bearer`.",
     examples: &[
@@ -328,7 +333,10 @@ fn millis(text: &str) -> Result<u64, Failure> {
 }
 
 fn open(call: &Call) -> Result<Local, Failure> {
-    let dir = call.value("--data-dir").map_or_else(|| PathBuf::from("data"), PathBuf::from);
+    let dir = match call.value(DATA_DIR.name) {
+        Some(dir) => PathBuf::from(dir),
+        None => serve::as_configured(call)?.data_dir,
+    };
     Ok(Local::open(&dir)?)
 }
 

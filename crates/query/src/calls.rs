@@ -541,8 +541,11 @@ impl<'a> Group<'_, 'a> {
         }
         let beside = refs.len();
         refs.extend(self.beside().iter().map(|reference| self.typed(reference)));
+        let window = calls.window(span);
+        let count = window.count().filter(|count| *count <= DENSE_MAX && window.zone.is_none());
         let mut fold = Fold {
-            window: calls.window(span),
+            dense: vec![NO_SLOT as u32; count.unwrap_or(0) as usize],
+            window,
             leaves: &leaves,
             places: &places,
             beside,
@@ -763,6 +766,22 @@ struct Fold<'f> {
     states: Vec<State>,
     /// The stretch that was used last.
     last: Option<(i64, usize)>,
+    /// The numbers of the stretches one behind the other, where there are not too many.
+    dense: Vec<u32>,
+}
+
+/// What stands for a stretch without a number.
+const NO_SLOT: usize = u32::MAX as usize;
+/// Stretches that are found without a search.
+const DENSE_MAX: u64 = 1 << 14;
+
+/// How many at the beginning are so. Most often they are few, so it looks near first.
+fn before<T>(items: &[T], is_so: impl Fn(&T) -> bool) -> usize {
+    let mut far = 8;
+    while far < items.len() && is_so(&items[far]) {
+        far *= 2;
+    }
+    items[..far.min(items.len())].partition_point(is_so)
 }
 
 impl Fold<'_> {
@@ -772,13 +791,31 @@ impl Fold<'_> {
         {
             return slot;
         }
-        let next = self.slots.len();
-        let slot = *self.slots.entry(start).or_insert(next);
-        if slot == next {
-            self.states.resize_with((next + 1) * self.leaves.len(), State::default);
-        }
+        let near = self.near(start);
+        let known = near.map(|near| self.dense[near] as usize).filter(|slot| *slot != NO_SLOT);
+        let slot = known.unwrap_or_else(|| {
+            let next = self.slots.len();
+            let slot = *self.slots.entry(start).or_insert(next);
+            if slot == next {
+                self.states.resize_with((next + 1) * self.leaves.len(), State::default);
+            }
+            if let Some(near) = near {
+                self.dense[near] = slot as u32;
+            }
+            slot
+        });
         self.last = Some((start, slot));
         slot
+    }
+
+    /// The place of a stretch among those that are found without a search.
+    fn near(&self, start: i64) -> Option<usize> {
+        if self.dense.is_empty() {
+            return None;
+        }
+        let first = self.window.of(self.window.from).0;
+        let place = start.checked_sub(first)? / self.window.interval.length;
+        usize::try_from(place).ok().filter(|place| *place < self.dense.len())
     }
 
     fn block(&mut self, block: &Block<'_>, seen: &mut [bool]) {
@@ -790,13 +827,10 @@ impl Fold<'_> {
             let to = match &block.rows {
                 _ if !cut => block.rows.len(),
                 Rows::Range(begin, stop) => {
-                    let times = &block.times[begin + from..*stop];
-                    // Most often the stretch ends soon, or not at all.
-                    from + times.partition_point(|time| *time < end).max(1)
+                    from + before(&block.times[begin + from..*stop], |time| *time < end).max(1)
                 }
                 Rows::List(list) => {
-                    let count =
-                        list[from..].partition_point(|row| block.times[*row as usize] < end);
+                    let count = before(&list[from..], |row| block.times[*row as usize] < end);
                     from + count.max(1)
                 }
             };

@@ -122,7 +122,9 @@ pub(crate) fn run(
         let count = points.times.len();
         let points = if plan.relaxed { points } else { points.slice(offset.min(count), count) };
         if !points.times.is_empty() {
-            let columns = columns(plan, &points);
+            let Points { times, columns: inputs } = points;
+            let columns = columns(plan, inputs, times.len());
+            let points = Points { times, columns: Vec::new() };
             frames.push(Frame::new(key, dims, points.times, columns));
         }
         Ok(())
@@ -139,24 +141,37 @@ pub(crate) fn run(
 }
 
 /// The columns of the answer.
-fn columns(plan: &Plan, points: &Points) -> Vec<Vector> {
-    let inputs: Vec<Vector> = match plan.checked.fill {
-        Fill::Null | Fill::None | Fill::Linear => points.columns.clone(),
-        fill => points.columns.iter().map(|column| without_gaps(column, fill)).collect(),
-    };
-    plan.columns.iter().map(|expr| column(plan, expr, &inputs, points.times.len())).collect()
-}
-
-fn column(plan: &Plan, expr: &Expr, inputs: &[Vector], rows: usize) -> Vector {
+fn columns(plan: &Plan, mut inputs: Vec<Vector>, rows: usize) -> Vec<Vector> {
+    if !matches!(plan.checked.fill, Fill::Null | Fill::None | Fill::Linear) {
+        inputs = inputs.iter().map(|column| without_gaps(column, plan.checked.fill)).collect();
+    }
     let place = |expr: &Expr| match expr {
         Expr::Ref(reference) => plan.refs.iter().position(|(other, _)| other == reference),
         _ => None,
     };
-    if let Some(place) = place(expr) {
-        return inputs[place].clone();
+    // What is reckoned comes first, so that the columns themselves can then be handed on.
+    let mut out: Vec<Option<Vector>> = plan
+        .columns
+        .iter()
+        .map(|expr| {
+            if place(expr).is_some() {
+                return None;
+            }
+            let code = Code::new(expr, &mut |expr| place(expr).map(Code::Column));
+            let of = |row: usize| code.of(&|column| inputs[column].get(row), true);
+            Some((0..rows).map(of).collect())
+        })
+        .collect();
+    for (number, made) in out.iter_mut().enumerate() {
+        let Some(column) = place(&plan.columns[number]) else {
+            continue;
+        };
+        let again = plan.columns[number + 1..].iter().any(|expr| place(expr) == Some(column));
+        let vector =
+            if again { inputs[column].clone() } else { std::mem::take(&mut inputs[column]) };
+        *made = Some(vector);
     }
-    let code = Code::new(expr, &mut |expr| place(expr).map(Code::Column));
-    (0..rows).map(|row| code.of(&|column| inputs[column].get(row), true)).collect()
+    out.into_iter().flatten().collect()
 }
 
 /// A column with something in place of values that are not there.

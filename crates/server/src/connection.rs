@@ -18,20 +18,20 @@ use olivine_doors::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    select,
     time::timeout,
 };
 
 use crate::{
+    alarm::{Alarm, Woken},
     counted::Counted,
     http,
+    patience::Wait,
     protocol::{Asked, Asks, Json, Line, Protocol},
-    rewound::Rewound,
     session::Session,
     settings::Door,
     slow::{Stage, Watch},
     stream::Stream,
-    worker::Served,
+    worker::{Served, Shared},
 };
 
 /// Requests that are carried out together, at most.
@@ -46,19 +46,16 @@ const PARSED_APART_BYTES_MIN: usize = 32 << 10;
 const IDLE_BYTES: usize = 4 << 10;
 /// What one that is busy reads into.
 const BUSY_BYTES: usize = 64 << 10;
-/// How often a connection that waits looks at how long it has waited.
-const TICK: Duration = Duration::from_secs(5);
-/// How many ticks a request may take to arrive, and a connection may say nothing.
-const PART_TICKS: u32 = 6;
-const IDLE_TICKS: u32 = 60;
-/// How many it may take until somebody who must has said who they are.
-const STRANGER_TICKS: u32 = 1;
+/// How long a connection must be silent to give back what it does not need to wait.
+const BUSY: Duration = Duration::from_secs(5);
+/// How fast the rest of a line must come at least, behind its first moments.
+const LINE_BYTES_A_SECOND: usize = 1 << 10;
+/// How long somebody is told something who has not asked for it.
+const PARTING: Duration = Duration::from_secs(5);
 /// The longest line of somebody who has yet to say who they are.
 const STRANGER_BYTES_MAX: usize = 16 << 10;
 /// What is read of somebody who was refused, so that the answer arrives.
 const UNREAD_BYTES_MAX: usize = 64 << 10;
-/// How long a peer may take to take its answers.
-const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection of the JSON door, which is also that of HTTP for those who speak it.
 pub(crate) async fn serve_json(served: Rc<Served>, stream: Stream) -> io::Result<()> {
@@ -66,7 +63,7 @@ pub(crate) async fn serve_json(served: Rc<Served>, stream: Stream) -> io::Result
     match connection.told().await? {
         First::Http => {
             let Connection { served, stream, input, session, .. } = connection;
-            let stream = Rewound::new(input, Counted::new(Rc::clone(&served), stream));
+            let stream = Counted::new(Rc::clone(&served), Door::Json, input, stream);
             http::serve(served, Door::Json, session.address(), stream).await;
             Ok(())
         }
@@ -81,6 +78,7 @@ pub(crate) async fn serve_json(served: Rc<Served>, stream: Stream) -> io::Result
         }
         First::Lines => connection.serve::<Json>().await,
         First::Part => Ok(()),
+        First::Late(wait) => connection.leave::<Json>(wait).await,
     }
 }
 
@@ -100,6 +98,7 @@ pub(crate) async fn serve<P: Protocol>(
         }
         First::Lines | First::Tls => connection.serve::<P>().await,
         First::Part => Ok(()),
+        First::Late(wait) => connection.leave::<P>(wait).await,
     }
 }
 
@@ -127,7 +126,7 @@ pub(crate) async fn refuse_plain(door: Door, mut stream: TcpStream) -> io::Resul
         }
         Ok(())
     };
-    timeout(TICK, telling).await?
+    timeout(PARTING, telling).await?
 }
 
 /// What a connection begins with.
@@ -137,6 +136,8 @@ enum First {
     Lines,
     Http,
     Tls,
+    /// Nothing that tells it has come in time.
+    Late(Wait),
 }
 
 /// Tells what a connection that began with these bytes speaks.
@@ -162,8 +163,13 @@ struct Connection {
     served: Rc<Served>,
     /// Where it came in.
     door: Door,
-    stream: Stream,
+    /// Dropped before the socket: who sees the end counts no more.
     session: Session,
+    stream: Stream,
+    alarm: Alarm,
+    /// Since when it is waited for the rest of a line, and for its end to log in; as of a look.
+    part_since: Option<Duration>,
+    stranger_since: Option<Duration>,
     /// What has arrived and was not answered yet.
     input: Vec<u8>,
     /// Answers that were not sent yet.
@@ -176,7 +182,21 @@ impl Connection {
     fn new(served: Rc<Served>, door: Door, stream: Stream) -> io::Result<Connection> {
         let input = Vec::with_capacity(IDLE_BYTES);
         let session = Session::new(stream.address()?);
-        Ok(Connection { served, door, stream, session, input, out: Vec::new(), ended: false })
+        let alarm = Alarm::new(&served.alarms);
+        let (part_since, stranger_since) = (None, Some(alarm.now()));
+        let (out, ended) = (Vec::new(), false);
+        Ok(Connection {
+            served,
+            door,
+            session,
+            stream,
+            alarm,
+            part_since,
+            stranger_since,
+            input,
+            out,
+            ended,
+        })
     }
 
     /// Whether the other end must say who it is before anything else.
@@ -194,7 +214,11 @@ impl Connection {
     async fn told(&mut self) -> io::Result<First> {
         loop {
             match first(&self.input) {
-                First::Part if self.read().await? == More::Come => {}
+                First::Part => match self.read().await? {
+                    More::Come => {}
+                    More::Late(wait) => return Ok(First::Late(wait)),
+                    More::End | More::Stopping => return Ok(First::Part),
+                },
                 told => return Ok(told),
             }
         }
@@ -210,6 +234,9 @@ impl Connection {
         loop {
             let (bytes, after) = self.answer_arrived::<P>(&mut lines).await?;
             self.input.drain(..bytes);
+            if 0 < bytes {
+                self.part_since = None;
+            }
             match after {
                 After::More => {}
                 After::Part if self.ended => return Ok(()),
@@ -220,6 +247,7 @@ impl Connection {
                         self.input.push(b'\n');
                     }
                     More::End | More::Stopping => return Ok(()),
+                    More::Late(wait) => return self.leave::<P>(wait).await,
                 },
                 After::TooLong => {
                     let text = match self.line_bytes_max() {
@@ -297,7 +325,7 @@ impl Connection {
             }
             if OUT_BYTES <= self.out.len() {
                 tally.bytes_out.add(self.out.len() as u64);
-                send(&mut self.stream, &mut self.out).await?;
+                send(&mut self.stream, &mut self.out, &self.alarm, shared, self.door).await?;
                 watch.passed(Stage::Write);
             }
         }
@@ -309,7 +337,7 @@ impl Connection {
             P::answer(&shape, answer, &mut self.out);
         }
         tally.bytes_out.add(self.out.len() as u64);
-        let sent = send(&mut self.stream, &mut self.out).await;
+        let sent = send(&mut self.stream, &mut self.out, &self.alarm, shared, self.door).await;
         watch.passed(Stage::Write);
         tally.took(self.door, commands.len(), watch.took());
         shared.slow.look(self.door.name(), &commands, &watch);
@@ -317,8 +345,24 @@ impl Connection {
     }
 
     async fn send(&mut self) -> io::Result<()> {
-        self.served.tally().bytes_out.add(self.out.len() as u64);
-        send(&mut self.stream, &mut self.out).await
+        let (served, alarm) = (&self.served, &self.alarm);
+        served.tally().bytes_out.add(self.out.len() as u64);
+        send(&mut self.stream, &mut self.out, alarm, &served.shared, self.door).await
+    }
+
+    /// Tells a peer that it was waited for in vain.
+    async fn leave<P: Protocol>(mut self, wait: Wait) -> io::Result<()> {
+        let (shared, code) = match wait {
+            // Whoever was silent has done nothing wrong, and may come again.
+            Wait::Idle => (&self.served.shared, Code::Unavailable),
+            Wait::Login => (&self.served.shared, Code::Unknown),
+            _ => (&self.served.shared, Code::Invalid),
+        };
+        if wait != Wait::Idle {
+            shared.late(self.door.name(), wait);
+        }
+        P::error(&shared.patience.over(wait), code, &mut self.out);
+        timeout(PARTING, self.send()).await?
     }
 
     /// Reads more.
@@ -327,34 +371,43 @@ impl Connection {
             let more = if self.input.len() < BUSY_BYTES { BUSY_BYTES } else { self.input.len() };
             self.input.reserve(more);
         }
-        let mut stopping = self.served.shared.stopping.clone();
-        let mut tick = 0;
+        let began = self.alarm.now();
         loop {
-            tick += 1;
-            let read = timeout(TICK, self.stream.read_buf(&mut self.input));
-            let read = select! {
-                biased;
-                read = read => read,
-                _ = stopping.wait_for(|stopping| *stopping) => return Ok(More::Stopping),
-            };
-            if let Ok(read) = read {
-                let bytes = read?;
-                self.served.tally().bytes_in.add(bytes as u64);
-                return Ok(if bytes == 0 { More::End } else { More::Come });
-            }
-            let most = match () {
-                () if self.is_stranger() => STRANGER_TICKS,
-                () if self.input.is_empty() => IDLE_TICKS,
-                () => PART_TICKS,
-            };
-            if most <= tick {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            if self.input.is_empty() && IDLE_BYTES < self.input.capacity() {
-                self.input = Vec::with_capacity(IDLE_BYTES);
-                self.out = Vec::new();
+            let (wait, since, time) = self.waits(began);
+            let gives_back = self.input.is_empty() && IDLE_BYTES < self.input.capacity();
+            let busy = if gives_back { time.min(BUSY) } else { time };
+            let reading = self.stream.read_buf(&mut self.input);
+            match self.alarm.until(since, busy, reading).await {
+                Ok(read) => {
+                    let bytes = read?;
+                    self.served.tally().bytes_in.add(bytes as u64);
+                    return Ok(if bytes == 0 { More::End } else { More::Come });
+                }
+                Err(Woken::Stopping) => return Ok(More::Stopping),
+                Err(Woken::Late) if busy < time => {
+                    self.input = Vec::with_capacity(IDLE_BYTES);
+                    self.out = Vec::new();
+                }
+                Err(Woken::Late) => return Ok(More::Late(wait)),
             }
         }
+    }
+
+    /// What is waited for now, since when, and for how long.
+    fn waits(&mut self, began: Duration) -> (Wait, Duration, Duration) {
+        let is_stranger = self.is_stranger();
+        let patience = &self.served.shared.patience;
+        if is_stranger {
+            let since = *self.stranger_since.get_or_insert(began);
+            return (Wait::Login, since, patience.of(Wait::Login));
+        }
+        self.stranger_since = None;
+        if self.input.is_empty() {
+            return (Wait::Idle, began, patience.of(Wait::Idle));
+        }
+        let since = *self.part_since.get_or_insert(began);
+        let more = Duration::from_secs((self.input.len() / LINE_BYTES_A_SECOND) as u64);
+        (Wait::Line, since, patience.of(Wait::Line) + more)
     }
 }
 
@@ -367,6 +420,8 @@ enum More {
     End,
     /// The node ends.
     Stopping,
+    /// None has come in time.
+    Late(Wait),
 }
 
 /// What is to be done after requests were answered.
@@ -380,16 +435,32 @@ enum After {
 }
 
 /// Sends answers, and keeps the memory if it is little.
-async fn send(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<()> {
+async fn send(
+    stream: &mut Stream,
+    out: &mut Vec<u8>,
+    alarm: &Alarm,
+    shared: &Shared,
+    door: Door,
+) -> io::Result<()> {
     if out.is_empty() {
         return Ok(());
     }
-    let sending = async {
-        stream.write_all(out).await?;
-        // TLS may have kept some of it.
-        stream.flush().await
+    let patience = shared.patience.of(Wait::Answer);
+    let late = |_| {
+        shared.late(door.name(), Wait::Answer);
+        io::Error::from(io::ErrorKind::TimedOut)
     };
-    timeout(WRITE_PATIENCE, sending).await??;
+    let mut sent = 0;
+    while sent < out.len() {
+        // Who takes some of it has as long again for the rest.
+        let bytes = alarm.within(patience, stream.write(&out[sent..])).await.map_err(late)??;
+        if bytes == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        sent += bytes;
+    }
+    // TLS may have kept some of it.
+    alarm.within(patience, stream.flush()).await.map_err(late)??;
     out.clear();
     if OUT_BYTES < out.capacity() {
         *out = Vec::new();
@@ -422,6 +493,7 @@ mod tests {
                 First::Lines => "lines",
                 First::Http => "http",
                 First::Tls => "tls",
+                First::Late(_) => "late",
             };
             assert_eq!(first, told, "{input:?}");
         }

@@ -1,4 +1,5 @@
-//! A socket whose bytes are counted as they come and go.
+//! A socket as HTTP has it: what was read of it already is read again, its bytes are counted as they come and
+//! go, and a peer that does not take them is not waited for without end.
 
 use std::{
     io,
@@ -9,21 +10,48 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::worker::Served;
+use crate::{alarm::Alarm, patience::Wait, settings::Door, worker::Served};
 
 pub(crate) struct Counted<S> {
     served: Rc<Served>,
+    door: Door,
+    /// What was read already and was counted then, and how much of it has been read again.
+    first: Vec<u8>,
+    read: usize,
+    alarm: Alarm,
     stream: S,
 }
 
 impl<S> Counted<S> {
-    pub(crate) fn new(served: Rc<Served>, stream: S) -> Counted<S> {
-        Counted { served, stream }
+    pub(crate) fn new(served: Rc<Served>, door: Door, first: Vec<u8>, stream: S) -> Counted<S> {
+        let alarm = Alarm::new(&served.alarms);
+        Counted { served, door, first, read: 0, alarm, stream }
     }
 
-    fn wrote(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &wrote {
-            self.served.tally().bytes_out.add(*bytes as u64);
+    /// Counts what was written, or how long nothing is.
+    fn wrote<T>(
+        &self,
+        context: &Context<'_>,
+        wrote: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> u64,
+    ) -> Poll<io::Result<T>> {
+        match &wrote {
+            Poll::Pending => {
+                if !self.alarm.is_waiting() {
+                    let time = self.served.shared.patience.of(Wait::Answer);
+                    self.alarm.begin(self.alarm.now(), time);
+                }
+                if self.alarm.poll_late(context).is_ready() {
+                    self.served.shared.late(self.door.name(), Wait::Answer);
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            Poll::Ready(come) => {
+                self.alarm.end();
+                if let Ok(come) = come {
+                    self.served.tally().bytes_out.add(bytes(come));
+                }
+            }
         }
         wrote
     }
@@ -35,6 +63,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let rest = &self.first[self.read..];
+        if !rest.is_empty() {
+            let bytes = rest.len().min(buffer.remaining());
+            buffer.put_slice(&rest[..bytes]);
+            self.read += bytes;
+            if self.read == self.first.len() {
+                (self.first, self.read) = (Vec::new(), 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.served.tally().bytes_in.add((buffer.filled().len() - before) as u64);
@@ -49,15 +87,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(wrote)
+        self.wrote(cx, wrote, |bytes| *bytes as u64)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.wrote(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.wrote(cx, shut, |()| 0)
     }
 
     fn poll_write_vectored(
@@ -66,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.wrote(wrote)
+        self.wrote(cx, wrote, |bytes| *bytes as u64)
     }
 
     fn is_write_vectored(&self) -> bool {

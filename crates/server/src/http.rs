@@ -3,7 +3,7 @@
 //! 1. A body is read no further than its limit.
 //! 2. A request on behalf of another site's page is refused before anything of it is carried out.
 
-use std::{convert::Infallible, net::IpAddr, rc::Rc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, io, net::IpAddr, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -15,7 +15,7 @@ use hyper::{
         ORIGIN,
     },
     http::HeaderValue,
-    server::conn::http1,
+    server::conn::http1::{self, Parts},
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,24 +27,22 @@ use olivine_doors::{
     json,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     select,
 };
 
 use crate::{
-    numbers, series,
+    numbers,
+    patience::Wait,
+    series,
     session::{Session, away},
     settings::Door,
     slow::{Stage, Watch},
-    worker::Served,
+    worker::{Served, Shared},
 };
 
-/// How long the head of a request may take to arrive.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// How long a body may take to arrive.
-pub(crate) const BODY_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection until it ends, or the node does.
 pub(crate) async fn serve(
@@ -53,10 +51,12 @@ pub(crate) async fn serve(
     address: IpAddr,
     io: impl AsyncRead + AsyncWrite + Unpin + 'static,
 ) {
-    let mut stopping = served.shared.stopping.clone();
+    let shared = Arc::clone(&served.shared);
+    let mut stopping = shared.stopping.clone();
     let service = service_fn(move |request| {
         let served = Rc::clone(&served);
-        async move {
+        // Pinned, so that the connection can be taken apart when it is over.
+        Box::pin(async move {
             let response = match at {
                 Door::Influx => series::respond(&served, at, Way::Influx, address, request).await,
                 Door::Select => series::respond(&served, at, Way::Select, address, request).await,
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
                 _ => respond(&served, at, address, request).await,
             };
             Ok::<_, Infallible>(framed(response))
-        }
+        })
     });
     let mut builder = http1::Builder::new();
     // Who has sent all it will send may still read the answers; but a query of somebody who has gone is not answered
@@ -72,15 +72,49 @@ pub(crate) async fn serve(
     builder.half_close(!matches!(at, Door::Influx | Door::Select | Door::Ingest));
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(shared.patience.of(Wait::Head))
         .max_buf_size(HEAD_BYTES_MAX);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    select! {
-        // How a connection ends is its peer's affair.
-        _ = connection.as_mut() => return,
-        _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+    let mut connection = builder.serve_connection(TokioIo::new(io), service);
+    let ended = select! {
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        Pin::new(&mut connection).graceful_shutdown();
+        poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+    };
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    // Otherwise, how a connection ends is its peer's affair.
+    let is_late = ended.is_err_and(|error| error.is_timeout());
+    end(&shared, at, io.into_inner(), is_late && !read_buf.is_empty()).await.ok();
+}
+
+/// Closes a connection; one that sent half a head and no more is told so before.
+async fn end(
+    shared: &Shared,
+    at: Door,
+    mut io: impl AsyncWrite + Unpin,
+    is_late: bool,
+) -> io::Result<()> {
+    if is_late {
+        shared.late(at.name(), Wait::Head);
+        let door::Response { status, headers, body } = late(shared, Wait::Head);
+        let headers = headers.into_iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let (headers, length) = (headers.collect::<String>(), body.len());
+        let head = format!(
+            "HTTP/1.1 {status} Request Timeout\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        io.write_all(head.as_bytes()).await?;
+        io.write_all(&body).await?;
     }
-    connection.await.ok();
+    io.shutdown().await
+}
+
+/// What somebody is told who was waited for in vain.
+fn late(shared: &Shared, wait: Wait) -> door::Response {
+    door::problem(408, Code::Invalid.name(), &shared.patience.over(wait))
 }
 
 async fn respond(
@@ -107,7 +141,7 @@ async fn respond(
         return refused;
     }
     let most = shared.limits.value_bytes_max.max(shared.limits.line_bytes_max);
-    let body = match collected(body, most).await {
+    let body = match collected(shared, at, body, most).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };
@@ -186,9 +220,14 @@ pub(crate) async fn replied(
 }
 
 /// The whole body, or why it is not taken.
-async fn collected(body: Incoming, most: usize) -> Result<Bytes, door::Response> {
-    let collecting = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, most).collect());
-    match collecting.await {
+async fn collected(
+    shared: &Shared,
+    at: Door,
+    body: Incoming,
+    most: usize,
+) -> Result<Bytes, door::Response> {
+    let collecting = Limited::new(body, most).collect();
+    match tokio::time::timeout(shared.patience.of(Wait::Body), collecting).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let detail = format!(
@@ -202,8 +241,8 @@ async fn collected(body: Incoming, most: usize) -> Result<Bytes, door::Response>
             Err(door::problem(400, Code::Invalid.name(), &detail))
         }
         Err(_) => {
-            let detail = "the body did not arrive within 60 s";
-            Err(door::problem(408, Code::Invalid.name(), detail))
+            shared.late(at.name(), Wait::Body);
+            Err(late(shared, Wait::Body))
         }
     }
 }

@@ -3,14 +3,15 @@
 //! A node is one process, or two: a coordinator with the doors and a storage with the store, and
 //! frames between them over a socket. The way of a command is the same.
 //!
-//! Modules in reading order: `settings` says what a node is to be; `time` is when commands are
+//! Modules in reading order: `settings` says what a node is to be, `patience` how long it waits for others; `time` is when commands are
 //! accepted; `copies` lends the files of the store to who makes backups; `store` carries commands out and waits for the disk; `secret` is what proves who
 //! somebody is, `passwords` and `guesses` check it and bound what guessing costs, `session` decides what
 //! each may have, `local` is the way of whoever runs the node; `tls` and `stream` are sockets that nobody
 //! else can listen to; `frames` are the bytes between the two
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
-//! the door that does not; `worker` are the threads that connections live on; `numbers`, `slow` and
+//! the door that does not, `counted` its sockets; `worker` are the threads that connections live on, `alarm`
+//! wakes those that have waited for long enough; `numbers`, `slow` and
 //! `log` what a node tells about itself; `notify` is what the service manager is told; `probe` asks from
 //! outside whether a node answers; `node` starts all of it and ends it.
 //!
@@ -21,6 +22,7 @@
 
 #![warn(missing_docs)]
 
+mod alarm;
 mod connection;
 mod copies;
 mod counted;
@@ -34,10 +36,10 @@ mod node;
 mod notify;
 mod numbers;
 mod passwords;
+mod patience;
 mod probe;
 mod protocol;
 mod queries;
-mod rewound;
 mod router;
 pub mod secret;
 mod series;
@@ -59,6 +61,7 @@ pub use local::Local;
 pub use log::{EVENTS, EventKind, Log, LogFileSettings, LogFormat, LogLevel};
 pub use node::{Node, Problem, Started, Stop};
 pub use numbers::{METRICS, Metric};
+pub use patience::{Patience, Wait};
 pub use probe::{door_answers, storage_answers};
 pub use settings::{Door, DoorSetting, Half, QuerySettings, Settings, StorageAt};
 pub use tls::{Authority, PeerSetting, TlsSetting, TlsStream, Trust, authority, vouched};

@@ -34,6 +34,7 @@ use tokio::{
 
 use crate::{
     frames::{self, Found},
+    patience::{Patience, Wait},
     tls::Peers,
     worker::Shared,
 };
@@ -65,8 +66,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// How long coming to another machine may take.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How many links a coordinator has to its storage: the storage is lost when the last of them is.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
@@ -187,7 +186,7 @@ impl Link {
     pub(crate) async fn keep(self: Rc<Link>, shared: Arc<Shared>) {
         let mut pause = RETRY.0;
         loop {
-            match self.stay(&shared.links).await {
+            match self.stay(&shared.links, &shared.patience).await {
                 Ok(()) => pause = RETRY.0,
                 Err(error) => shared.links.failed(&self.target, &error),
             }
@@ -198,7 +197,7 @@ impl Link {
     }
 
     /// Comes to the storage, and stays until one of both goes; fails if it never came.
-    async fn stay(&self, links: &Links) -> io::Result<()> {
+    async fn stay(&self, links: &Links, patience: &Patience) -> io::Result<()> {
         match &self.target {
             Target::Socket(socket) => {
                 let (input, output) = UnixStream::connect(socket).await?.into_split();
@@ -210,7 +209,10 @@ impl Link {
                     stream.set_nodelay(true)?;
                     peers.connector.connect(name.clone(), stream).await
                 };
-                let stream = tokio::time::timeout(CONNECT_PATIENCE, coming).await??;
+                let coming = tokio::time::timeout(patience.of(Wait::Connect), coming);
+                let late =
+                    |_| io::Error::new(io::ErrorKind::TimedOut, patience.over(Wait::Connect));
+                let stream = coming.await.map_err(late)??;
                 let (input, output) = tokio::io::split(stream);
                 self.exchange(links, input, output).await;
             }

@@ -89,9 +89,8 @@ impl Local {
         if command.is_answered_by(&reply) {
             return Ok(reply);
         }
-        Err(Problem::Settings(
-            "the node answered something else; is it of this release?".to_owned(),
-        ))
+        let other = "the answer is to something else; is it of this release?";
+        Err(failed("ask the node")(io::Error::new(io::ErrorKind::InvalidData, other)))
     }
 
     /// Closes the store, if it was opened.

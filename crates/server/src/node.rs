@@ -31,6 +31,8 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
+use ports::Coming;
+
 use crate::{
     copies::Copies,
     guesses::Guesses,
@@ -38,6 +40,7 @@ use crate::{
     notify::Notifier,
     numbers::{Counters, Tally},
     passwords::Passwords,
+    patience::{Patience, Wait},
     settings::{Door, DoorSetting, Half, Settings, StorageAt},
     slow::Slow,
     store::Store,
@@ -46,8 +49,6 @@ use crate::{
     worker::{Place, Shared, Workers},
 };
 
-/// How long connections may take to end.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
@@ -142,6 +143,13 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// Has the log tell that a node did not start for it.
+    pub fn tell(&self) {
+        told::not_started(self);
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,18 +176,17 @@ impl From<olivine_engine::Error> for Problem {
 }
 
 impl Node {
-    /// Opens the store and the doors.
+    /// Opens the store and the doors. The log is told of what comes of it but for the problem, if there is one.
     pub fn start(settings: &Settings) -> Result<Node, Problem> {
-        Node::open(settings).inspect_err(told::not_started)
+        let options = environment_options(settings);
+        let environment = Environment::new(options).map_err(Problem::from);
+        environment.and_then(|environment| Node::open(settings, environment))
     }
 
-    fn open(settings: &Settings) -> Result<Node, Problem> {
+    pub(crate) fn open(settings: &Settings, environment: Environment) -> Result<Node, Problem> {
         let notifier = Notifier::of_environment()?;
         let mut started = Started::default();
         let doors = ports::open(settings, &mut started)?;
-        let defaults = EnvironmentOptions::default();
-        let memory_bytes = settings.memory_bytes.unwrap_or(defaults.memory_bytes);
-        let environment = Environment::new(EnvironmentOptions { memory_bytes })?;
         let vfs = environment.vfs();
         let clock = Arc::clone(environment.clock());
         let peers = match &settings.peers {
@@ -207,8 +214,9 @@ impl Node {
                 let time = Arc::new(Time::new(Arc::clone(&clock), model.time()?));
                 let (db, lent) = (model.db().clone(), settings.data_dir.join("lent"));
                 let copies = Copies::new(db, lent, vfs, &clock, settings.backup_idle_max);
-                let store =
-                    Arc::new(Store::new(model, copies, Arc::clone(&time), &settings.queries));
+                let (patience, queries) = (settings.patience.clone(), &settings.queries);
+                let store = Store::new(model, copies, Arc::clone(&time), patience, queries);
+                let store = Arc::new(store);
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
                     Half::Storage(asked) => {
@@ -237,6 +245,7 @@ impl Node {
             time,
             user: user_id(),
             limits: settings.limits.clone(),
+            patience: settings.patience.clone(),
             requires_databases: settings.requires_databases,
             queries: settings.queries.clone(),
             hosts: settings.hosts.clone(),
@@ -251,6 +260,7 @@ impl Node {
             tallies: (0..settings.workers.max(1)).map(|_| Tally::default()).collect(),
             slow: Slow::new(settings.slow),
             coordinators_refused: Mutex::default(),
+            waited_in_vain: Mutex::default(),
             links: Links::default(),
             stopping,
         });
@@ -260,7 +270,7 @@ impl Node {
             let _within = runtime.enter();
             Signals::watch()?
         };
-        told::started(settings, memory_bytes, &started);
+        told::started(settings, environment_options(settings).memory_bytes, &started);
         let connections_max = settings.connections_max;
         Ok(Node {
             shared,
@@ -312,17 +322,14 @@ impl Node {
                 let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
                 spawn_local(ports::take(door, listener, workers, shared, self.connections_max));
             }
-            if let Some(listener) = coordinators {
-                let listener = tokio::net::UnixListener::from_std(listener);
-                let listener = listener.map_err(system("listen"))?;
+            let here = coordinators.map(tokio::net::UnixListener::from_std).transpose();
+            let hosts = hosts.map(tokio::net::TcpListener::from_std).transpose();
+            let here = here.map_err(system("listen"))?.map(Coming::Here);
+            let hosts = hosts.map_err(system("listen"))?;
+            let hosts = hosts.map(|listener| Coming::Hosts(listener, self.connections_max));
+            for coming in here.into_iter().chain(hosts) {
                 let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
-                spawn_local(ports::take_coordinators(listener, workers, shared));
-            }
-            if let Some(listener) = hosts {
-                let listener = tokio::net::TcpListener::from_std(listener);
-                let listener = listener.map_err(system("listen"))?;
-                let (workers, shared) = (Rc::clone(&workers), Arc::clone(&shared));
-                spawn_local(ports::take_hosts(listener, workers, shared, self.connections_max));
+                spawn_local(ports::take_coordinators(coming, workers, shared));
             }
             if let Place::Here(store) = &place {
                 let store = Arc::clone(store);
@@ -330,6 +337,13 @@ impl Node {
                 spawn_local(async move { store.sweep().await });
                 spawn_local(async move { watched.watch_disk().await });
             }
+            let (looking, look) = (Rc::clone(&workers), shared.patience.look());
+            spawn_local(async move {
+                loop {
+                    tokio::time::sleep(look).await;
+                    looking.look();
+                }
+            });
             let beating = Rc::clone(&notifier);
             spawn_local(async move { beating.beat().await });
             notifier.ready(&started);
@@ -342,7 +356,7 @@ impl Node {
             let connections = workers.connections();
             tracing::info!(event = "stopping", by, connections = connections as u64);
             notifier.stopping(connections);
-            drain(&workers, &mut signals, &**environment.clock()).await;
+            drain(&workers, &mut signals, &shared.patience, &**environment.clock()).await;
             Ok::<(), Problem>(())
         })?;
         notifier.closing();
@@ -365,6 +379,12 @@ impl Node {
         tracing::info!(event = "stopped");
         Ok(())
     }
+}
+
+fn environment_options(settings: &Settings) -> EnvironmentOptions {
+    let mut options = EnvironmentOptions::default();
+    options.memory_bytes = settings.memory_bytes.unwrap_or(options.memory_bytes);
+    options
 }
 
 /// Reads again what may change while a node runs: certificate and key.
@@ -415,7 +435,7 @@ async fn until_stopped(
 }
 
 /// Waits for the connections to end; who has not by then is cut off.
-async fn drain(workers: &Workers, signals: &mut Signals, clock: &dyn Clock) {
+async fn drain(workers: &Workers, signals: &mut Signals, patience: &Patience, clock: &dyn Clock) {
     let began = clock.now();
     let drained = async {
         while 0 < workers.connections() {
@@ -424,13 +444,16 @@ async fn drain(workers: &Workers, signals: &mut Signals, clock: &dyn Clock) {
     };
     select! {
         () = drained => {}
-        () = tokio::time::sleep(DRAIN_PATIENCE) => {}
+        () = tokio::time::sleep(patience.of(Wait::Drain)) => {}
         () = signals.end() => {}
     }
     let took_millis = clock.now().saturating_sub(began).as_millis() as u64;
     match workers.connections() as u64 {
         0 => tracing::info!(event = "drained", took_millis),
-        connections => tracing::warn!(event = "cut_off", connections, took_millis),
+        connections => {
+            let why = patience.over(Wait::Drain);
+            tracing::warn!(event = "cut_off", connections, took_millis, why = &*why);
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use olivine_doors::{
 };
 
 use crate::{
-    http::{BODY_PATIENCE, header, replied},
+    http::{header, replied},
+    patience::Wait,
     session::{Session, away},
     settings::Door,
     slow::Watch,
@@ -56,7 +57,7 @@ pub(crate) async fn respond(
     {
         return refused;
     }
-    let body = match collected(served, body, header(CONTENT_ENCODING)).await {
+    let body = match collected(served, at, body, header(CONTENT_ENCODING)).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };
@@ -172,18 +173,24 @@ async fn answered(
 /// The whole body, unpacked, or why it is not taken.
 async fn collected(
     served: &Served,
+    at: Door,
     body: Incoming,
     encoding: Option<&str>,
 ) -> Result<Bytes, Response> {
     let most = served.shared.limits.points_bytes_max;
-    let collecting = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, most).collect());
+    let patience = &served.shared.patience;
+    let collecting = Limited::new(body, most).collect();
+    let collecting = tokio::time::timeout(patience.of(Wait::Body), collecting);
     let body = match collecting.await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(most)),
         Ok(Err(error)) => {
             return Err(door::failed(400, &format!("the body did not arrive: {error}")));
         }
-        Err(_) => return Err(door::failed(408, "the body did not arrive within 60 s")),
+        Err(_) => {
+            served.shared.late(at.name(), Wait::Body);
+            return Err(door::failed(408, &patience.over(Wait::Body)));
+        }
     };
     match encoding.map(str::trim) {
         None | Some("") => Ok(body),

@@ -9,7 +9,10 @@ use std::{
 use olivine_doors::{http::Hosts, limits::Limits};
 use olivine_engine::Durability;
 
-use crate::tls::{PeerSetting, TlsSetting};
+use crate::{
+    patience::Patience,
+    tls::{PeerSetting, TlsSetting},
+};
 
 /// What a node is to be.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Settings {
     pub workers: usize,
     /// How large what comes in may be.
     pub limits: Limits,
+    /// How long others are waited for.
+    pub patience: Patience,
     /// Connections of all doors together. Default 10,000.
     pub connections_max: usize,
     /// Points are written into a database only if it is there.
@@ -72,6 +77,7 @@ impl Default for Settings {
             doors: Door::ALL.map(DoorSetting::default_of).into(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             limits: Limits::default(),
+            patience: Patience::default(),
             connections_max: 10_000,
             requires_databases: false,
             queries: QuerySettings::default(),

@@ -30,9 +30,10 @@ use tokio::{
 
 use crate::{
     frames::{self, Found},
+    patience::Wait,
     slow::{Stage, Watch},
     store::{Pending, Store, long},
-    worker::{HANDSHAKE_PATIENCE, Shared},
+    worker::Shared,
 };
 
 /// What slow requests call this way in.
@@ -41,8 +42,6 @@ const DOOR: &str = "storage";
 const READ_BYTES: usize = 64 << 10;
 /// Bytes of replies that may wait before nothing more is read.
 const WAITING_BYTES_MAX: usize = 16 << 20;
-/// How long the other end may take to take its replies.
-const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Serves a connection of a coordinator.
 pub(crate) async fn serve(
@@ -68,8 +67,9 @@ pub(crate) async fn serve_host(
     let Some(peers) = &shared.peers else { return Ok(()) };
     stream.set_nodelay(true)?;
     let shaking = peers.acceptor.accept(stream);
-    let shaken = tokio::time::timeout(HANDSHAKE_PATIENCE, shaking).await;
-    let shaken = shaken.map_err(io::Error::from).and_then(|shaken| shaken);
+    let shaken = tokio::time::timeout(shared.patience.of(Wait::Handshake), shaking).await;
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, shared.patience.over(Wait::Handshake));
+    let shaken = shaken.map_err(late).and_then(|shaken| shaken);
     let stream = shaken.inspect_err(|error| refused(&shared, &error.to_string()))?;
     let (input, output) = tokio::io::split(stream);
     exchange(Arc::clone(&shared), store, input, output).await
@@ -299,7 +299,8 @@ async fn send(
                 // TLS may have kept some of it.
                 output.flush().await
             };
-            tokio::time::timeout(WRITE_PATIENCE, sending).await??;
+            let sent = tokio::time::timeout(shared.patience.of(Wait::Answer), sending).await;
+            sent.inspect_err(|_| shared.late(DOOR, Wait::Answer))??;
             replies.state.borrow_mut().under_way = false;
             replies.left.notify_one();
             continue;

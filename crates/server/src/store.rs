@@ -10,14 +10,18 @@ use std::{
 };
 
 use olivine_command::{Access, Code, Command, Copying, Refusal, Reply, Statement};
-use olivine_engine::{Result, SeqNo, Stall};
+use olivine_engine::{Bug, Result, SeqNo, Stall, planted};
 use olivine_model::{Behind, Model};
 use tokio::sync::watch;
 
-use crate::{copies::Copies, queries::Queries, settings::QuerySettings, time::Time};
+use crate::{
+    copies::Copies,
+    patience::{Patience, Wait},
+    queries::Queries,
+    settings::QuerySettings,
+    time::Time,
+};
 
-/// How long a command waits for a store that is behind its work.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Places looked at by one sweep.
 const SWEEP: u64 = 1_000;
 /// How long after a sweep that found little the next begins.
@@ -33,8 +37,8 @@ pub(crate) struct Store {
     model: Model,
     copies: Arc<Copies>,
     queries: Queries,
-    /// Where everything lies.
     time: Arc<Time>,
+    patience: Patience,
     durable: watch::Receiver<Durable>,
 }
 
@@ -71,6 +75,7 @@ impl Store {
         model: Model,
         copies: Copies,
         time: Arc<Time>,
+        patience: Patience,
         queries: &QuerySettings,
     ) -> Store {
         let queries = Queries::new(queries);
@@ -81,7 +86,7 @@ impl Store {
                 Err(error) => durable.failure = Some(error.to_string()),
             });
         });
-        Store { model, copies: Arc::new(copies), queries, time, durable }
+        Store { model, copies: Arc::new(copies), queries, time, patience, durable }
     }
 
     /// Who may ask for something.
@@ -117,13 +122,14 @@ impl Store {
                     for reply in &mut applied.replies {
                         self.add_numbers(reply);
                     }
-                    return (applied.replies, applied.durable_at.map(Pending));
+                    let kept_at = applied.durable_at;
+                    let kept_at = kept_at.filter(|_| !planted(Bug::AnsweredBeforeKept));
+                    return (applied.replies, kept_at.map(Pending));
                 }
                 Err(Behind { retry_after }) => {
-                    if *until.get_or_insert_with(|| clock.now() + PATIENCE) <= clock.now() {
-                        let text =
-                            "the store is behind its work; try again, or write less at a time";
-                        let refusal = Refusal::new(Code::Busy, text);
+                    let patience = self.patience.of(Wait::Store);
+                    if *until.get_or_insert_with(|| clock.now() + patience) <= clock.now() {
+                        let refusal = Refusal::new(Code::Busy, self.patience.over(Wait::Store));
                         return (vec![Reply::Refused(refusal); commands.len()], None);
                     }
                     tokio::time::sleep(retry_after).await;

@@ -1,24 +1,31 @@
 //! A node on ports of its own, spoken to over sockets.
 
 mod access;
+mod disk;
+mod documents;
+mod halves;
 mod hostile;
+mod patience;
 mod series;
 
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
     path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use olivine_vfs::{Clock as _, EntryKind, Open, RealClock, RealVfs, Vfs as _};
+use olivine_vfs::{Clock as _, RealClock, RealVfs, Vfs as _};
 
-use crate::{
-    Door, DoorSetting, EVENTS, Half, LogLevel, METRICS, Node, Problem, Settings, Stop, StorageAt,
-};
+use crate::{Door, DoorSetting, METRICS, Node, Problem, Settings, Stop};
+
+/// Held by who measures the memory of this process, and by who takes much of it.
+static MEMORY: Mutex<()> = Mutex::new(());
 
 /// A directory that is gone with its owner.
 struct Dir(PathBuf);
@@ -70,7 +77,10 @@ struct Running {
 
 impl Running {
     fn start(settings: &Settings) -> Running {
-        let node = Node::start(settings).unwrap();
+        Running::of(Node::start(settings).unwrap())
+    }
+
+    fn of(node: Node) -> Running {
         let (doors, stop) = (node.started().doors.clone(), node.stopper());
         let thread = thread::Builder::new().spawn(move || node.run()).unwrap();
         Running { doors, stop, thread: Some(thread) }
@@ -242,6 +252,7 @@ fn many_requests_are_answered_in_their_order() {
 
 #[test]
 fn large_answers_come_whole_and_cost_no_more_than_themselves() {
+    let _memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = Dir::new();
     let node = Running::start(&settings(&dir));
     let value = "x".repeat(1 << 20);
@@ -402,116 +413,6 @@ fn health_and_metrics_are_there_from_the_start() {
     assert_eq!(node.http(Door::Http, "GET", "/openapi.json", "").0, 200);
 }
 
-/// The tables of events, metrics and rights in the document for operators are those of the code.
-#[test]
-fn documents_have_every_event_and_metric() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
-    let file = RealVfs.open(&path, Open::Write).unwrap();
-    let mut bytes = vec![0; file.len().unwrap() as usize];
-    file.read_at(&mut bytes, 0).unwrap();
-    let document = String::from_utf8(bytes).unwrap();
-    let mut events = "| event | level | what happened |\n|---|---|---|\n".to_owned();
-    for event in EVENTS {
-        let level = LogLevel::NAMES.iter().find(|(_, level)| *level == event.level).unwrap().0;
-        push(&mut events, format_args!("| `{}` | {level} | {} |\n", event.name, event.what));
-    }
-    let mut metrics = "| metric | kind | labels | what it is |\n|---|---|---|---|\n".to_owned();
-    for metric in METRICS {
-        let (name, kind, labels, help) = (metric.name, metric.kind(), metric.labels, metric.help);
-        push(&mut metrics, format_args!("| `{name}` | {kind} | {labels} | {help} |\n"));
-    }
-    let mut wanted = document.clone();
-    for (what, table) in
-        [("events", events), ("metrics", metrics), ("rights", access::table_of_rights())]
-    {
-        let mark = wanted.find(&format!("<!-- {what}: ")).unwrap();
-        let start = mark + wanted[mark..].find("-->\n").unwrap() + 4;
-        let end = start + wanted[start..].find("<!-- end -->").unwrap();
-        wanted.replace_range(start..end, &table);
-    }
-    if std::env::var_os("REWRITE").is_some() {
-        file.write_at(wanted.as_bytes(), 0).unwrap();
-        file.set_len(wanted.len() as u64).unwrap();
-    } else {
-        assert!(document == wanted, "run this test with REWRITE=1, and read the difference");
-    }
-}
-
-/// Events are told by the names of the list, at the levels of the list, and all of them are told somewhere.
-#[test]
-fn events_are_those_of_the_list() {
-    let mut told = std::collections::BTreeSet::new();
-    let mut dirs = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(dir) = dirs.pop() {
-        for entry in RealVfs.list(&dir).unwrap() {
-            let path = dir.join(&entry.name);
-            match entry.kind {
-                EntryKind::Dir => dirs.push(path),
-                _ => told.extend(events_of(&path)),
-            }
-        }
-    }
-    let listed = EVENTS.iter().map(|event| {
-        let level = LogLevel::NAMES.iter().find(|(_, level)| *level == event.level).unwrap().0;
-        (event.name.to_owned(), level.to_owned())
-    });
-    assert_eq!(told.into_iter().collect::<Vec<_>>(), {
-        let mut listed: Vec<_> = listed.collect();
-        listed.sort();
-        listed
-    });
-}
-
-/// The events that a source file tells, its tests left out, with their levels.
-fn events_of(path: &std::path::Path) -> Vec<(String, String)> {
-    let file = RealVfs.open(path, Open::Read).unwrap();
-    let mut bytes = vec![0; file.len().unwrap() as usize];
-    file.read_at(&mut bytes, 0).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
-    let code = text.split("#[cfg(test)]").next().unwrap();
-    let mut told = Vec::new();
-    for call in code.split("tracing::").skip(1) {
-        let Some((level, rest)) = call.split_once("!(") else { continue };
-        if let Some(named) = rest.trim_start().strip_prefix("event = \"") {
-            told.push((named.split('"').next().unwrap().to_owned(), level.to_owned()));
-        }
-    }
-    if path.ends_with("log/line.rs") {
-        // It is made where the queue is written, past all levels.
-        told.push(("lines_lost".to_owned(), "warn".to_owned()));
-    }
-    told
-}
-
-/// Every path and method of the document is answered, and every method that it does not have is not.
-#[test]
-fn the_document_for_programs_says_what_there_is() {
-    let dir = Dir::new();
-    let node = Running::start(&settings(&dir));
-    let document = node.http(Door::Http, "GET", "/openapi.json", "").1;
-    let lines: Vec<&str> = document.lines().collect();
-    let mut checked = 0;
-    for (place, line) in lines.iter().enumerate() {
-        let Some(path) = line.strip_prefix("    \"/").and_then(|rest| rest.split('"').next())
-        else {
-            continue;
-        };
-        let end = lines[place + 1..].iter().position(|line| line.starts_with("    \"/"));
-        let section = lines[place..end.map_or(lines.len(), |end| place + 1 + end)].concat();
-        let path = path.replace("{key}", "a").replace("{id}", "1").replace("{file}", "0");
-        let path = format!("/{path}");
-        for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {
-            let listed = section.contains(&format!("\"{}\":", method.to_lowercase()));
-            let (status, _) = node.http(Door::Http, method, &path, "");
-            let head_for_get =
-                method == "HEAD" && !path.starts_with("/kv") && !path.starts_with("/backup");
-            assert_eq!(listed || head_for_get, status != 405, "{method} {path}: {status}");
-            checked += 1;
-        }
-    }
-    assert_eq!(checked, 11 * 5);
-}
-
 /// The value of a metric with these labels.
 fn metric(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -657,86 +558,6 @@ fn a_second_node_is_told_who_has_the_store() {
     let _node = Running::start(&settings(&dir));
     let problem = Node::start(&settings(&dir)).err().unwrap().to_string();
     assert!(problem.contains(&std::process::id().to_string()), "{problem}");
-}
-
-/// The settings of both halves of a node in two processes, here in one.
-fn halves(dir: &Dir) -> (Settings, Settings) {
-    let whole = settings(dir);
-    let storage = Settings { half: Half::Storage(None), ..whole.clone() };
-    (storage, Settings { half: Half::Coordinator(StorageAt::Socket(None)), ..whole })
-}
-
-#[test]
-fn a_coordinator_has_the_storage_carry_out_what_is_asked() {
-    let dir = Dir::new();
-    let (storage, coordinator) = halves(&dir);
-    let storage = Running::start(&storage);
-    let node = Running::start(&coordinator);
-    let ready = || node.http(Door::Http, "GET", "/readyz", "").0 == 200;
-    assert!((0..100).any(|_| ready() || pause()));
-    assert_eq!(node.say(Door::Line, "PUT a 1\nGET a\nGET b\n"), "OK\nOK 1\nNOT_FOUND\n");
-    let long = "x".repeat(300_000);
-    assert_eq!(node.http(Door::Http, "PUT", "/kv/long", &long).0, 204);
-    assert_eq!(node.http(Door::Http, "GET", "/kv/long", ""), (200, long));
-    let mut many = String::new();
-    for number in 0..3_000 {
-        push(&mut many, format_args!("PUT {} {number}\n", number % 10));
-    }
-    assert_eq!(node.say(Door::Line, many), "OK\n".repeat(3_000));
-    assert!(node.http(Door::Http, "GET", "/metrics", "").1.contains("olivine_keys 12\n"));
-    assert!(node.say(Door::Json, "{\"command\":\"stats\"}\n").contains("\"keys\":12,"));
-    node.end();
-    storage.end();
-}
-
-#[test]
-fn each_half_may_start_again_under_the_other() {
-    let dir = Dir::new();
-    let (storage_settings, coordinator_settings) = halves(&dir);
-    let node = Running::start(&coordinator_settings);
-    let put = |value: u32| node.say(Door::Line, format!("PUT a {value}\n"));
-    assert_eq!(put(0), "ERROR the storage cannot be reached; it is tried again and again\n");
-    assert_eq!(node.http(Door::Http, "GET", "/readyz", "").0, 503);
-    assert_eq!(node.http(Door::Http, "GET", "/livez", "").0, 200);
-    for value in 1..4 {
-        let storage = Running::start(&storage_settings);
-        assert!((0..200).any(|_| put(value) == "OK\n" || pause()), "it comes back");
-        storage.end();
-        assert!(put(0).starts_with("ERROR the storage "));
-    }
-    node.end();
-    let storage = Running::start(&storage_settings);
-    for _ in 0..2 {
-        let node = Running::start(&coordinator_settings);
-        let got = || node.say(Door::Line, "GET a\n") == "OK 3\n";
-        assert!((0..200).any(|_| got() || pause()));
-        node.end();
-    }
-    storage.end();
-}
-
-/// What comes to the storage's socket and is no frame costs its sender the connection, and nothing else.
-#[test]
-fn garbage_at_the_socket_is_left_alone() {
-    let dir = Dir::new();
-    let (storage, coordinator) = halves(&dir);
-    let (_storage, node) = (Running::start(&storage), Running::start(&coordinator));
-    let socket = storage.data_dir.join("run/storage.sock");
-    let mut random = olivine_vfs::Random::new(7);
-    for number in 0..200 {
-        let mut stream = UnixStream::connect(&socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut bytes = random.bytes(1 + number % 60);
-        if number % 2 == 0 && 4 <= bytes.len() {
-            let length = (bytes.len() - 4) as u32;
-            bytes[..4].copy_from_slice(&length.to_le_bytes());
-        }
-        stream.write_all(&bytes).unwrap();
-        stream.shutdown(Shutdown::Write).ok();
-        assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
-    }
-    let put = || node.say(Door::Line, "PUT a 1\n") == "OK\n";
-    assert!((0..100).any(|_| put() || pause()));
 }
 
 /// Ten ways to let others at the data; each is refused by name, or said to be meant so.

@@ -9,21 +9,21 @@ use std::{
     os::unix::net::UnixStream,
     rc::Rc,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use olivine_doors::{http::Hosts, limits::Limits};
 use tokio::{
     runtime,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::{LocalSet, spawn_local},
 };
 
 use crate::{
+    alarm::Alarms,
     connection,
     counted::Counted as Counting,
     guesses::Guesses,
@@ -32,6 +32,7 @@ use crate::{
     log::Seldom,
     numbers::{Connected, Counters, Tally},
     passwords::Passwords,
+    patience::{Patience, Wait},
     protocol::Line,
     router::{Here, Router},
     secret,
@@ -45,15 +46,13 @@ use crate::{
     tls::{Peers, Tls},
 };
 
-/// How long agreeing on TLS may take.
-pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-
 /// What all threads of a node share.
 pub(crate) struct Shared {
     pub(crate) time: Arc<Time>,
     /// Who runs this process.
     pub(crate) user: u32,
     pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
     /// Points are written into a database only if it is there.
     pub(crate) requires_databases: bool,
     pub(crate) queries: QuerySettings,
@@ -74,9 +73,22 @@ pub(crate) struct Shared {
     pub(crate) slow: Slow,
     /// Coordinators that were sent away.
     pub(crate) coordinators_refused: Mutex<Seldom>,
+    /// Peers that were waited for in vain, by what for.
+    pub(crate) waited_in_vain: Mutex<[Seldom; Wait::ALL.len()]>,
     /// How many links to the storage are open.
     pub(crate) links: Links,
     pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Tells that a peer was waited for in vain.
+    pub(crate) fn late(&self, door: &'static str, wait: Wait) {
+        let mut all = self.waited_in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all[wait as usize].happened(self.time.clock().now()) {
+            let why = self.patience.over(wait);
+            tracing::warn!(event = "waited_in_vain", door, count, why = &*why);
+        }
+    }
 }
 
 /// What the connections of one thread share.
@@ -84,6 +96,7 @@ pub(crate) struct Served {
     pub(crate) shared: Arc<Shared>,
     pub(crate) router: Router,
     pub(crate) proven: Proven,
+    pub(crate) alarms: Rc<Alarms>,
     /// Which thread it is.
     worker: usize,
 }
@@ -131,6 +144,8 @@ pub(crate) struct Workers {
 
 struct Worker {
     taken: mpsc::UnboundedSender<Taken>,
+    /// Tells it to look who has waited for long enough.
+    looks: Arc<Notify>,
     connections: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
@@ -157,6 +172,15 @@ impl Workers {
         self.workers.iter().map(|worker| worker.connections.load(Relaxed)).sum()
     }
 
+    /// Has those that have connections look who has waited for long enough.
+    pub(crate) fn look(&self) {
+        for worker in &self.workers {
+            if 0 < worker.connections.load(Relaxed) {
+                worker.looks.notify_one();
+            }
+        }
+    }
+
     /// Ends the threads; connections that are still there are closed.
     pub(crate) fn end(self) {
         for Worker { taken, thread, .. } in self.workers {
@@ -171,14 +195,15 @@ impl Worker {
     fn start(number: usize, shared: Arc<Shared>, place: Place) -> io::Result<Worker> {
         let (taken, incoming) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&connections);
+        let (counted, looks) = (Arc::clone(&connections), Arc::new(Notify::new()));
+        let looked = Arc::clone(&looks);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || {
-            let work = run(number, shared, place, incoming, counted);
+            let work = run(number, shared, place, incoming, counted, looked);
             runtime.block_on(LocalSet::new().run_until(work));
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(work)?;
-        Ok(Worker { taken, connections, thread })
+        Ok(Worker { taken, looks, connections, thread })
     }
 }
 
@@ -197,6 +222,7 @@ async fn run(
     place: Place,
     mut incoming: mpsc::UnboundedReceiver<Taken>,
     connections: Arc<AtomicUsize>,
+    looks: Arc<Notify>,
 ) {
     let router = match place {
         Place::Here(store) => Router::Here(Here::new(store)),
@@ -209,7 +235,10 @@ async fn run(
     let mut key = [0; 32];
     // Without chance nothing can be guessed either: fingerprints never leave the process.
     secret::random(&mut key).ok();
-    let served = Rc::new(Served { shared, router, proven: Proven::new(key), worker });
+    let alarms = Alarms::new(shared.patience.look(), shared.time.clock().now());
+    let (kept, told) = (Rc::clone(&alarms), Arc::clone(&shared));
+    spawn_local(async move { kept.keep(&told, &looks).await });
+    let served = Rc::new(Served { shared, router, proven: Proven::new(key), alarms, worker });
     while let Some(taken) = incoming.recv().await {
         let (served, connections) = (Rc::clone(&served), Counted(Arc::clone(&connections)));
         spawn_local(async move {
@@ -240,7 +269,7 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
     let stream = tokio::net::TcpStream::from_std(stream)?;
     let stream = match &served.shared.tls {
         None => Stream::Plain(stream),
-        Some(tls) => match handshake(tls, stream).await? {
+        Some(tls) => match handshake(&served.shared, door, tls, stream).await? {
             Ok(stream) => stream,
             Err(plain) => return connection::refuse_plain(door, plain).await,
         },
@@ -250,7 +279,7 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
         Door::Line => connection::serve::<Line>(served, door, stream).await,
         Door::Http | Door::Influx | Door::Select | Door::Ingest => {
             let address = stream.address()?;
-            let stream = Counting::new(Rc::clone(&served), stream);
+            let stream = Counting::new(Rc::clone(&served), door, Vec::new(), stream);
             http::serve(served, door, address, stream).await;
             Ok(())
         }
@@ -259,6 +288,8 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
 
 /// Agrees on TLS; gives the socket back if the other end begins otherwise.
 async fn handshake(
+    shared: &Shared,
+    door: Door,
     tls: &Tls,
     stream: tokio::net::TcpStream,
 ) -> io::Result<Result<Stream, tokio::net::TcpStream>> {
@@ -272,5 +303,6 @@ async fn handshake(
         let stream = tls.acceptor().accept(stream).await?;
         Ok(Ok(Stream::Tls(Box::new(stream))))
     };
-    tokio::time::timeout(HANDSHAKE_PATIENCE, shaking).await?
+    let shaken = tokio::time::timeout(shared.patience.of(Wait::Handshake), shaking).await;
+    shaken.inspect_err(|_| shared.late(door.name(), Wait::Handshake))?
 }

@@ -31,7 +31,7 @@ const KEYSPACES: [&str; 2] = ["left", "right"];
 const KEYS: u64 = 150;
 
 /// The variable that tells a child which bug to make.
-const PLANTED: &str = "OLIVINE_PLANTED";
+pub(crate) const PLANTED: &str = "OLIVINE_PLANTED";
 
 /// What the child says when the store is open; acknowledgements follow.
 const OPENED: u32 = u32::MAX;

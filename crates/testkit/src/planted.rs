@@ -7,11 +7,11 @@
 use crate::{
     crash, faults, full, kill,
     report::{count, duration},
-    rot, schedules,
+    rot, schedules, served,
 };
 use olivine_engine::{Bug, plant};
 use olivine_vfs::{Clock, RealClock};
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, process::ExitCode, time::Duration};
 
 /// A tier that finds bugs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ enum Tier {
     Full,
     Rot,
     Kill,
+    Served,
     Schedules,
 }
 
@@ -28,6 +29,7 @@ enum Tier {
 const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::AckBeforeSync, Tier::Crash),
     (Bug::AckBeforeHandOver, Tier::Kill),
+    (Bug::AnsweredBeforeKept, Tier::Served),
     (Bug::TableNameUnsynced, Tier::Crash),
     (Bug::SegmentNameUnsynced, Tier::Crash),
     (Bug::TableUnsynced, Tier::Crash),
@@ -77,7 +79,7 @@ pub struct Plan {
     pub only: Option<String>,
     /// Where stores on the real disk lie.
     pub dir: PathBuf,
-    /// This program, for the tier that kills it.
+    /// This program, for the tiers that kill it.
     pub program: PathBuf,
 }
 
@@ -135,6 +137,16 @@ pub fn plant_named(name: &str) -> Result<(), String> {
     if plant(Some(bug)) { Ok(()) } else { Err(NOT_BUILT_IN.to_owned()) }
 }
 
+/// Where a tier asks for a node with a bug, this process is that node, as `olivine` would be.
+pub fn as_node(words: &[String]) -> Option<ExitCode> {
+    let is_node = ["serve", "storage", "coordinator"].contains(&words.first()?.as_str());
+    let bug = std::env::var(kill::PLANTED).ok().filter(|_| is_node)?;
+    match plant_named(&bug) {
+        Ok(()) => Some(olivine::run_program()),
+        Err(_) => Some(ExitCode::from(2)),
+    }
+}
+
 const NOT_BUILT_IN: &str =
     "this program was built without bugs; `cargo xtask rel planted` builds it with them";
 
@@ -168,7 +180,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Result<Summary, String> 
 fn hunt(plan: &Plan, bug: Bug, tier: Tier) -> (String, Option<String>) {
     let quiet = |_: &str| {};
     // Children plant it themselves; the oracle beside them must be sound.
-    plant((tier != Tier::Kill).then_some(bug));
+    plant((!matches!(tier, Tier::Kill | Tier::Served)).then_some(bug));
     let found = match tier {
         Tier::Crash => {
             let plan = crash::Plan {
@@ -252,6 +264,20 @@ fn hunt(plan: &Plan, bug: Bug, tier: Tier) -> (String, Option<String>) {
             let summary = kill::run(&plan, &quiet);
             let looked_at = format!("kills {}", summary.kills);
             (looked_at, summary.failures.first().map(ToString::to_string))
+        }
+        Tier::Served => {
+            let plan = served::Plan {
+                seed: plan.seed,
+                kills: 2 * plan.effort,
+                millis_max: 300,
+                planted: Some(format!("{bug:?}")),
+                dir: plan.dir.join("served"),
+                program: plan.program.clone(),
+                promised: 0,
+            };
+            let summary = served::run(&plan, &quiet);
+            served::remove(&plan.dir);
+            (format!("kills {}", summary.kills), summary.failures.first().cloned())
         }
     };
     plant(None);

@@ -23,7 +23,9 @@ mod client;
 mod node;
 
 use client::{Client, Killed};
-use node::{Node, Shape};
+use node::{Node, Shape, Start};
+
+pub(crate) use node::remove;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Plan {
     pub millis_max: u64,
     /// The program.
     pub program: PathBuf,
+    /// A bug that its processes make on purpose.
+    pub planted: Option<String>,
     /// Where the stores lie.
     pub dir: PathBuf,
     /// Acknowledged writes that there must be at least.
@@ -50,12 +54,12 @@ impl Plan {
 /// The sum of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    kills: u64,
+    pub(crate) kills: u64,
     acknowledged: u64,
     verified: u64,
     extra: u64,
     lost: u64,
-    failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     slowest: Duration,
     promised: u64,
     elapsed: Duration,
@@ -110,10 +114,10 @@ pub fn run(plan: &Plan, say: &dyn Fn(&str)) -> Summary {
             ));
             continue;
         }
-        node::remove(&dir);
+        remove(&dir);
     }
     if summary.failures.is_empty() {
-        node::remove(&plan.dir);
+        remove(&plan.dir);
     }
     summary.elapsed = clock.now().saturating_sub(began);
     summary
@@ -128,11 +132,13 @@ fn run_one(
     dir: &Path,
     say: &dyn Fn(&str),
 ) -> Result<(), String> {
-    node::remove(dir);
+    remove(dir);
     let clock = RealClock::new();
     let mut random = Random::new(plan.seed ^ dir.as_os_str().len() as u64);
     let mut clients = Client::some(plan.seed);
-    let mut node = Node::start(&plan.program, dir, shape, durability)?;
+    let planted = plan.planted.as_deref();
+    let start = Start { program: &plan.program, planted, dir, shape, durability };
+    let mut node = Node::start(&start)?;
     for kill in 0..kills {
         let life = Duration::from_millis(random.between(plan.millis_max / 4, plan.millis_max));
         let victim = node.victim(&mut random);
@@ -157,7 +163,7 @@ fn run_one(
         outcome?;
         summary.kills += 1;
         let restarted = clock.now();
-        node = node.restart(&plan.program, dir, shape, durability)?;
+        node = node.restart(&start)?;
         summary.slowest = summary.slowest.max(clock.now().saturating_sub(restarted));
         for client in &mut clients {
             let checked = client.check(node.ports())?;

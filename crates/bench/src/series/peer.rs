@@ -130,12 +130,12 @@ impl Peer {
             Kind::Influx => true,
             Kind::VictoriaMetrics => {
                 let mut client = Client::connect(self.port)?;
-                let flushed = client.get("/internal/force_flush")?.status < 300;
-                flushed && client.get("/internal/force_merge")?.status < 300
+                let flushed = client.post("/internal/force_flush", &[])?.status < 300;
+                flushed && client.post("/internal/force_merge", &[])?.status < 300
             }
+            // It goes by the same name, and has merged when it answers.
             Kind::Olivine => {
-                let mut client = Client::connect(self.port)?;
-                client.post("/internal/force_merge", &[])?.status < 300
+                Client::connect(self.port)?.post("/internal/force_merge", &[])?.status < 300
             }
         };
         let began = Instant::now();

@@ -10,6 +10,7 @@ use crate::{
     json,
     limits::Limits,
     lines::{Found, Lines},
+    taken,
 };
 
 /// What stands before a body.
@@ -101,10 +102,6 @@ type Outcome<T> = Result<T, Wrong>;
 /// Bytes of a file of a copy that one answer has at most.
 const PIECE_BYTES_MAX: u64 = 1 << 20;
 
-/// The paths there are.
-const PATHS: &str =
-    "/kv/{key}, /kv, /backup, /livez, /readyz, /health, /metrics, /slow, /openapi.json";
-
 /// Reads one request, as of the time `now`.
 pub fn read<'a>(head: &Head<'a>, body: &'a [u8], limits: &Limits, now: u64) -> Request<'a> {
     match (Asked { head, body, limits, now }).request() {
@@ -140,7 +137,7 @@ impl<'a> Asked<'_, 'a> {
             "/openapi.json" => Shape::OpenApi,
             "/" => Shape::Welcome,
             _ => {
-                let detail = format!("there is nothing here; there are {PATHS}");
+                let detail = format!("there is nothing here; there are {}", taken::paths());
                 return Err(Wrong { status: 404, code: "unknown_path", detail });
             }
         };

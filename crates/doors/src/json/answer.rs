@@ -4,7 +4,10 @@ use std::{io::Write as _, str};
 
 use olivine_command::{Form, Found, Lent, LentFile, Look, Reply};
 
-use super::request::{Act, Shape};
+use super::{
+    reader::plain_bytes,
+    request::{Act, Shape},
+};
 use crate::{Answer, base64};
 
 /// Writes the answer to a request.
@@ -265,13 +268,12 @@ fn encoding(binary: bool, out: &mut Vec<u8>) {
 /// Writes a text.
 fn text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut plain = 0;
-    for (place, byte) in text.bytes().enumerate() {
-        if byte != b'"' && byte != b'\\' && 0x20 <= byte {
-            continue;
-        }
-        out.extend_from_slice(&text.as_bytes()[plain..place]);
-        plain = place + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, escaped) = rest.split_at(plain_bytes(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, behind)) = escaped.split_first() else { break };
+        rest = behind;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -281,7 +283,6 @@ fn text(text: &str, out: &mut Vec<u8>) {
             control => write(out, format_args!("\\u{control:04x}")),
         }
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
     out.push(b'"');
 }
 

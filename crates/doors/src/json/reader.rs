@@ -296,18 +296,15 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<(), Fault> {
         self.at += 1;
         loop {
-            let rest = &self.text.as_bytes()[self.at..];
-            let Some(plain) = memchr::memchr2(b'"', b'\\', rest) else {
-                self.at = self.text.len();
-                return self.fault("a text does not end");
-            };
-            if let Some(place) = rest[..plain].iter().position(|byte| *byte < 0x20) {
-                self.at += place;
-                return self.fault("a control character must be escaped");
-            }
-            self.at += plain + 1;
-            if rest[plain] == b'"' {
-                return Ok(());
+            self.at += plain_bytes(&self.text.as_bytes()[self.at..]);
+            match self.byte() {
+                None => return self.fault("a text does not end"),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.at += 1,
+                Some(_) => return self.fault("a control character must be escaped"),
             }
             match self.byte() {
                 Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
@@ -332,6 +329,24 @@ impl<'a> Reader<'a> {
         self.expect(b':', "a colon is missing")?;
         Ok(name)
     }
+}
+
+/// How many bytes a text begins with that stand for themselves in JSON.
+pub(crate) fn plain_bytes(text: &[u8]) -> usize {
+    /// So many are looked at together.
+    const TOGETHER: usize = 16;
+    let is_special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    let mut passed = 0;
+    let (chunks, _) = text.as_chunks::<TOGETHER>();
+    for chunk in chunks {
+        // No early end, so that it is a few instructions for all of them.
+        if chunk.iter().fold(false, |any, byte| any | is_special(*byte)) {
+            break;
+        }
+        passed += TOGETHER;
+    }
+    let rest = &text[passed..];
+    passed + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -447,6 +462,19 @@ mod tests {
             assert_eq!(text(half).unwrap_err().what, "half a surrogate pair", "{half}");
         }
         assert_eq!(read("5").unwrap().as_text(), Ok(None));
+    }
+
+    #[test]
+    fn plain_bytes_end_where_something_must_be_escaped() {
+        let plain: String =
+            ('!'..='~').filter(|c| !"\"\\".contains(*c)).cycle().take(100).collect();
+        for place in 0..100 {
+            for special in ["\"", "\\", "\n", "\0", "\u{1f}"] {
+                let text = plain[..place].to_owned() + special + &plain[place..];
+                assert_eq!(plain_bytes(text.as_bytes()), place, "{text:?}");
+            }
+            assert_eq!(plain_bytes("é\u{7f} ".repeat(place).as_bytes()), 4 * place);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{borrow::Cow, str};
 use olivine_command::{Bound, Bytes, Command, Condition, Entry, Expiry, Form, Value};
 
 use super::reader::{Fault, Raw, Reader};
-use crate::{Login, base64, limits::Limits};
+use crate::{Login, base64, limits::Limits, taken};
 
 /// One request.
 #[derive(Debug)]
@@ -59,23 +59,6 @@ pub enum Act {
         detail: Option<String>,
     },
 }
-
-/// The commands there are.
-const COMMANDS: [&str; 13] = [
-    "put",
-    "get",
-    "delete",
-    "get_range",
-    "batch_put",
-    "batch_get",
-    "batch_delete",
-    "scan",
-    "info",
-    "expire",
-    "ping",
-    "stats",
-    "auth",
-];
 
 /// The members there are.
 const MEMBERS: [&str; 22] = [
@@ -295,7 +278,7 @@ impl<'a> Asked<'_, 'a> {
             "stats" => (Command::Numbers, Act::Stats),
             other => {
                 let other: String = other.chars().take(64).collect();
-                let detail = Some(format!("there are {}", COMMANDS.join(", ")));
+                let detail = Some(format!("there are {}", taken::listed(&taken::JSON)));
                 let message = format!("Unknown command: {other}").into();
                 return Err(Wrong { message, code: "unknown_command", detail });
             }

@@ -87,9 +87,13 @@ impl SeriesStore {
                 (patience.is_over)().then_some(Stopped::TooLong)
             }
         };
+        let bytes_max = match asked.bytes_max {
+            0 => self.query_bytes_max,
+            bytes => bytes.min(self.query_bytes_max),
+        };
         let limits = Limits {
             points_max: asked.points_max,
-            bytes_max: asked.bytes_max,
+            bytes_max,
             buckets_max: BUCKETS_MAX,
             series_max: 0,
         };
@@ -101,7 +105,7 @@ impl SeriesStore {
             stop: &stop,
             zone: &|_| None,
         };
-        let source = Reading(self);
+        let source = Reading { store: self, tags_bytes_max: bytes_max as usize, stop: &stop };
         if statement.class() == Class::Reads {
             return olivine_query::answer(statement, &source, &settings).map_err(unanswered);
         }

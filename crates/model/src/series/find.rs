@@ -5,8 +5,11 @@
 //! further.
 
 use olivine_command::points::split_key;
-use olivine_engine::Result;
-use olivine_query::source::{Series, TagFilter};
+use olivine_engine::{Error, Result};
+use olivine_query::{
+    Stop,
+    source::{Series, TagFilter},
+};
 
 use super::{
     SeriesStore,
@@ -21,9 +24,40 @@ pub(crate) struct Asked {
     pub(crate) partitions: Vec<i64>,
 }
 
+/// How much finding may take.
+pub(crate) struct Patience<'a> {
+    /// Memory of the tags of all that is found.
+    pub(crate) bytes_max: usize,
+    pub(crate) stop: &'a dyn Fn() -> Option<Stop>,
+}
+
+/// Why series were not found.
+#[derive(Debug)]
+pub(crate) enum NotFound {
+    Failed(Error),
+    /// Nobody waits any more, or it took too long.
+    Stopped,
+    /// Their tags take more memory than this.
+    TooMany(usize),
+}
+
+impl From<Error> for NotFound {
+    fn from(error: Error) -> NotFound {
+        NotFound::Failed(error)
+    }
+}
+
+/// Series that are looked at before it is asked whether to go on.
+const STEP: usize = 4_096;
+
 impl SeriesStore {
     /// The series that a filter lets through, in the order of their tags.
-    pub(crate) fn find(&self, asked: &Asked, filter: &TagFilter) -> Result<Vec<Series>> {
+    pub(crate) fn find(
+        &self,
+        asked: &Asked,
+        filter: &TagFilter,
+        patience: &Patience<'_>,
+    ) -> Result<Vec<Series>, NotFound> {
         let mut numbers = Vec::new();
         for partition in &asked.partitions {
             let here = match self.candidates(asked, *partition, filter)? {
@@ -34,10 +68,20 @@ impl SeriesStore {
         }
         numbers.sort_unstable();
         numbers.dedup();
-        let mut found = Vec::with_capacity(numbers.len());
-        for series in self.known(asked.bucket, &numbers)? {
-            if holds(filter, &series.tags) {
-                found.push(series);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for numbers in numbers.chunks(STEP) {
+            if (patience.stop)().is_some() {
+                return Err(NotFound::Stopped);
+            }
+            for series in self.known(asked.bucket, numbers)? {
+                if holds(filter, &series.tags) {
+                    let text = |(tag, value): &(String, String)| tag.len() + value.len() + 64;
+                    bytes += size_of::<Series>() + series.tags.iter().map(text).sum::<usize>();
+                    if patience.bytes_max < bytes {
+                        return Err(NotFound::TooMany(patience.bytes_max));
+                    }
+                    found.push(series);
+                }
             }
         }
         found.sort_by(|a, b| a.tags.cmp(&b.tags));

@@ -15,14 +15,20 @@ use super::{
     SeriesStore, bad_chunk,
     catalog::Bucket,
     chunk::{self, Chunk},
-    find::Asked,
+    find::{Asked, NotFound, Patience},
     head::Part,
     layout::{ChunkKey, chunk_prefix},
     merge::{self, Sourced},
 };
 
 /// What a query sees of the time series.
-pub(crate) struct Reading<'s>(pub(crate) &'s SeriesStore);
+pub(crate) struct Reading<'s> {
+    pub(crate) store: &'s SeriesStore,
+    /// Memory that the tags of all series of one answer may take.
+    pub(crate) tags_bytes_max: usize,
+    /// Asked now and then whether to go on.
+    pub(crate) stop: &'s dyn Fn() -> Option<olivine_query::Stop>,
+}
 
 fn failed(error: olivine_engine::Error) -> Fault {
     Fault::Failed(crate::refused::refused(&error).text)
@@ -31,7 +37,7 @@ fn failed(error: olivine_engine::Error) -> Fault {
 impl Reading<'_> {
     /// Finds the bucket, and says what of it is wanted.
     fn bucket<T>(&self, place: Place<'_>, told: impl FnOnce(&Bucket) -> T) -> Result<T, Fault> {
-        let state = self.0.lock();
+        let state = self.store.lock();
         if !state.catalog.databases.contains_key(place.database) {
             return Err(Fault::NoDatabase(place.database.to_owned()));
         }
@@ -44,11 +50,11 @@ impl Reading<'_> {
 
 impl Source for Reading<'_> {
     fn databases(&self) -> Result<Vec<String>, Fault> {
-        Ok(self.0.lock().catalog.databases.keys().cloned().collect())
+        Ok(self.store.lock().catalog.databases.keys().cloned().collect())
     }
 
     fn policies(&self, database: &str) -> Result<Vec<Policy>, Fault> {
-        let state = self.0.lock();
+        let state = self.store.lock();
         if !state.catalog.databases.contains_key(database) {
             return Err(Fault::NoDatabase(database.to_owned()));
         }
@@ -71,7 +77,7 @@ impl Source for Reading<'_> {
     }
 
     fn measurements(&self, database: &str) -> Result<Vec<String>, Fault> {
-        let state = self.0.lock();
+        let state = self.store.lock();
         if !state.catalog.databases.contains_key(database) {
             return Err(Fault::NoDatabase(database.to_owned()));
         }
@@ -110,7 +116,17 @@ impl Source for Reading<'_> {
             let partitions = bucket.partitions_in(from, to);
             Some(Asked { bucket: bucket.id, table, partitions })
         })?;
-        asked.map_or(Ok(Vec::new()), |asked| self.0.find(&asked, filter).map_err(failed))
+        let Some(asked) = asked else { return Ok(Vec::new()) };
+        let patience = Patience { bytes_max: self.tags_bytes_max, stop: self.stop };
+        match self.store.find(&asked, filter, &patience) {
+            Ok(found) => Ok(found),
+            Err(NotFound::Failed(error)) => Err(failed(error)),
+            Err(NotFound::Stopped) => Err(Fault::Cancelled),
+            Err(NotFound::TooMany(bytes)) => Err(Fault::Failed(format!(
+                "max-select-bytes limit exceeded: the tags of the series of {measurement} take more than {bytes} \
+                 bytes; ask for fewer series, or raise `query-bytes-max` and `memory`"
+            ))),
+        }
     }
 
     fn read<'a>(
@@ -141,7 +157,7 @@ impl Source for Reading<'_> {
             })
         })?;
         match wanted {
-            Some(wanted) => Ok(Box::new(Walk::open(self.0, wanted).map_err(failed)?)),
+            Some(wanted) => Ok(Box::new(Walk::open(self.store, wanted).map_err(failed)?)),
             None => Ok(Box::new(Nothing)),
         }
     }

@@ -78,21 +78,21 @@ impl Bench {
 
     /// All rows, as the source hands them out.
     fn found(&self, from: i64, to: i64, backward: bool) -> Oracle {
-        let reading = Reading(&self.model().series);
+        let source = reading(self.model());
         let mut found = Oracle::new();
-        if reading.databases().unwrap().is_empty() {
+        if source.databases().unwrap().is_empty() {
             return found;
         }
-        for measurement in reading.measurements("db").unwrap() {
-            let fields = reading.fields(PLACE, &measurement).unwrap();
+        for measurement in source.measurements("db").unwrap() {
+            let fields = source.fields(PLACE, &measurement).unwrap();
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-            let all = reading.series(PLACE, &measurement, &TagFilter::All, from, to).unwrap();
+            let all = source.series(PLACE, &measurement, &TagFilter::All, from, to).unwrap();
             for series in all {
                 let tags: Vec<String> =
                     series.tags.iter().map(|(k, v)| format!(",{k}={v}")).collect();
                 let key = format!("{measurement}{}", tags.concat());
                 let ask = Ask { fields: &names, from, to, backward, summaries: None };
-                let mut cursor = reading.read(PLACE, &measurement, &series, &ask).unwrap();
+                let mut cursor = source.read(PLACE, &measurement, &series, &ask).unwrap();
                 let mut times: Vec<(i64, i64)> = Vec::new();
                 while let Some(piece) = cursor.next().unwrap() {
                     let Piece::Rows(rows) = piece else { panic!("no summary was asked for") };
@@ -115,6 +115,10 @@ impl Bench {
         }
         found
     }
+}
+
+fn reading(model: &Model) -> Reading<'_> {
+    Reading { store: &model.series, tags_bytes_max: 1 << 20, stop: &|| None }
 }
 
 fn told(column: &Column, row: usize) -> String {
@@ -188,9 +192,9 @@ fn take_away(bench: &mut Bench, oracle: &mut Oracle, random: &mut Random, clock:
     }
     let measurement = ["cpu", "mem"][random.below(2) as usize];
     let host = format!("h{}", random.below(6));
-    let reading = Reading(&model.series);
+    let source = reading(model);
     let filter = TagFilter::Is("host".to_owned(), host.clone());
-    let found = reading.series(PLACE, measurement, &filter, i64::MIN, i64::MAX).unwrap();
+    let found = source.series(PLACE, measurement, &filter, i64::MIN, i64::MAX).unwrap();
     let is_meant =
         |key: &str| key.starts_with(measurement) && key.ends_with(&format!("host={host}"));
     match random.below(4) {

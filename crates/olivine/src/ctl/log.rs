@@ -1,4 +1,4 @@
-//! Where the output of a service goes.
+//! Where the output of a service goes; its events go to a log of their own, which it looks after itself.
 //!
 //! 1. What an earlier process wrote stays: the file is appended to, and one that has grown too large is put aside
 //!    before the next begins.
@@ -12,14 +12,14 @@ use std::{
 
 use olivine_vfs::{Open, RealVfs, Vfs as _, make_dirs, open_output};
 
-/// A log that has grown beyond this is put aside.
-const BYTES_MAX: u64 = 16 << 20;
+/// One that has grown beyond this is put aside.
+const BYTES_MAX: u64 = 1 << 20;
 /// How many old ones stay.
 const KEPT: usize = 3;
-/// How much of the end of a log is shown.
+/// How much of its end is shown.
 const TAIL: (u64, usize) = (4 << 10, 10);
 
-/// Opens a log behind what is there. Returns also how much that is.
+/// Opens a file behind what is there. Returns also how much that is.
 pub(super) fn open(path: &Path) -> io::Result<(OwnedFd, u64)> {
     make_dirs(&RealVfs, path.parent().unwrap_or(Path::new(".")))?;
     if BYTES_MAX < bytes(path) {
@@ -46,7 +46,7 @@ fn old(path: &Path, nth: usize) -> PathBuf {
     name.into()
 }
 
-/// The last lines behind the first `start` bytes of a log.
+/// The last lines behind the first `start` bytes of a file.
 pub(super) fn tail(path: &Path, start: u64) -> Vec<String> {
     let (bytes_max, lines_max) = TAIL;
     let start = start.max(bytes(path).saturating_sub(bytes_max));

@@ -19,7 +19,7 @@ use crate::{
     config::{CONFIG, Layers, ROLES, Role},
     ending::Failure,
     presence::{pid_path, state_path},
-    serve,
+    serve::{self, LOG_FILE},
 };
 
 /// Whether a process that told this answers.
@@ -143,6 +143,8 @@ fn called(
 pub(super) struct Unit {
     pub(super) service: &'static Service,
     pub(super) data_dir: PathBuf,
+    /// Where its events go.
+    pub(super) log: PathBuf,
     /// What its process is called with, the command first.
     pub(super) arguments: Vec<OsString>,
 }
@@ -164,8 +166,13 @@ impl Unit {
         (role.check)(&called).map_err(|failure| failure.within(service.name))?;
         arguments.extend((service.follows)(&called, layers, &arguments)?);
         arguments.insert(0, service.command.into());
-        let data_dir = called.value("--data-dir").unwrap_or(OsStr::new("data")).into();
-        Ok(Unit { service, data_dir, arguments })
+        let data_dir = PathBuf::from(called.value("--data-dir").unwrap_or(OsStr::new("data")));
+        let own = log_in(&data_dir, service.name, "log");
+        let log = called.value(LOG_FILE.name).map(PathBuf::from);
+        if log.is_none() {
+            arguments.extend([LOG_FILE.name.into(), own.clone().into_os_string()]);
+        }
+        Ok(Unit { service, data_dir, log: log.unwrap_or(own), arguments })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -180,7 +187,12 @@ impl Unit {
         state_path(&self.data_dir, self.name())
     }
 
-    pub(super) fn log_path(&self) -> PathBuf {
-        self.data_dir.join("log").join(format!("{}.log", self.name()))
+    /// Where what it says besides its events goes: that it is ready, or why it cannot be.
+    pub(super) fn output_path(&self) -> PathBuf {
+        log_in(&self.data_dir, self.name(), "out")
     }
+}
+
+fn log_in(data_dir: &Path, service: &str, ending: &str) -> PathBuf {
+    data_dir.join("log").join(format!("{service}.{ending}"))
 }

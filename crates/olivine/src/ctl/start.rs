@@ -1,7 +1,7 @@
 //! Starts a service and waits until it answers.
 //!
 //! 1. What runs already is left as it is, and said so.
-//! 2. A process that ends instead of answering is told with its exit code, which becomes ours, and the last lines of its log; one
+//! 2. A process that ends instead of answering is told with its exit code, which becomes ours, and the last lines of what it said; one
 //!    that takes too long is told with them and left to go on.
 
 use std::{
@@ -78,10 +78,10 @@ pub(super) fn run(unit: &Unit, patience: Duration) -> Result<Done, Failure> {
 
 /// Starts the process, and waits until it answers.
 fn begin(unit: &Unit, patience: Duration) -> Result<Told, Failure> {
-    let path = unit.log_path();
+    let path = unit.output_path();
     let opened = log::open(&path);
     let (output, before) =
-        opened.map_err(Failure::io(format!("cannot write the log {}", path.display())))?;
+        opened.map_err(Failure::io(format!("cannot write {}", path.display())))?;
     let second = output.try_clone();
     let second = second.map_err(Failure::io("cannot hand the log over".to_owned()))?;
     let program = env::current_exe().map_err(Failure::io("cannot find this program".to_owned()))?;
@@ -161,12 +161,12 @@ fn ended(unit: &Unit, status: ExitStatus, before: u64) -> Failure {
     Failure::new(ending, text + &log_shown(unit, before))
 }
 
-/// Where the log is, and its last lines.
+/// Where its log is, and the last lines of what it said.
 fn log_shown(unit: &Unit, before: u64) -> String {
-    let path = unit.log_path();
+    let path = unit.output_path();
     let lines = log::tail(&path, before);
-    let colon = if lines.is_empty() { ", is empty" } else { ":" };
-    let mut text = format!("\nits log, {}{colon}", path.display());
+    let end = if lines.is_empty() { ", and it said nothing" } else { "; it said:" };
+    let mut text = format!("\nits log is {}{end}", unit.log.display());
     for line in lines {
         let _infallible = write!(text, "\n  {line}");
     }
@@ -182,20 +182,25 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test makes and removes its folder")]
     fn a_process_that_does_not_answer_is_left_to_go_on() {
         let data_dir = env::temp_dir().join(format!("olivine-slow-{}", std::process::id()));
-        let unit = Unit { service: &SERVICES[0], data_dir, arguments: Vec::new() };
-        let (output, before) = log::open(&unit.log_path()).unwrap();
+        let log = data_dir.join("own.log");
+        let unit = Unit { service: &SERVICES[0], data_dir, log, arguments: Vec::new() };
+        let (output, before) = log::open(&unit.output_path()).unwrap();
         let script = "echo busy opening; read end";
         let mut command = Command::new("sh");
         let command = command.args(["-c", script]).stdin(Stdio::piped()).stdout(output);
         let mut child = command.spawn().unwrap();
-        while log::tail(&unit.log_path(), before).is_empty() {
+        while log::tail(&unit.output_path(), before).is_empty() {
             RealClock::new().sleep(LOOK);
         }
         let failure = wait(&unit, &mut child, Duration::ZERO, before).unwrap_err();
         let pid = child.id();
         let told = format!("storage: process {pid} does not answer after 0 s, and goes on;");
         assert!(failure.text().starts_with(&told), "{}", failure.text());
-        assert!(failure.text().ends_with("storage.log:\n  busy opening"), "{}", failure.text());
+        assert!(
+            failure.text().ends_with("own.log; it said:\n  busy opening"),
+            "{}",
+            failure.text()
+        );
         assert!(child.try_wait().unwrap().is_none(), "it goes on");
         drop(child.stdin.take());
         child.wait().unwrap();

@@ -80,7 +80,7 @@ fn row(unit: &Unit) -> Row {
         State::Dead(pid) => {
             let why = format!(
                 "process {pid} ended without taking its pid file away; its log is {}",
-                unit.log_path().display()
+                unit.log.display()
             );
             ("dead", Some(why), Ending::Failed)
         }

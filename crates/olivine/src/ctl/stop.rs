@@ -54,7 +54,7 @@ fn end(unit: &Unit, pid: u32, patience: Duration, force: bool) -> Result<&'stati
         let text = format!(
             "{name}: process {pid} was asked to end and still runs after {seconds} s; its log is {}; \
              `olivine ctl stop {name} --force` kills it",
-            unit.log_path().display()
+            unit.log.display()
         );
         return Err(Failure::new(Ending::Failed, text));
     }

@@ -18,11 +18,11 @@ const KEYS: usize = 6_400;
 const VALUE_BYTES: usize = 64 << 10;
 
 /// A memory cgroup that goes with the test.
-struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// Makes one, of whichever version the machine has; nothing where none can be made.
-    fn new() -> Option<Cgroup> {
+    pub(crate) fn new(limit: u64) -> Option<Cgroup> {
         let mine = fs::read_to_string("/proc/self/cgroup").ok()?;
         let version1 = mine.lines().find_map(|line| line.split_once(":memory:"));
         let (root, file, place) = match version1 {
@@ -30,15 +30,25 @@ impl Cgroup {
             None => ("/sys/fs/cgroup", "memory.max", mine.lines().next()?.splitn(3, ':').nth(2)?),
         };
         for parent in [Path::new(root).join(place.trim_start_matches('/')), root.into()] {
-            let dir = parent.join(format!("olivine-confined-{}", std::process::id()));
+            let dir = parent.join(format!("olivine-confined-{}-{limit}", std::process::id()));
             if fs::create_dir(&dir).is_ok() {
                 let cgroup = Cgroup(dir);
-                if fs::write(cgroup.0.join(file), LIMIT.to_string()).is_ok() {
+                if fs::write(cgroup.0.join(file), limit.to_string()).is_ok() {
                     return Some(cgroup);
                 }
             }
         }
         None
+    }
+}
+
+impl Cgroup {
+    /// The program, started within it.
+    pub(crate) fn command(&self) -> Command {
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", self.0.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_olivine")]);
+        command
     }
 }
 
@@ -61,14 +71,12 @@ fn value(key: usize) -> String {
 #[test]
 #[ignore = "stores 400 MiB; `cargo xtask test --only clients`"]
 fn a_node_stays_within_the_cgroup_it_is_put_in() {
-    let Some(cgroup) = Cgroup::new() else {
+    let Some(cgroup) = Cgroup::new(LIMIT) else {
         let skipped = std::io::stderr().write_all(b"SKIPPED: no memory cgroup can be made here\n");
         return skipped.unwrap();
     };
     let dir = Dir::new("confined");
-    let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.0.display());
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_olivine")]);
+    let mut command = cgroup.command();
     command.args(["serve", "--data-dir", dir.path(), "--durability", "os", "--doors", "json"]);
     let mut node = Node::from(command.args(["--json-port", "0"]).stdout(Stdio::piped()));
     let address = format!("127.0.0.1:{}", node.port("json"));

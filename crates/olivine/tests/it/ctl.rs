@@ -224,7 +224,9 @@ fn a_service_that_ends_at_once_is_told_with_its_log() {
     assert_eq!(code, 1, "{said}");
     assert!(said.starts_with("storage: started, "), "{said}");
     assert!(
-        said.contains("error: kv: it ended at once (exit status: 1)\nits log, data/log/kv.log:\n"),
+        said.contains(
+            "error: kv: it ended at once (exit status: 1)\nits log is data/log/kv.log; it said:\n"
+        ),
         "{said}"
     );
     let why = format!(
@@ -383,7 +385,7 @@ fn a_store_that_is_let_go_of_in_a_moment_is_waited_for() {
     assert!(matches!(held, Lock::Held(_)));
     let said = std::thread::scope(|scope| {
         let starting = scope.spawn(|| place.good("start storage"));
-        let log = place.0.0.join("data/log/storage.log");
+        let log = place.0.0.join("data/log/storage.out");
         while !fs::read_to_string(&log).unwrap().contains("the store is open in process") {}
         drop(held);
         starting.join().unwrap()
@@ -426,4 +428,65 @@ fn a_coordinator_without_its_storage_says_so() {
     );
     place.good("start storage");
     while place.told("kv", "state") != "running" {}
+}
+
+/// Events go to a file that the process rotates itself, and not to what it says when it starts.
+#[test]
+fn the_log_of_a_service_rotates_while_it_runs() {
+    let more = "slow-millis = 0\nlog-file-bytes-max = '4KiB'\nlog-files-max = 3\n";
+    let place = Place::new("ctl-rotate", more);
+    place.good("start storage");
+    place.good("start kv");
+    let http = place.told("kv", "http");
+    let log = |name: &str| place.0.0.join("data/log").join(name);
+    while !log("kv.log.2").exists() {
+        assert!(get(&http, "/kv/a").starts_with("HTTP/1.1 404 "));
+    }
+    assert!(!log("kv.log.3").exists());
+    assert!(fs::metadata(log("kv.log.1")).unwrap().len() <= 4 << 10);
+    let said = fs::read_to_string(log("kv.out")).unwrap();
+    assert!(said.ends_with("ready; Ctrl-C ends it\n") && !said.contains("slow_request"), "{said}");
+    // Where it is put elsewhere, it is there.
+    place.good("stop");
+    let file = place.0.0.join("olivine.toml");
+    let text = fs::read_to_string(&file).unwrap() + "[storage]\nlog-file = 'own.log'\n";
+    fs::write(&file, text).unwrap();
+    fs::remove_file(log("storage.log")).unwrap();
+    place.good("start storage");
+    place.good("start kv");
+    let own = fs::read_to_string(place.0.0.join("own.log")).unwrap();
+    assert!(own.contains("store_opened") && !log("storage.log").exists(), "{own}");
+}
+
+/// Who looks after users, or after health, need not repeat what the configuration says.
+#[test]
+fn users_and_pings_find_the_node_by_its_configuration() {
+    let place = Place::new("ctl-config", "data-dir = 'here'\n");
+    place.good("start storage");
+    place.good("start kv");
+    let (code, said) = place.call(&["ping"]);
+    assert_eq!((code, said.as_str()), (0, "here/run/storage.sock serves\n"), "no port is known");
+    let json = place.told("kv", "json");
+    let port = json.rsplit_once(':').unwrap().1.to_owned();
+    let file = place.0.0.join("other.toml");
+    fs::write(&file, format!("json-port = {port}\nbind = '0.0.0.0'\n")).unwrap();
+    let (code, said) = place.call(&["ping", "--config", "other.toml"]);
+    assert_eq!((code, said), (0, format!("json://127.0.0.1:{port} serves\n")));
+    let (code, said) = place.call(&["init"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = place.call(&["user", "list"]);
+    assert!(code == 0 && said.contains("admin"), "{said}");
+    assert!(!place.0.0.join("data").exists());
+    fs::write(&file, "dta-dir = 'here'\n").unwrap();
+    assert_eq!(place.call(&["token", "list", "--config", "other.toml"]).0, 78);
+}
+
+/// What cannot be is refused for good: a service manager need not try again.
+#[test]
+fn a_node_that_cannot_be_as_it_is_told_ends_with_78() {
+    let place = Place::new("ctl-refused", "bind = '0.0.0.0'\n");
+    let (code, said) = place.call(&["serve"]);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("would be open to other machines"), "{said}");
+    assert_eq!(place.ctl("start kv").0, 78);
 }

@@ -12,6 +12,7 @@ mod ctl;
 mod log;
 mod node;
 mod notify;
+mod points;
 mod remote;
 mod series;
 mod signals;

@@ -48,7 +48,13 @@ impl Node {
         self.child.try_wait().unwrap().is_none()
     }
 
-    fn end(mut self, interrupt: Interrupt) {
+    /// Ends it as a power cut would, as far as a process can be.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn end(mut self, interrupt: Interrupt) {
         interrupt.send(self.child.id()).unwrap();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");

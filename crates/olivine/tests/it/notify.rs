@@ -129,13 +129,12 @@ fn a_manager_that_cannot_be_told_is_named_before_anything_is_opened() {
         let output = serve(&dir, name).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stderr);
-        let cannot =
-            format!("error: cannot tell the service manager at `{name}`, which NOTIFY_SOCKET");
+        let cannot = format!("cannot tell the service manager at `{name}`, which NOTIFY_SOCKET");
         assert!(said.contains(&cannot) && said.contains(why), "{said}");
         assert!(!dir.0.exists());
     }
     let output =
         serve(&dir, "").env("WATCHDOG_USEC", "1s").env("NOTIFY_SOCKET", "@nobody-here").output();
     let said = output.unwrap();
-    assert!(text(&said.stderr).contains("error: WATCHDOG_USEC in the environment wants"));
+    assert!(text(&said.stderr).contains("WATCHDOG_USEC in the environment wants"));
 }

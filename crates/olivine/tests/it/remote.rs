@@ -674,7 +674,7 @@ fn what_is_wrong_with_a_call_is_told() {
     // Restored one directory too high, it would be served as if it were empty.
     let high = format!("{}/high", place.path());
     said(&["restore", &format!("{}/b", place.path()), &high], 0);
-    let told = said(&["serve", "--data-dir", &high, "--doors", "http", "--http-port", "0"], 2);
+    let told = said(&["serve", "--data-dir", &high, "--doors", "http", "--http-port", "0"], 78);
     assert!(told.contains("is a store, and not a directory that has one"), "{told}");
     assert!(!fs::exists(format!("{high}/store")).unwrap());
 }

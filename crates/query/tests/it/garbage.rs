@@ -109,7 +109,7 @@ fn any_words_are_read_or_refused_and_answered_or_refused() {
     let mut taken = 0;
     for _ in 0..30_000 {
         let mut text = if draw.below(3) == 0 { String::new() } else { "SELECT ".to_owned() };
-        for _ in 0..1 + draw.below(14) {
+        for _ in 0..=draw.below(14) {
             text.push_str(WORDS[draw.below(WORDS.len())]);
             if draw.below(5) != 0 {
                 text.push(' ');

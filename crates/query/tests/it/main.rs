@@ -7,3 +7,4 @@ mod json;
 mod memory;
 mod peer;
 mod scripts;
+mod speed;

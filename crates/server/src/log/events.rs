@@ -56,6 +56,10 @@ pub const EVENTS: &[EventKind] = &[
         "connections could not be taken: why, and how often. Often files have run out: raise `ulimit -n`",
     ),
     warn(
+        "waited_in_vain",
+        "peers were not waited for any longer: at which door, how often, and which of the times of `--help` it was",
+    ),
+    warn(
         "coordinator_refused",
         "somebody who came to the storage was sent away: why, and how often. Another user, or no certificate",
     ),
@@ -99,7 +103,10 @@ pub const EVENTS: &[EventKind] = &[
     ),
     info("stopping", "the node ends: who asked, and how many connections there are"),
     info("drained", "all connections have ended"),
-    warn("cut_off", "so many connections had not ended in time and were closed"),
+    warn(
+        "cut_off",
+        "so many connections had not ended within `--drain-time-max`, or by a second signal, and were closed",
+    ),
     info("store_closed", "the store is closed; all of it is on the disk"),
     error(
         "close_failed",

@@ -60,10 +60,11 @@ pub(super) fn open(
     if listeners.is_empty() && !is_storage {
         let ports: Vec<String> =
             settings.doors.iter().map(|door| door.address.to_string()).collect();
-        return Err(Problem::Settings(format!(
+        let what = format!(
             "all ports are taken ({}); is a node running already? --<door>-port names others",
             ports.join(", ")
-        )));
+        );
+        return Err(Problem::System { what, source: io::ErrorKind::AddrInUse.into() });
     }
     Ok(listeners)
 }
@@ -136,9 +137,9 @@ pub(super) fn open_socket(vfs: &dyn Vfs, socket: &Path) -> Result<UnixListener, 
         make_dirs(vfs, dir, "--socket")?;
     }
     if UnixStream::connect(socket).is_ok() {
-        let text =
+        let what =
             format!("{} is another storage's; --socket names another place", socket.display());
-        return Err(Problem::Settings(text));
+        return Err(Problem::System { what, source: io::ErrorKind::AddrInUse.into() });
     }
     match vfs.remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -214,49 +215,42 @@ fn turned_away(door: Door, connections_max: usize) -> Vec<u8> {
     out
 }
 
-/// Takes coordinators.
-pub(super) async fn take_coordinators(
-    listener: tokio::net::UnixListener,
-    workers: Rc<Workers>,
-    shared: Arc<Shared>,
-) {
-    let mut stopping = shared.stopping.clone();
-    let mut failed = Seldom::default();
-    loop {
-        let taken = select! {
-            taken = listener.accept() => taken,
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        };
-        match taken.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => workers.take(Taken::Coordinator(stream)),
-            Err(error) => {
-                tell_failed("storage", &error, failed.happened(shared.time.clock().now()));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Where coordinators come.
+pub(super) enum Coming {
+    /// Those of this machine.
+    Here(tokio::net::UnixListener),
+    /// Those of others, and how many connections there may be.
+    Hosts(tokio::net::TcpListener, usize),
+}
+
+impl Coming {
+    /// Somebody who came; nothing if they are one too many.
+    async fn accept(&self, workers: &Workers) -> io::Result<Option<Taken>> {
+        match self {
+            Coming::Here(listener) => {
+                Ok(Some(Taken::Coordinator(listener.accept().await?.0.into_std()?)))
+            }
+            Coming::Hosts(listener, most) => {
+                let stream = listener.accept().await?.0.into_std()?;
+                // One too many is closed, and its coordinator comes again.
+                Ok((workers.connections() < *most).then_some(Taken::Host(stream)))
             }
         }
     }
 }
 
-/// Takes coordinators from other machines.
-pub(super) async fn take_hosts(
-    listener: tokio::net::TcpListener,
-    workers: Rc<Workers>,
-    shared: Arc<Shared>,
-    connections_max: usize,
-) {
+/// Takes coordinators.
+pub(super) async fn take_coordinators(coming: Coming, workers: Rc<Workers>, shared: Arc<Shared>) {
     let mut stopping = shared.stopping.clone();
     let mut failed = Seldom::default();
     loop {
         let taken = select! {
-            taken = listener.accept() => taken,
+            taken = coming.accept(&workers) => taken,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
-        match taken.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) if workers.connections() < connections_max => {
-                workers.take(Taken::Host(stream));
-            }
-            // One too many: it is closed, and its coordinator comes again.
-            Ok(_) => {}
+        match taken {
+            Ok(Some(taken)) => workers.take(taken),
+            Ok(None) => {}
             Err(error) => {
                 tell_failed("storage", &error, failed.happened(shared.time.clock().now()));
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -16,7 +16,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 
-use super::{Dir, Running, halves, settings};
+use super::{Dir, Running, halves::halves, settings};
 use crate::{Door, Half, Local, Node, Problem, Settings, StorageAt, TlsSetting, secret};
 
 const PASSWORD: &str = "correct horse";
@@ -60,7 +60,7 @@ fn done(local: &mut Local, command: &Command<'_>) {
 }
 
 /// A data directory with an admin, a writer of keys that begin with `w:`, and a reader.
-fn peopled(settings: &Settings) {
+pub(super) fn peopled(settings: &Settings) {
     let mut local = Local::open(&settings.data_dir).unwrap();
     assert!(!local.is_running());
     add(&mut local, "ada", Role::Admin, "");

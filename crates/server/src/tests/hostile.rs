@@ -3,10 +3,11 @@
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    sync::PoisonError,
     time::Duration,
 };
 
-use super::{Dir, Running, settings};
+use super::{Dir, MEMORY, Running, settings};
 use crate::Door;
 
 /// Whoever asks and never reads is not answered any more once the socket is full, and not read from either; it costs
@@ -14,6 +15,7 @@ use crate::Door;
 #[test]
 fn who_never_reads_gets_no_more_and_costs_no_more() {
     const GROWTH_MAX: u64 = 48 << 20;
+    let _memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = Dir::new();
     let node = Running::start(&settings(&dir));
     let value = "v".repeat(4 << 10);

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::*;
+use super::{halves::halves, *};
 
 /// Asks over HTTP with more headers; the status and the body.
 fn asked(node: &Running, door: Door, request: &str, headers: &str, body: &[u8]) -> (u16, String) {

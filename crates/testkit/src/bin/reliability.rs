@@ -71,6 +71,9 @@ examples
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = planted::as_node(&words) {
+        return code;
+    }
     if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
         print!("{HELP}");
         return if words.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
@@ -321,6 +324,7 @@ fn served_tier(words: Vec<String>) -> Result<bool, String> {
         kills: 60,
         millis_max: 1_500,
         program: here.with_file_name("olivine"),
+        planted: None,
         dir: std::env::temp_dir().join(format!("olivine-served-{}", std::process::id())),
         promised: served::Plan::PROMISED,
     };

@@ -33,11 +33,13 @@ pub enum Target {
     Commands,
     /// Replies.
     Replies,
+    /// Statements of the query language.
+    Queries,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 7] = [
+    pub const ALL: [Target; 8] = [
         Target::JsonDoor,
         Target::WordsDoor,
         Target::HttpDoor,
@@ -45,6 +47,7 @@ impl Target {
         Target::InfluxDoor,
         Target::Commands,
         Target::Replies,
+        Target::Queries,
     ];
 }
 
@@ -73,6 +76,7 @@ pub(super) fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
             assert_eq!(again, bytes, "replies have one encoding");
             Ok(replies.len() as u64)
         }
+        Target::Queries => olivine_query::fuzzing::parse(bytes),
     }
 }
 
@@ -198,6 +202,7 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
             wire::encode_batch(&Batch { now: NOW, commands }, &mut bytes);
             bytes
         }
+        Target::Queries => olivine_query::fuzzing::sample(seed),
         Target::Replies => {
             let mut bytes = Vec::new();
             wire::encode_replies(&replies(seed), &mut bytes);

@@ -1,9 +1,11 @@
-//! What is fed: the engine's parsers of bytes on disk, the program's of what people type, and the doors'.
+//! What is fed: the engine's parsers of bytes on disk, the program's of what people type, the
+//! doors', and that of chunks of time series.
 //!
 //! 1. A target's name is its own among all, and begins the names of its files in the corpus.
 
 use olivine::fuzzing as program;
 use olivine_engine::fuzzing as engine;
+use olivine_model::series::chunk::fuzzing as chunk;
 
 use super::doors;
 
@@ -16,6 +18,8 @@ pub enum Target {
     Program(program::Target),
     /// One of the doors, or of what goes between processes.
     Door(doors::Target),
+    /// Chunks of time series.
+    Chunk,
 }
 
 impl Target {
@@ -23,7 +27,8 @@ impl Target {
     pub fn all() -> impl Iterator<Item = Target> {
         let engine = engine::Target::ALL.into_iter().map(Target::Engine);
         let program = program::Target::ALL.into_iter().map(Target::Program);
-        engine.chain(program).chain(doors::Target::ALL.into_iter().map(Target::Door))
+        let doors = doors::Target::ALL.into_iter().map(Target::Door);
+        engine.chain(program).chain(doors).chain([Target::Chunk])
     }
 
     /// Its name.
@@ -32,6 +37,7 @@ impl Target {
             Target::Engine(target) => format!("{target:?}"),
             Target::Program(target) => format!("{target:?}"),
             Target::Door(target) => format!("{target:?}"),
+            Target::Chunk => "Chunk".to_owned(),
         }
         .to_lowercase()
     }
@@ -42,6 +48,7 @@ impl Target {
             Target::Engine(target) => target as u64,
             Target::Program(target) => 64 + target as u64,
             Target::Door(target) => 128 + target as u64,
+            Target::Chunk => 192,
         }
     }
 
@@ -56,10 +63,11 @@ impl Target {
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) => 2,
             Target::Program(P::Arguments | P::Entries) => 6,
-            Target::Door(D::JsonDoor | D::Commands | D::Points) => 5,
+            Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries) => 5,
             Target::Engine(E::Pointer)
             | Target::Program(P::Line | P::Json | P::Configuration)
-            | Target::Door(D::WordsDoor | D::HttpDoor | D::InfluxDoor | D::Replies) => 4,
+            | Target::Door(D::WordsDoor | D::HttpDoor | D::InfluxDoor | D::Replies)
+            | Target::Chunk => 4,
         }
     }
 
@@ -68,6 +76,8 @@ impl Target {
         match self {
             Target::Program(program::Target::Arguments) => 24,
             Target::Door(doors::Target::HttpDoor | doors::Target::InfluxDoor) => 9,
+            // Of every form of values one or two.
+            Target::Chunk => 16,
             _ => 6,
         }
     }
@@ -78,6 +88,7 @@ impl Target {
             Target::Engine(target) => engine::parse(target, bytes),
             Target::Program(target) => program::parse(target, bytes),
             Target::Door(target) => doors::parse(target, bytes),
+            Target::Chunk => chunk::parse(bytes).map_err(|damage| damage.to_string()),
         }
     }
 
@@ -85,7 +96,7 @@ impl Target {
     pub(super) fn seams(self, bytes: &[u8]) -> Vec<(usize, usize)> {
         match self {
             Target::Engine(target) => engine::seams(target, bytes),
-            Target::Program(_) | Target::Door(_) => Vec::new(),
+            Target::Program(_) | Target::Door(_) | Target::Chunk => Vec::new(),
         }
     }
 
@@ -104,6 +115,7 @@ impl Target {
             }
             Target::Program(target) => Ok(program::sample(target, seed)),
             Target::Door(target) => Ok(doors::sample(target, seed)),
+            Target::Chunk => Ok(chunk::sample(seed)),
         }
     }
 }

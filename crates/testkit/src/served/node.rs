@@ -8,6 +8,8 @@ use std::{
 
 use olivine_vfs::{EntryKind, Random, RealVfs, Vfs as _};
 
+use crate::kill::PLANTED;
+
 /// In how many processes a node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -57,25 +59,25 @@ pub(super) enum Victim {
     Both,
 }
 
+/// How a node is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start<'a> {
+    pub(super) program: &'a Path,
+    pub(super) planted: Option<&'a str>,
+    pub(super) dir: &'a Path,
+    pub(super) shape: Shape,
+    pub(super) durability: &'a str,
+}
+
 impl Node {
-    pub(super) fn start(
-        program: &Path,
-        dir: &Path,
-        shape: Shape,
-        durability: &str,
-    ) -> Result<Node, String> {
+    pub(super) fn start(start: &Start<'_>) -> Result<Node, String> {
         let node = Node { doors: None, storage: None, ports: Ports::default() };
-        node.restart(program, dir, shape, durability)
+        node.restart(start)
     }
 
     /// Starts what does not run.
-    pub(super) fn restart(
-        mut self,
-        program: &Path,
-        dir: &Path,
-        shape: Shape,
-        durability: &str,
-    ) -> Result<Node, String> {
+    pub(super) fn restart(mut self, start: &Start<'_>) -> Result<Node, String> {
+        let Start { shape, durability, .. } = *start;
         let store = ["--durability", durability, "--memory", "24MiB"];
         let doors = ["--doors", "json,http", "--json-port", "0", "--http-port", "0"];
         let (first, more) = match shape {
@@ -83,10 +85,10 @@ impl Node {
             Shape::Two => ("coordinator", &[][..]),
         };
         if shape == Shape::Two && self.storage.is_none() {
-            self.storage = Some(started(program, dir, "storage", &store)?.0);
+            self.storage = Some(start.process("storage", &store)?.0);
         }
         if self.doors.is_none() {
-            let (process, greeting) = started(program, dir, first, &[&doors[..], more].concat())?;
+            let (process, greeting) = start.process(first, &[&doors[..], more].concat())?;
             let port = |door: &str| -> Result<u16, String> {
                 let line = greeting.lines().find(|line| line.trim_start().starts_with(door));
                 let word = line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default();
@@ -127,24 +129,24 @@ impl Node {
     }
 }
 
-/// A process of the program that has said that it is ready, and what it said.
-fn started(
-    program: &Path,
-    dir: &Path,
-    command: &str,
-    more: &[&str],
-) -> Result<(Process, String), String> {
-    let child = Command::new(program)
-        .arg(command)
-        .arg("--data-dir")
-        .arg(dir)
+impl Start<'_> {
+    /// A process of the program that has said that it is ready, and what it said.
+    fn process(&self, command: &str, more: &[&str]) -> Result<(Process, String), String> {
+        let mut child = Command::new(self.program);
+        child.arg(command).arg("--data-dir").arg(self.dir);
         // That it is killed and comes again is no news here.
-        .args(["--log-level", "error"])
-        .args(more)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        child.args(["--log-level", "error"]).args(more);
+        if let Some(bug) = self.planted {
+            child.env(PLANTED, bug);
+        }
+        let child = child.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let child =
+            child.map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
+        ready(child, command)
+    }
+}
+
+fn ready(child: Child, command: &str) -> Result<(Process, String), String> {
     let mut process = Process(child);
     let out = process.0.stdout.take().ok_or("no output")?;
     let (mut out, mut greeting) = (BufReader::new(out), String::new());
@@ -158,7 +160,7 @@ fn started(
 }
 
 /// Removes a directory and all in it.
-pub(super) fn remove(dir: &Path) {
+pub(crate) fn remove(dir: &Path) {
     for entry in RealVfs.list(dir).unwrap_or_default() {
         let path = dir.join(&entry.name);
         match entry.kind {

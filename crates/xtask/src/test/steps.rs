@@ -53,6 +53,7 @@ pub(crate) const STEPS: &[Step] = &[
         what: "bugs made on purpose are found",
         run: |root| tier(root, "planted"),
     },
+    Step { name: "influxql", what: "InfluxQL beside InfluxDB, if it is there", run: influxql },
     Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
     Step { name: "served", what: "the benchmarks of the node, at a tiny size", run: served },
@@ -240,6 +241,16 @@ fn packages(root: &Path) -> Verdict {
             Verdict::Failed { output, repeat: "cargo xtask package --quick".to_owned() }
         }
     }
+}
+
+/// The same questions to InfluxDB and to our language.
+fn influxql(root: &Path) -> Verdict {
+    if let Some(skipped) = without_program("influxd", "influxdb") {
+        return skipped;
+    }
+    let line = ["test", "--locked", "--package", "olivine-query", "--test", "it"];
+    let call = Call::cargo(root, line.into_iter().chain(["--", "--ignored", "beside"]));
+    counted(call.run("influxql"), &call)
 }
 
 /// Nothing to show after success.

@@ -42,7 +42,7 @@ fn wrote(line: &str, body: &[u8], reply: &Reply) -> (usize, String) {
             (commands, said(&response))
         }
         Request::Own(response) => (0, said(&response)),
-        Request::Query(query) => panic!("{query:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -193,7 +193,7 @@ fn queried(line: &str, accept: Option<&str>, outcomes: &[Result<Answer, Refusal>
     match asked_with(Way::Influx, line, None, accept, b"") {
         Request::Query(query) => said(&answered(&query, outcomes)),
         Request::Own(response) => said(&response),
-        Request::Write(_) => panic!("a write"),
+        other => panic!("{other:?}"),
     }
 }
 

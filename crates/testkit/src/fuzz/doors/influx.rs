@@ -133,6 +133,7 @@ pub(super) fn parse_request(bytes: &[u8]) -> Result<u64, String> {
             200..300 => Ok(1),
             _ => Err(String::from_utf8_lossy(&response.body).into_owned()),
         },
+        Request::Settle => Ok(1),
         Request::Write(writing) => {
             let commands = writing.commands();
             let rejected = Rejected { place: 0, why: "why".to_owned() };

@@ -1,0 +1,169 @@
+//! Time series through the program: what was acknowledged is there after a kill, and nothing that clients ask for
+//! takes the node down.
+
+use std::{
+    fmt::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use olivine_vfs::Interrupt;
+
+use crate::{Dir, confined::Cgroup, node::Node};
+
+fn start(dir: &Dir) -> Node {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
+    command.args(["serve", "--data-dir", dir.path(), "--memory", "64MiB"]);
+    listening(&mut command)
+}
+
+/// Starts a node whose doors of time series alone are open.
+fn listening(command: &mut Command) -> Node {
+    command.args(["--doors", "influx,select", "--influx-port", "0", "--select-port", "0"]);
+    Node::from(command.stdout(Stdio::piped()))
+}
+
+/// Asks a door, and returns status and body.
+fn asked(
+    node: &Node,
+    door: &str,
+    method: &str,
+    path: &str,
+    head: &str,
+    body: &[u8],
+) -> (u16, String) {
+    let address = format!("127.0.0.1:{}", node.port(door));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(2))).unwrap();
+    let length = body.len();
+    let start = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{head}\r\n"
+    );
+    stream.write_all(start.as_bytes()).unwrap();
+    // Whoever is refused need not be heard to the end.
+    stream.write_all(body).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or(0), body.to_owned())
+}
+
+fn write(node: &Node, lines: &str) -> (u16, String) {
+    asked(node, "influx", "POST", "/write?db=db", "", lines.as_bytes())
+}
+
+fn query(node: &Node, text: &str) -> (u16, String) {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        write!(escaped, "%{byte:02x}").unwrap();
+    }
+    asked(node, "influx", "GET", &format!("/query?db=db&epoch=ns&q={escaped}"), "", b"")
+}
+
+#[test]
+#[ignore = "kills a node fifty times; `cargo xtask test --only clients`"]
+fn acknowledged_points_survive_kills() {
+    const POINTS: usize = 50;
+    let dir = Dir::new("points-killed");
+    for round in 0..50 {
+        let node = start(&dir);
+        for point in 0..POINTS {
+            let time = (round * POINTS + point) as u64 + 1;
+            let line = format!("m,round=r{round} value={point}i,text=\"t{point}\" {time}");
+            assert_eq!(write(&node, &line), (204, String::new()));
+        }
+        node.kill();
+        let node = start(&dir);
+        let (status, answer) =
+            query(&node, &format!("SELECT count(value) FROM m WHERE round='r{round}'"));
+        assert_eq!(status, 200, "{answer}");
+        let count = format!("\"values\":[[0,{POINTS}]]");
+        assert!(answer.contains(&count), "round {round}: {answer}");
+        let (_, answer) = query(&node, "SELECT count(text), last(text) FROM m");
+        let all = (round + 1) * POINTS;
+        assert!(answer.contains(&format!(",{all},")), "round {round}: {answer}");
+        // Half of the rounds begin with chunks, and half with a log.
+        if round % 2 == 0 {
+            node.end(Interrupt::Term);
+        } else {
+            node.kill();
+        }
+    }
+}
+
+/// Whatever is asked, the node answers with an error and goes on, and others hardly notice.
+#[test]
+#[ignore = "writes many series; `cargo xtask test --only clients`"]
+fn hostile_requests_take_no_node_down() {
+    let Some(cgroup) = Cgroup::new(512 << 20) else {
+        let skipped = std::io::stderr().write_all(b"SKIPPED: no memory cgroup can be made here\n");
+        return skipped.unwrap();
+    };
+    let dir = Dir::new("points-hostile");
+    let mut command = cgroup.command();
+    command.args(["serve", "--data-dir", dir.path(), "--durability", "os"]);
+    let mut node = listening(&mut command);
+    assert_eq!(
+        write(&node, "cpu,host=a value=1 1000\ncpu,host=b value=2 3153600000000000000").0,
+        204
+    );
+
+    // Buckets of a nanosecond over a hundred years.
+    let (_, answer) = query(
+        &node,
+        "SELECT mean(value) FROM cpu WHERE time >= 0 AND time < 3153600000s GROUP BY time(1ns)",
+    );
+    assert!(answer.contains("\"error\":") && answer.contains("buckets"), "{answer}");
+
+    // A line that is longer than lines may be.
+    let line = format!("cpu value=\"{}\" 1", "x".repeat(25 << 20));
+    let (status, answer) = write(&node, &line);
+    assert!(matches!(status, 400 | 413), "{status} {answer}");
+
+    // More series than a database may have: an error that names the limit, while those that are there go on.
+    let began = Instant::now();
+    let mut refused = None;
+    for batch in 0..40 {
+        let mut lines = String::new();
+        for series in 0..50_000 {
+            writeln!(lines, "many,id={} value=1i 1", batch * 50_000 + series).unwrap();
+        }
+        let (status, answer) = write(&node, &lines);
+        if status != 204 {
+            refused = Some((status, answer));
+            break;
+        }
+    }
+    let (status, answer) = refused.expect("two million series were taken");
+    assert!(status == 400 && answer.contains("max-series-per-database"), "{status} {answer}");
+    assert_eq!(write(&node, "cpu,host=a value=3 2000").0, 204);
+    assert!(began.elapsed() < Duration::from_mins(5));
+
+    // Everything of everything.
+    let (_, answer) = query(&node, "SELECT /.*/ FROM /.*/");
+    assert!(!answer.is_empty());
+
+    // A bomb: zeros that unpack to far more than bodies may have.
+    let bomb = bomb();
+    let head = "content-encoding: gzip\r\n";
+    let (status, answer) = asked(&node, "influx", "POST", "/write?db=db", head, &bomb);
+    assert!(matches!(status, 400 | 413), "{status} {answer}");
+
+    let (status, answer) = query(&node, "SELECT value FROM cpu WHERE host='a'");
+    assert_eq!(status, 200);
+    assert!(answer.contains("[1000,1],[2000,3]"), "{answer}");
+    assert!(node.is_there(), "the kernel ended the node");
+}
+
+/// A gigabyte of zeros, packed as gzip: stored blocks cannot do it, so the same packed piece again and again, each
+/// a member of its own.
+fn bomb() -> Vec<u8> {
+    let output =
+        Command::new("sh").args(["-c", "head -c 16777216 /dev/zero | gzip -9c"]).output().unwrap();
+    assert!(output.status.success());
+    output.stdout.repeat(64)
+}
