@@ -67,8 +67,9 @@ pub(crate) async fn serve(
         })
     });
     let mut builder = http1::Builder::new();
-    // Who has sent all it will send may still read the answers.
-    builder.half_close(true);
+    // Who has sent all it will send may still read the answers; but a query of somebody who has gone is not answered
+    // to its end, and whether they have gone cannot be told from that.
+    builder.half_close(!matches!(at, Door::Influx | Door::Select | Door::Ingest));
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(shared.patience.of(Wait::Head))

@@ -179,7 +179,13 @@ fn the_five_minutes_of_the_readme() {
     let session = readme.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
     let dir = Dir::new("node-readme");
     let node = Node::start(&dir, &[]);
-    let ports = [("9999", "json"), ("7000", "line"), ("8080", "http")];
+    let ports = [
+        ("9999", "json"),
+        ("7000", "line"),
+        ("8080", "http"),
+        ("8086", "influx"),
+        ("8088", "select"),
+    ];
     let mut typed = 0;
     for step in session.unwrap().strip_prefix("$ ").unwrap().split("\n$ ") {
         let (command, shown) = step.split_once('\n').unwrap_or((step, ""));
