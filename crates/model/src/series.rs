@@ -139,7 +139,7 @@ impl SeriesStore {
             arrivals: 0,
             head_bytes: 0,
             record_bytes: 0,
-            position: db.visible(),
+            position: 0,
             full: Vec::new(),
             unsettled: BTreeMap::new(),
             sealing: None,
@@ -265,8 +265,10 @@ impl State {
     fn stored(&mut self, position: SeqNo, record_bytes: usize) {
         self.unstored.clear();
         self.postings.clear();
-        self.position = position;
-        self.record_bytes += record_bytes;
+        if record_bytes != 0 {
+            self.position = position;
+            self.record_bytes += record_bytes;
+        }
     }
 }
 

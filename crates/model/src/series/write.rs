@@ -106,7 +106,7 @@ impl SeriesStore {
             batch.append(&self.chunks, &record.out)?;
         }
         let position = self.put(batch)?;
-        state.stored(position, record.out.len());
+        state.stored(position, if stored == 0 { 0 } else { record.out.len() });
         state.push(&mut staged);
         state.charge();
         Ok((Reply::Written { stored, rejected }, self.must_last(position)))

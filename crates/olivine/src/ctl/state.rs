@@ -36,14 +36,14 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Doors and their addresses; of a process without doors, where others come to it.
+    /// Doors and their addresses; of a storage, before its own door, where others come to it.
     pub(super) fn opened(&self) -> Vec<(String, String)> {
-        if !self.doors.is_empty() {
+        if self.doors.iter().any(|(door, _)| door != "ingest") {
             return self.doors.clone();
         }
         let named = |name: &str, place: &Option<String>| Some((name.to_owned(), place.clone()?));
         let places = [named("socket", &self.socket), named("listen", &self.listening)];
-        places.into_iter().flatten().collect()
+        places.into_iter().flatten().chain(self.doors.iter().cloned()).collect()
     }
 }
 

@@ -109,7 +109,7 @@ fn services_start_answer_and_stop() {
     assert_eq!(pid_file, format!("{kv}\n"));
 
     let again = place.good("start");
-    let told = format!("storage: runs already, process {storage}: ingest 127.0.0.1:");
+    let told = format!("storage: runs already, process {storage}: socket data/run/storage.sock");
     assert!(again.starts_with(&told), "{again}");
     assert!(again.contains(&format!("kv: runs already, process {kv}: json 127.0.0.1:")), "{again}");
     let table = place.good("status");
@@ -334,9 +334,9 @@ fn what_cannot_be_is_told_before_anything_is_started() {
         ),
         ("statr", 2, "error: no action `statr`; did you mean `start`?"),
         (
-            "start vm-insert.py",
+            "start vm-alert.py",
             2,
-            "error: no service `vm-insert.py`; there are storage, kv, and all",
+            "error: no service `vm-alert.py`; there are storage, kv, insert, select, and all",
         ),
         ("start kv more", 2, "error: `more` is one too many"),
     ] {

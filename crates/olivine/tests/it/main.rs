@@ -85,7 +85,10 @@ fn what_is_unknown_is_refused_with_what_is_known() {
     for (arguments, said) in [
         (&["serv"][..], "error: no command `serv`; did you mean `serve`?\n"),
         (&["serve", "--prot=1"], "error: no option `--prot`; did you mean `--port`?\n"),
-        (&["serve", "jsn"], "error: no door `jsn`; there are json, line, http\n"),
+        (
+            &["serve", "jsn"],
+            "error: no door `jsn`; there are json, line, http, influx, select, ingest\n",
+        ),
         (&["shell"], "error: `DIR` says where the store is, and is missing\n"),
         (&["shell", "--db", "d", "--fast"], "error: no option `--fast`; there are --db, "),
     ] {
