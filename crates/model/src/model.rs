@@ -85,7 +85,7 @@ impl Model {
     ) -> Result<Model> {
         let open_series = |db: &Db| {
             let ModelOptions { durability, series_max } = options;
-            SeriesStore::open(db, environment.budget(), SeriesOptions { durability, series_max })
+            SeriesStore::open(db, environment, SeriesOptions { durability, series_max })
         };
         let mut series = None;
         let db = Db::open_with(environment, path, store, |db, _, position, record| {

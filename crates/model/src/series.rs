@@ -42,8 +42,11 @@ use std::{
 
 use olivine_command::points::FieldType;
 use olivine_engine::{
-    Batch, Budget, Db, Durability, Error, Keyspace, KeyspaceOptions, Reservation, Result, SeqNo,
+    Batch, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Reservation, Result,
+    SeqNo,
 };
+
+use olivine_vfs::Vfs;
 
 use self::{
     catalog::{Catalog, Unstored, damage},
@@ -83,6 +86,8 @@ pub(crate) struct SeriesStore {
     series_max: u64,
     /// Memory that one query may take, whatever it says.
     query_bytes_max: u64,
+    /// Where the time zones of `tz()` are read from.
+    disk: Arc<dyn Vfs>,
 }
 
 /// Numbers and types of fields.
@@ -123,7 +128,12 @@ pub(crate) struct SeriesOptions {
 
 impl SeriesStore {
     /// The time series of a store, without the rows that are in its log only: `replay` is given those.
-    pub(crate) fn open(db: &Db, budget: &Budget, options: SeriesOptions) -> Result<SeriesStore> {
+    pub(crate) fn open(
+        db: &Db,
+        environment: &Environment,
+        options: SeriesOptions,
+    ) -> Result<SeriesStore> {
+        let budget = environment.budget();
         let series = db.keyspace(SERIES)?;
         let postings = db.keyspace(POSTINGS)?;
         let chunks = db.keyspace_with(CHUNKS, &KeyspaceOptions::default())?;
@@ -156,6 +166,7 @@ impl SeriesStore {
             heads_bytes_max: (share / HEADS_PART) as usize,
             series_max: options.series_max,
             query_bytes_max: budget.bytes_max() / QUERY_PART,
+            disk: Arc::clone(environment.vfs()),
         })
     }
 

@@ -36,6 +36,7 @@ mod token;
 mod types;
 mod vector;
 mod window;
+mod zones;
 
 pub use answer::answer;
 pub use ast::{Class, Statement};
@@ -45,3 +46,4 @@ pub use pattern::Pattern;
 pub use settings::{Limits, QueryError, Settings, Stop};
 pub use source::Source;
 pub use token::Op;
+pub use zones::ZoneFile;

@@ -3,15 +3,22 @@
 //! 1. A statement that does more than its command says is refused: what somebody may do was decided by that.
 //! 2. A query stops when nobody waits for it, or when it has taken as long as it may.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use olivine_command::{Answer, Code, Command, Refusal, Reply, Statement as Asked};
 use olivine_engine::Error;
 use olivine_query::{
     Class, Dialect, Limits, QueryError, Settings, Source as _, Statement, Stop as Stopped,
+    ZoneFile,
     ast::PolicyClauses,
+    moment::Zone,
     source::{Place, Series},
 };
+
+use olivine_vfs::Open;
 
 use super::{
     SeriesStore, Target,
@@ -104,13 +111,40 @@ impl SeriesStore {
             policy,
             limits,
             stop: &stop,
-            zone: &|_| None,
+            zone: &|name| self.zone(name),
         };
         let source = Reading { store: self, tags_bytes_max: bytes_max as usize, stop: &stop };
         if statement.class() == Class::Reads {
             return olivine_query::answer(statement, &source, &settings).map_err(unanswered);
         }
         self.carry_out(statement, &source, &settings, now)
+    }
+
+    /// The time zone of a name, as the machine's files tell it.
+    fn zone(&self, name: &str) -> Option<Box<dyn Zone>> {
+        const ZONES: &str = "/usr/share/zoneinfo";
+        const BYTES_MAX: u64 = 1 << 16;
+        if name == "UTC" || name.is_empty() {
+            return Some(Box::new(ZoneFile::utc()));
+        }
+        let is_name = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_alphabetic())
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(&byte))
+        };
+        if !name.split('/').all(is_name) {
+            return None;
+        }
+        let file = self.disk.open(&Path::new(ZONES).join(name), Open::Read).ok()?;
+        let length = file.len().ok().filter(|length| *length <= BYTES_MAX)?;
+        let mut bytes = vec![0; length as usize];
+        let mut at = 0;
+        while at < bytes.len() {
+            match file.read_at(&mut bytes[at..], at as u64) {
+                Ok(0) | Err(_) => return None,
+                Ok(count) => at += count,
+            }
+        }
+        ZoneFile::read(&bytes).map(|zone| Box::new(zone) as Box<dyn Zone>)
     }
 
     fn carry_out(
