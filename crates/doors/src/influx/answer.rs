@@ -243,14 +243,16 @@ pub fn settled(reply: Option<&Reply>) -> Response {
     }
 }
 
+/// Whether a refusal is one of what was asked, which stands in its place among the results.
+fn is_of_statement(code: Code) -> bool {
+    matches!(code, Code::Invalid | Code::Missing | Code::TooLarge)
+}
+
 /// The answer to a query: what each of its statements came to.
 pub fn answered(query: &Query, outcomes: &[Result<Answer, Refusal>]) -> Response {
     // What concerns the node and not the statement.
     let passing = outcomes.iter().find_map(|outcome| {
-        outcome
-            .as_ref()
-            .err()
-            .filter(|refusal| !matches!(refusal.code, Code::Invalid | Code::Missing))
+        outcome.as_ref().err().filter(|refusal| !is_of_statement(refusal.code))
     });
     if let (Some(refusal), 1) = (passing, outcomes.len()) {
         return refused(refusal);

@@ -15,7 +15,7 @@ use crate::{
 use olivine_query::{Dialect, Limits, answer, parse};
 use std::{
     fmt::Write as _,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -64,6 +64,32 @@ level = "error"
 "#;
 
 impl Peer {
+    /// A node: where `OLIVINE` says, or one that `OLIVINE_PROGRAM` starts; nothing if nobody says.
+    fn olivine() -> Option<Peer> {
+        if let Ok(address) = std::env::var("OLIVINE") {
+            return Some(Peer { address, child: None });
+        }
+        let program = std::env::var_os("OLIVINE_PROGRAM")?;
+        let folder = std::env::temp_dir().join(format!("olivine-asked-{}", std::process::id()));
+        let mut child = Command::new(program)
+            .args(["serve", "--doors", "influx", "--influx-port", "0", "--log-level", "error"])
+            .arg("--data-dir")
+            .arg(&folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        let mut lines = BufReader::new(child.stdout.take().expect("what it prints")).lines();
+        let mut line = || lines.next().expect("a node that gets ready").expect("a line");
+        let address = loop {
+            let line = line();
+            if let Some(address) = line.trim_start().strip_prefix("influx ") {
+                break address.split_whitespace().next().expect("an address").to_owned();
+            }
+        };
+        while !line().starts_with("ready") {}
+        Some(Peer { address, child: Some((child, folder)) })
+    }
+
     /// InfluxDB: where `INFLUXDB` says, or one that is started for this.
     #[expect(
         clippy::disallowed_methods,
@@ -98,7 +124,7 @@ impl Peer {
     fn send(&self, target: &str, kind: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         let request = format!(
-            "POST {target} HTTP/1.0\r\nHost: peer\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).expect("a request");
@@ -407,13 +433,14 @@ fn written() -> Vec<(String, Option<String>)> {
 }
 
 /// Needs `influxd` of InfluxDB 1.6.7 in the path, or one that listens where `INFLUXDB` says. With `OLIVINE` in the
-/// environment the questions go to the server that listens there, instead of to the language over points in memory.
+/// environment the questions go to the server that listens there, with `OLIVINE_PROGRAM` to one that this program
+/// starts, instead of to the language over points in memory.
 #[test]
 #[ignore = "needs InfluxDB 1.6.7; `cargo test -p olivine-query --test it -- --ignored beside`"]
 #[expect(clippy::disallowed_methods, reason = "InfluxDB asks the clock, so both must")]
 fn beside_influxdb() {
     let peer = Peer::influxdb();
-    let us = std::env::var("OLIVINE").ok().map(|address| Peer { address, child: None });
+    let us = Peer::olivine();
     let lines = points();
     for server in [Some(&peer), us.as_ref()].into_iter().flatten() {
         server.ask("DROP DATABASE db");

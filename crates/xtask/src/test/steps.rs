@@ -53,7 +53,11 @@ pub(crate) const STEPS: &[Step] = &[
         what: "bugs made on purpose are found",
         run: |root| tier(root, "planted"),
     },
-    Step { name: "influxql", what: "InfluxQL beside InfluxDB, if it is there", run: influxql },
+    Step {
+        name: "influxql",
+        what: "InfluxQL beside InfluxDB: the language, and a node",
+        run: influxql,
+    },
     Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
     Step { name: "served", what: "the benchmarks of the node, at a tiny size", run: served },
@@ -248,9 +252,26 @@ fn influxql(root: &Path) -> Verdict {
     if let Some(skipped) = without_program("influxd", "influxdb") {
         return skipped;
     }
+    if let Err(verdict) =
+        Call::cargo(root, ["build", "--locked", "--package", "olivine"]).run("influxql")
+    {
+        return verdict;
+    }
     let line = ["test", "--locked", "--package", "olivine-query", "--test", "it"];
-    let call = Call::cargo(root, line.into_iter().chain(["--", "--ignored", "beside"]));
-    counted(call.run("influxql"), &call)
+    let call =
+        || Call::cargo(root, line.into_iter().chain(["--", "--ignored", "beside", "--nocapture"]));
+    let program = root.join("target/debug/olivine");
+    let node = call().with("OLIVINE_PROGRAM", program.display().to_string());
+    let mut shown = Vec::new();
+    for (name, call) in [("influxql", call()), ("influxql-node", node)] {
+        match call.run(name) {
+            Ok(lines) if 0 < tests_run(&lines) => {
+                shown.extend(lines.into_iter().filter(|line| line.contains(" questions: ")));
+            }
+            outcome => return counted(outcome, &call),
+        }
+    }
+    Verdict::Passed(shown)
 }
 
 /// Nothing to show after success.
