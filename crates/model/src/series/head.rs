@@ -128,6 +128,11 @@ impl Head {
         from: i64,
         to: i64,
     ) -> Part {
+        if let [segment] = &self.segments[..]
+            && !self.is_disordered
+        {
+            return segment.part(&layouts[segment.layout as usize], fields, from, to);
+        }
         let mut rows = self.found(layouts, from, to);
         if self.is_disordered || 1 < self.segments.len() {
             rows.sort_unstable_by_key(|row| (row.time, row.arrival));
@@ -229,6 +234,61 @@ struct Found {
     segment: usize,
     /// Where its values begin.
     at: usize,
+}
+
+impl Segment {
+    /// Rows between two times, where all are in order.
+    fn part(
+        &self,
+        layout: &Layout,
+        fields: Option<&[(u32, FieldType)]>,
+        from: i64,
+        to: i64,
+    ) -> Part {
+        let width = LEADING + layout.fields.len();
+        let count = self.words.len() / width;
+        let time = |row: usize| self.words[row * width].cast_signed();
+        let first = first_row(count, |row| from <= time(row));
+        let end = first_row(count, |row| to < time(row)).max(first);
+        let rows = &self.words[first * width..end * width];
+        let times = rows.chunks_exact(width).map(|row| row[0].cast_signed()).collect();
+        let mut wanted = fields.map_or_else(|| layout.fields.to_vec(), <[_]>::to_vec);
+        wanted.sort_unstable_by_key(|(field, _)| *field);
+        wanted.dedup();
+        let column = |field: u32, kind: FieldType| {
+            let Some(place) = layout.fields.iter().position(|(known, _)| *known == field) else {
+                return Column::default();
+            };
+            let words = rows.chunks_exact(width).map(|row| row[LEADING + place]);
+            let values = match kind {
+                _ if rows.is_empty() => Values::None,
+                FieldType::Float => Values::Float(words.map(f64::from_bits).collect()),
+                FieldType::Integer => Values::Integer(words.map(u64::cast_signed).collect()),
+                FieldType::Unsigned => Values::Unsigned(words.collect()),
+                FieldType::Boolean => Values::Boolean(words.map(|word| word != 0).collect()),
+                FieldType::Text => {
+                    Values::Text(words.map(|word| self.texts[word as usize].clone()).collect())
+                }
+            };
+            Column { values, present: None }
+        };
+        let columns = wanted.iter().map(|(field, kind)| (*field, column(*field, *kind))).collect();
+        Part { times, columns }
+    }
+}
+
+/// The first of some rows for which something holds that holds for all behind it.
+fn first_row(count: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low.midpoint(high);
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// Puts values where they belong; of two for one place, the later counts.

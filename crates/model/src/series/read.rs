@@ -333,17 +333,26 @@ impl<'s> Walk<'s> {
             return None;
         }
         let is_whole = from == 0 && to == part.times.len();
-        let column = |field: &Option<(u32, FieldType)>| {
-            let place =
-                part.columns.binary_search_by_key(&(*field)?.0, |(field, _)| *field).ok()?;
-            let column = &part.columns[place].1;
-            Some(if is_whole { column.clone() } else { merge::cut(column, from, to) })
+        let Part { mut times, mut columns } = part;
+        let fields = &self.wanted.fields;
+        let mut column = |place: usize| {
+            let (field, _) = fields[place]?;
+            let found = columns.binary_search_by_key(&field, |(field, _)| *field).ok()?;
+            let column = &mut columns[found].1;
+            let mut later = fields[place + 1..].iter().flatten();
+            let comes_again = later.any(|(later, _)| *later == field);
+            Some(match (is_whole, comes_again) {
+                (false, _) => merge::cut(column, from, to),
+                (true, true) => column.clone(),
+                (true, false) => std::mem::take(column),
+            })
         };
-        self.columns =
-            self.wanted.fields.iter().map(|field| column(field).unwrap_or_default()).collect();
-        self.part.times = part.times;
-        self.part.times.truncate(to);
-        self.part.times.drain(..from);
+        self.columns = (0..fields.len()).map(|place| column(place).unwrap_or_default()).collect();
+        if !is_whole {
+            times.truncate(to);
+            times.drain(..from);
+        }
+        self.part.times = times;
         if self.keep_rows_with_values() { Some(Told::Rows) } else { None }
     }
 
