@@ -87,6 +87,8 @@ const REQUIRE_DATABASES: Opt = Opt::switch(
     "--require-databases",
     "refuse points for a database that is not there, instead of\nmaking it",
 );
+const SERIES_MAX: Opt =
+    Opt::value("--series-max", "N", "most time series of a database and policy").or("1000000");
 const QUERY_THREADS: Opt =
     Opt::value("--query-threads", "N", "queries that are answered at once").or("one a core");
 const QUERIES_WAITING_MAX: Opt =
@@ -158,6 +160,7 @@ const OF_STORE: &[Opt] = &[
     MEMTABLE_SIZE,
     BACKUP_IDLE,
     SHARED_DATA_DIR,
+    SERIES_MAX,
     QUERY_THREADS,
     QUERIES_WAITING_MAX,
 ];
@@ -531,6 +534,7 @@ fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
         let idle = duration(&text).filter(|idle| !idle.is_zero());
         settings.backup_idle_max = idle.ok_or_else(wrong)?;
     }
+    settings.series_max = number(call, SERIES_MAX.name)?.unwrap_or(settings.series_max);
     let queries = &mut settings.queries;
     queries.threads = count(call, QUERY_THREADS.name, queries.threads)?;
     queries.waiting_max = count(call, QUERIES_WAITING_MAX.name, queries.waiting_max)?;

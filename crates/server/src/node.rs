@@ -487,7 +487,8 @@ pub(crate) fn open_store(
     }
     let clock = environment.clock();
     let began = clock.now();
-    let model_options = ModelOptions { durability: settings.durability, ..ModelOptions::default() };
+    let model_options =
+        ModelOptions { durability: settings.durability, series_max: settings.series_max };
     let model = Model::open(environment, &dir, options, model_options)?;
     let db = model.db();
     db.on_event(told::happened);

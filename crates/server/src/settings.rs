@@ -8,6 +8,7 @@ use std::{
 
 use olivine_doors::{http::Hosts, limits::Limits};
 use olivine_engine::Durability;
+use olivine_model::ModelOptions;
 
 use crate::{
     patience::Patience,
@@ -33,6 +34,8 @@ pub struct Settings {
     pub memtable_entries_max: Option<u64>,
     /// How long a copy that nobody reads holds its files. Default 5 minutes.
     pub backup_idle_max: Duration,
+    /// Time series that a database may have under one retention policy. Default 1,000,000.
+    pub series_max: u64,
     /// The doors that are opened.
     pub doors: Vec<DoorSetting>,
     /// Threads that connections live on. Default: as many as there are cores.
@@ -74,6 +77,7 @@ impl Default for Settings {
             interval: Duration::from_secs(1),
             memtable_entries_max: None,
             backup_idle_max: Duration::from_mins(5),
+            series_max: ModelOptions::default().series_max,
             doors: Door::ALL.map(DoorSetting::default_of).into(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             limits: Limits::default(),

@@ -340,14 +340,22 @@ fn limits_are_named_by_who_cites_them() {
         "{endless}"
     );
 
-    let held: Vec<TcpStream> = (0..2)
-        .map(|_| {
-            let mut stream = node.connect(Door::Line);
-            stream.write_all(b"PING\n").unwrap();
-            stream.read_exact(&mut [0; 8]).unwrap();
-            stream
+    // Those before may take a moment to be gone.
+    let hold = || {
+        let mut stream = node.connect(Door::Line);
+        stream.write_all(b"PING\n").unwrap();
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).unwrap();
+        (answer == *b"OK PONG\n").then_some(stream)
+    };
+    let held = || {
+        (0..100).find_map(|_| {
+            let held = hold();
+            let _ = held.is_none() && pause();
+            held
         })
-        .collect();
+    };
+    let held: Vec<TcpStream> = (0..2).map(|_| held().expect("there is room")).collect();
     assert_eq!(
         node.say(Door::Line, "PING\n"),
         "ERROR there are `connections-max`, 2, connections; try again later\n"

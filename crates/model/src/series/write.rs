@@ -283,7 +283,7 @@ fn new_series(
         let database = &known.database;
         return Err(format!(
             "max-series-per-database limit exceeded: ({series_max}); SHOW TAG VALUES EXACT CARDINALITY ON \"{database}\" \
-             WITH KEY = \"...\" tells which tag has many, `series-max` raises the limit"
+             WITH KEY = \"...\" tells which tag has many, `series-max` is the limit"
         ));
     }
     let count = known.series + 1;
