@@ -53,7 +53,7 @@ wal-dir = "FOLDER/wal"
 index-version = "tsi1"
 query-log-enabled = false
 [coordinator]
-query-timeout = "20s"
+query-timeout = "120s"
 [monitor]
 store-enabled = false
 [http]
