@@ -64,12 +64,12 @@ level = "error"
 "#;
 
 impl Peer {
-    /// A node: where `OLIVINE` says, or one that `OLIVINE_PROGRAM` starts; nothing if nobody says.
+    /// A node: where `OLIVINE` says, or one that `NODE_PROGRAM` starts; nothing if nobody says.
     fn olivine() -> Option<Peer> {
         if let Ok(address) = std::env::var("OLIVINE") {
             return Some(Peer { address, child: None });
         }
-        let program = std::env::var_os("OLIVINE_PROGRAM")?;
+        let program = std::env::var_os("NODE_PROGRAM")?;
         let folder = std::env::temp_dir().join(format!("olivine-asked-{}", std::process::id()));
         let mut child = Command::new(program)
             .args(["serve", "--doors", "influx", "--influx-port", "0", "--log-level", "error"])
@@ -433,7 +433,7 @@ fn written() -> Vec<(String, Option<String>)> {
 }
 
 /// Needs `influxd` of InfluxDB 1.6.7 in the path, or one that listens where `INFLUXDB` says. With `OLIVINE` in the
-/// environment the questions go to the server that listens there, with `OLIVINE_PROGRAM` to one that this program
+/// environment the questions go to the server that listens there, with `NODE_PROGRAM` to one that this program
 /// starts, instead of to the language over points in memory.
 #[test]
 #[ignore = "needs InfluxDB 1.6.7; `cargo test -p olivine-query --test it -- --ignored beside`"]

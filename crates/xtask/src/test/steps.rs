@@ -261,7 +261,7 @@ fn influxql(root: &Path) -> Verdict {
     let call =
         || Call::cargo(root, line.into_iter().chain(["--", "--ignored", "beside", "--nocapture"]));
     let program = root.join("target/debug/olivine");
-    let node = call().with("OLIVINE_PROGRAM", program.display().to_string());
+    let node = call().with("NODE_PROGRAM", program.display().to_string());
     let mut shown = Vec::new();
     for (name, call) in [("influxql", call()), ("influxql-node", node)] {
         match call.run(name) {
