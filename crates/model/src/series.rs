@@ -243,6 +243,15 @@ impl SeriesStore {
         Ok(self.db.write_ticketed_with(batch, self.durability)?.seqno())
     }
 
+    /// Hands a batch to the engine that nobody waits for, and waits itself while the store is behind. Whoever tells of
+    /// what it did waits for all that is visible.
+    fn put_behind(&self, batch: Batch) -> Result<()> {
+        if !batch.is_empty() {
+            self.db.write_with(batch, Durability::Os)?;
+        }
+        Ok(())
+    }
+
     /// Up to where the store must be durable before what was written there is told to last.
     fn must_last(&self, position: SeqNo) -> Option<SeqNo> {
         (self.durability == Durability::Sync && self.db.durable() < position).then_some(position)

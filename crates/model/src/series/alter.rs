@@ -146,7 +146,12 @@ impl SeriesStore {
             _ => {}
         }
         let state = &mut *state;
-        state.catalog.set_policy(database, policy, &mut state.unstored);
+        if let Some(id) = state.catalog.set_policy(database, policy, &mut state.unstored) {
+            // Rows may belong elsewhere from now on.
+            for slot in state.slots.all.iter_mut().filter(|slot| slot.bucket == id) {
+                slot.partition = None;
+            }
+        }
         self.store_unstored(state)
     }
 
@@ -155,7 +160,7 @@ impl SeriesStore {
         self.add_unstored(state, &mut batch)?;
         if !batch.is_empty() {
             let position = state.position;
-            self.put(batch)?;
+            self.put_behind(batch)?;
             // No record was written: what the log may let go of is as before.
             state.stored(position, 0);
         }
@@ -189,7 +194,7 @@ impl SeriesStore {
         if policy.is_none() {
             batch.delete(&self.series, &row(b'd', &[], database.as_bytes()))?;
         }
-        self.put(batch)?;
+        self.put_behind(batch)?;
         for bucket in &buckets {
             state.catalog.forget_bucket(*bucket);
         }
@@ -237,7 +242,7 @@ impl SeriesStore {
             }
             batch.delete(&self.series, &row(b'm', &[*bucket], name.as_bytes()))?;
         }
-        self.put(batch)?;
+        self.put_behind(batch)?;
         for (bucket, table, _) in &found {
             if let Some(bucket) = state.catalog.bucket_mut(*bucket) {
                 bucket.names.remove(name);
@@ -290,7 +295,7 @@ impl SeriesStore {
                 batch.put(&self.series, &key, &value)?;
             }
         }
-        self.put(batch)?;
+        self.put_behind(batch)?;
         let mut numbers: Vec<u32> = series.iter().map(|series| series.id as u32).collect();
         numbers.sort_unstable();
         state.drop_slots(|of, _, number| of == bucket && numbers.binary_search(&number).is_ok());
@@ -335,13 +340,11 @@ impl SeriesStore {
                 }
             }
             if BATCH_BYTES < bytes {
-                self.put(std::mem::take(&mut batch))?;
+                self.put_behind(std::mem::take(&mut batch))?;
                 bytes = 0;
             }
         }
-        if !batch.is_empty() {
-            self.put(batch)?;
-        }
+        self.put_behind(batch)?;
         Ok(())
     }
 

@@ -222,7 +222,7 @@ impl Chunked {
 
 impl<'s> Walk<'s> {
     fn open(store: &'s SeriesStore, wanted: Wanted) -> Result<Walk<'s>> {
-        let mut found = store.in_memory(&wanted);
+        let mut found = store.in_memory(&wanted)?;
         let snapshot = store.db.snapshot();
         for partition in &wanted.partitions {
             let prefix = chunk_prefix(wanted.bucket, *partition, wanted.table, wanted.series);
@@ -432,11 +432,11 @@ fn grouped(mut found: Vec<Chunked>) -> Vec<Vec<Chunked>> {
 
 impl SeriesStore {
     /// The wanted rows of a series that are in memory: what is frozen, and what came since.
-    fn in_memory(&self, wanted: &Wanted) -> Vec<Chunked> {
-        let (mut heads, layouts) = {
+    fn in_memory(&self, wanted: &Wanted) -> Result<Vec<Chunked>> {
+        let mut heads = {
             let state = self.lock();
             let Some(slot) = state.slots.find_number(wanted.bucket, wanted.series) else {
-                return Vec::new();
+                return Ok(Vec::new());
             };
             let slot = &state.slots.all[slot as usize];
             let layouts = std::sync::Arc::clone(&state.layouts);
@@ -449,16 +449,14 @@ impl SeriesStore {
                 heads.push(frozen.head.part(&layouts, Some(&fields), wanted.from, wanted.to));
             }
             heads.push(head);
-            (heads, layouts)
+            heads
         };
-        let _ = layouts;
         heads.retain(|part| !part.times.is_empty());
         // Several are told apart by which came later.
         let sources =
             heads.into_iter().zip(0..).map(|(part, precedence)| Sourced { precedence, part });
-        match merge::merge(sources.collect()) {
-            Ok(part) if !part.times.is_empty() => vec![Chunked::InMemory(part)],
-            _ => Vec::new(),
-        }
+        let part = merge::merge(sources.collect())
+            .map_err(|what| bad_chunk(&self.chunks, b"in memory", what))?;
+        Ok(if part.times.is_empty() { Vec::new() } else { vec![Chunked::InMemory(part)] })
     }
 }

@@ -8,6 +8,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use olivine_command::points::split_key;
 use olivine_engine::{Batch, Result, SeqNo};
 use olivine_query::source::Column;
 
@@ -16,7 +17,7 @@ use super::{
     catalog::Policy,
     chunk::{self, Effort, Unfit},
     head::{Layout, Part},
-    layout::ChunkKey,
+    layout::{ChunkKey, posting},
     slots::Frozen,
 };
 
@@ -107,7 +108,7 @@ impl SeriesStore {
         if self.chunks.applied_to() < position {
             let mut batch = Batch::new();
             batch.applied_to(&self.chunks, position)?;
-            self.put(batch)?;
+            self.put_behind(batch)?;
         }
         let mut state = self.lock();
         state.sealing = None;
@@ -125,9 +126,13 @@ impl SeriesStore {
         let (mut bytes, mut sealed, mut made) = (0, Vec::new(), Vec::new());
         for slot in slots {
             let Some((place, frozen)) = self.lock().frozen(*slot) else { continue };
+            let partition_of = |time| place.policy.partition_of(time);
             for frozen in frozen {
-                let chunks = self.chunks_of_head(&place, &frozen, layouts)?;
+                let part = frozen.head.part(layouts, None, i64::MIN, i64::MAX);
+                let chunks = chunks_of(&place, &part, frozen.position, Effort::Hot, &partition_of)
+                    .map_err(|Unfit(what)| bad_chunk(&self.chunks, &place.key, what))?;
                 for (key, value) in chunks {
+                    self.see_to_postings(&place, &key, &mut batch)?;
                     bytes += value.len();
                     batch.put(&self.chunks, &key.encode(), &value)?;
                     made.push((key.bucket, key.partition));
@@ -135,12 +140,12 @@ impl SeriesStore {
                 sealed.push((*slot, frozen));
             }
             if BATCH_BYTES < bytes {
-                self.put(std::mem::take(&mut batch))?;
+                self.put_behind(std::mem::take(&mut batch))?;
                 self.lock().thaw(&mut sealed);
                 bytes = 0;
             }
         }
-        self.put(batch)?;
+        self.put_behind(batch)?;
         let mut state = self.lock();
         state.thaw(&mut sealed);
         for place in made {
@@ -149,16 +154,28 @@ impl SeriesStore {
         Ok(())
     }
 
-    /// The chunks of frozen rows.
-    fn chunks_of_head(
-        &self,
-        place: &Place,
-        frozen: &Frozen,
-        layouts: &[Layout],
-    ) -> Result<Vec<(ChunkKey, Vec<u8>)>> {
-        let part = frozen.head.part(layouts, None, i64::MIN, i64::MAX);
-        chunks_of(place, &part, frozen.position, Effort::Hot)
-            .map_err(|Unfit(what)| bad_chunk(&self.chunks, &[], what))
+    /// Sees to it that the partition of a chunk has the postings of its series: the policy may have got other
+    /// partitions since the rows came.
+    fn see_to_postings(&self, place: &Place, key: &ChunkKey, batch: &mut Batch) -> Result<()> {
+        let all = posting(key.bucket, key.partition, key.table, ("", ""), key.series);
+        if place.posted == Some(key.partition) || self.postings.contains(&all)? {
+            return Ok(());
+        }
+        let mut noted = Vec::new();
+        if let Some(bucket) = self.lock().catalog.bucket_mut(key.bucket) {
+            bucket.note_partition(key.partition, &mut noted);
+        }
+        for (row, value) in noted {
+            batch.put(&self.series, &row, &value)?;
+        }
+        batch.put(&self.postings, &all, &[])?;
+        if let Ok(split) = split_key(&place.key) {
+            for (tag, value) in &split.tags {
+                let tag = posting(key.bucket, key.partition, key.table, (tag, value), key.series);
+                batch.put(&self.postings, &tag, &[])?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -172,6 +189,10 @@ pub(crate) struct Place {
     pub(crate) table: u32,
     pub(crate) series: u32,
     pub(crate) policy: Policy,
+    /// Measurement and tags.
+    pub(crate) key: Arc<[u8]>,
+    /// A partition that is known to have its postings.
+    pub(crate) posted: Option<i64>,
 }
 
 /// The chunks of some rows: none reaches over the end of a partition.
@@ -180,22 +201,43 @@ pub(crate) fn chunks_of(
     part: &Part,
     precedence: SeqNo,
     effort: Effort,
+    partition_of: &dyn Fn(i64) -> i64,
 ) -> Result<Vec<(ChunkKey, Vec<u8>)>, Unfit> {
     let mut chunks = Vec::new();
     let mut start = 0;
     while start < part.times.len() {
-        let partition = place.policy.partition_of(part.times[start]);
-        let rows = part.times[start..]
-            .partition_point(|time| place.policy.partition_of(*time) == partition);
+        let partition = partition_of(part.times[start]);
+        let rows = part.times[start..].partition_point(|time| partition_of(*time) == partition);
         // Evenly, so that none is small.
         let pieces = rows.div_ceil(ROWS_MAX);
         for piece in 0..pieces {
             let (from, to) = (start + rows * piece / pieces, start + rows * (piece + 1) / pieces);
-            chunks.push(chunk_of(place, partition, part, (from, to), precedence, effort)?);
+            add_chunks(place, partition, part, (from, to), (precedence, effort), &mut chunks)?;
         }
         start += rows;
     }
     Ok(chunks)
+}
+
+/// Adds the chunk of some rows; two of half as many where their texts are too much for one.
+fn add_chunks(
+    place: &Place,
+    partition: i64,
+    part: &Part,
+    (from, to): (usize, usize),
+    (precedence, effort): (SeqNo, Effort),
+    chunks: &mut Vec<(ChunkKey, Vec<u8>)>,
+) -> Result<(), Unfit> {
+    match chunk_of(place, partition, part, (from, to), precedence, effort) {
+        Err(_) if 1 < to - from => {
+            let middle = from.midpoint(to);
+            for rows in [(from, middle), (middle, to)] {
+                add_chunks(place, partition, part, rows, (precedence, effort), chunks)?;
+            }
+        }
+        chunk => chunks.push(chunk?),
+    }
+    Ok(())
 }
 
 fn chunk_of(
@@ -267,8 +309,15 @@ impl State {
     fn frozen(&mut self, slot: u32) -> Option<(Place, Vec<Arc<Frozen>>)> {
         let slot = self.slots.all.get(slot as usize)?;
         let policy = self.catalog.bucket(slot.bucket)?.policy.clone();
-        let (bucket, table, series) = (slot.bucket, slot.table, slot.series);
-        Some((Place { bucket, table, series, policy }, slot.frozen.clone()))
+        let place = Place {
+            bucket: slot.bucket,
+            table: slot.table,
+            series: slot.series,
+            policy,
+            key: Arc::clone(&slot.key),
+            posted: slot.partition,
+        };
+        Some((place, slot.frozen.clone()))
     }
 
     /// Forgets frozen rows that are in chunks.

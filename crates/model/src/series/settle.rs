@@ -129,9 +129,7 @@ impl SeriesStore {
             looked += 1;
             cursor.next()?;
         }
-        if !batch.is_empty() {
-            self.put(batch)?;
-        }
+        self.put_behind(batch)?;
         Ok(next)
     }
 
@@ -178,9 +176,11 @@ impl SeriesStore {
             }
         }
         let (bucket, table, series) = (first.bucket, first.table, first.series);
-        let place = Place { bucket, table, series, policy };
+        let (key, posted) = ([].into(), Some(first.partition));
+        let place = Place { bucket, table, series, policy, key, posted };
         let effort = if (part.times.len() as u32) < LARGE { Effort::Hot } else { Effort::Cold };
-        let chunks = chunks_of(&place, &part, precedence, effort)
+        // Where they are their postings are, whatever partitions the policy has by now.
+        let chunks = chunks_of(&place, &part, precedence, effort, &|_| first.partition)
             .map_err(|Unfit(what)| bad_chunk(&self.chunks, &first.encode(), what))?;
         let mut bytes = 0;
         for key in group {
@@ -233,7 +233,7 @@ impl SeriesStore {
         }
         batch.delete(&self.series, &row(b'w', &[bucket], &time_bytes(start)))?;
         let mut state = self.lock();
-        self.put(batch)?;
+        self.put_behind(batch)?;
         if let Some(bucket) = state.catalog.bucket_mut(bucket) {
             bucket.partitions.remove(&start);
         }

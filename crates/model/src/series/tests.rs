@@ -258,6 +258,44 @@ fn reads_like_a_map() {
     }
 }
 
+/// Rows are found wherever a policy has put its partitions meanwhile.
+#[test]
+fn partitions_may_get_another_length() {
+    const DAY: i64 = 86_400_000_000_000;
+    let mut bench = Bench::new();
+    let point = |time: i64| {
+        let mut writer = PointWriter::new();
+        writer.begin(1, b"cpu,host=a");
+        writer.field(b"a", FieldValue::Integer(time / DAY));
+        writer.end(time);
+        writer.finish()
+    };
+    let set = |bench: &Bench, partition: i64| {
+        let change = PolicyChange { partition: Some(partition), ..PolicyChange::default() };
+        bench.model().series.set_policy("db", "autogen", &change, false).unwrap();
+    };
+    let times: Vec<i64> = (0..20).map(|day| 1_700_006_400_000_000_000 + day * DAY).collect();
+    for (at, time) in times.iter().enumerate() {
+        bench.write(point(*time));
+        match at % 6 {
+            0 => set(&bench, DAY),
+            1 => bench.model().series.seal_all().unwrap(),
+            2 => set(&bench, 30 * DAY),
+            3 => bench.reopen(),
+            4 => bench.model().series.settle_all().unwrap(),
+            _ => set(&bench, DAY / 2),
+        }
+        bench.write(point(*time + 1));
+        let found = bench.found(i64::MIN, i64::MAX, false);
+        assert_eq!(found["cpu,host=a"].len(), 2 * (at + 1), "{at}");
+        let found = bench.found(*time, *time + 1, false);
+        assert_eq!(found["cpu,host=a"].len(), 2, "{at}");
+    }
+    bench.model().series.seal_all().unwrap();
+    bench.model().series.settle_all().unwrap();
+    assert_eq!(bench.found(i64::MIN, i64::MAX, false)["cpu,host=a"].len(), 40);
+}
+
 /// What is older than a policy keeps is refused, and dropped when its time has come.
 #[test]
 fn points_are_kept_as_long_as_their_policy_says() {
