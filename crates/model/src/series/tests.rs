@@ -282,8 +282,11 @@ fn partitions_may_get_another_length() {
             1 => bench.model().series.seal_all().unwrap(),
             2 => set(&bench, 30 * DAY),
             3 => bench.reopen(),
-            4 => bench.model().series.settle_all().unwrap(),
-            _ => set(&bench, DAY / 2),
+            4 => bench.model().series.seal_all().unwrap(),
+            _ => {
+                set(&bench, DAY / 2);
+                bench.model().series.settle_all().unwrap();
+            }
         }
         bench.write(point(*time + 1));
         let found = bench.found(i64::MIN, i64::MAX, false);
