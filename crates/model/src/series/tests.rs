@@ -330,3 +330,27 @@ fn points_are_kept_as_long_as_their_policy_says() {
     while model.work(now + 4 * 3_600_000).unwrap() {}
     assert_eq!(bench.found(i64::MIN, i64::MAX, false), Oracle::new());
 }
+
+/// Names of fields that never end cost the points that bring them, and nothing else.
+#[test]
+fn fields_of_a_measurement_have_an_end() {
+    let bench = Bench::new();
+    let wide = |first: usize, count: usize| {
+        let mut writer = PointWriter::new();
+        writer.begin(1, b"wide");
+        for field in first..first + count {
+            writer.field(format!("f{field}").as_bytes(), FieldValue::Boolean(true));
+        }
+        writer.end(1);
+        bench.write(writer.finish())
+    };
+    let whole = Reply::Written { stored: 1, rejected: Vec::new() };
+    assert_eq!(wide(0, 65_000), whole);
+    let Reply::Written { stored: 0, rejected } = wide(60_000, 6_000) else {
+        panic!("it was taken")
+    };
+    assert!(rejected[0].why.contains("65535 fields at most"), "{rejected:?}");
+    assert_eq!(wide(65_000, 535), whole);
+    bench.model().series.seal_all().unwrap();
+    assert_eq!(bench.found(i64::MIN, i64::MAX, false)["wide"][&1].len(), 65_535);
+}

@@ -24,6 +24,8 @@ use crate::{layout::Position, refused::Stop};
 
 /// The longest measurement with its tags.
 const KEY_BYTES_MAX: usize = 32 << 10;
+/// Fields of a measurement: a chunk has no more columns.
+const FIELDS_MAX: usize = 65_535;
 /// Rejected points that are told one by one; the others are counted.
 const REJECTED_TOLD_MAX: usize = 1_000;
 
@@ -397,7 +399,20 @@ impl State {
 
 /// Refuses a shape with a field of another type than the table has.
 fn check_types(table: &Table, shape: &Shape<'_>) -> Result<(), String> {
-    for (place, (kind, name)) in shape.fields.iter().enumerate() {
+    let is_new = |(_, name): &&(FieldType, &str)| !table.fields.contains_key(*name);
+    if FIELDS_MAX < table.fields.len() + shape.fields.iter().filter(is_new).count() {
+        let name = &table.name;
+        return Err(format!(
+            "a measurement has {FIELDS_MAX} fields at most, and \"{name}\" would have more; what differs from row to \
+             row belongs into tags or values, not into names of fields"
+        ));
+    }
+    let mut names: Vec<&str> = shape.fields.iter().map(|(_, name)| *name).collect();
+    names.sort_unstable();
+    if let Some([twice, _]) = names.array_windows().find(|[one, next]| one == next) {
+        return Err(format!("field \"{twice}\" is there twice"));
+    }
+    for (kind, name) in &shape.fields {
         if let Some((_, known)) = table.fields.get(*name)
             && known != kind
         {
@@ -406,9 +421,6 @@ fn check_types(table: &Table, shape: &Shape<'_>) -> Result<(), String> {
                 "field type conflict: input field \"{name}\" on measurement \"{measurement}\" is type {kind}, \
                  already exists as type {known}"
             ));
-        }
-        if shape.fields[..place].iter().any(|(_, other)| other == name) {
-            return Err(format!("field \"{name}\" is there twice"));
         }
     }
     Ok(())
