@@ -279,10 +279,9 @@ fn partitions_may_get_another_length() {
         bench.write(point(*time));
         match at % 6 {
             0 => set(&bench, DAY),
-            1 => bench.model().series.seal_all().unwrap(),
+            1 | 4 => bench.model().series.seal_all().unwrap(),
             2 => set(&bench, 30 * DAY),
             3 => bench.reopen(),
-            4 => bench.model().series.seal_all().unwrap(),
             _ => {
                 set(&bench, DAY / 2);
                 bench.model().series.settle_all().unwrap();
