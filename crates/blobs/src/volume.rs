@@ -142,7 +142,7 @@ impl Volume {
             return Err(Error::invalid("layout", "is not packed, the one there is as yet"));
         }
         if !options.read_only {
-            make_dirs(&*vfs, dir).map_err(Error::io("create", dir))?;
+            make_dir(&*vfs, dir)?;
         }
         let lock = lock(&*vfs, dir, options.read_only)?;
         let (file, is_new) = match VolumeFile::read(&*vfs, dir)? {
@@ -310,6 +310,20 @@ fn check_key(key: &[u8]) -> Result<()> {
     }
     let what = format!("has {} bytes, and may have 1 to {KEY_BYTES_MAX}", key.len());
     Err(Error::invalid("key", what))
+}
+
+/// Makes the directory, and those above it as far as they are not there, durably.
+fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    let is_there = |dir: &Path| vfs.entry(dir).is_ok_and(|entry| entry.is_some());
+    let missing = dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+    let missing: Vec<&Path> = missing.take_while(|dir| !is_there(dir)).collect();
+    make_dirs(vfs, dir).map_err(Error::io("create", dir))?;
+    // One that was there may have been made by an opening that a crash ended.
+    let last = missing.is_empty().then_some(dir);
+    for parent in missing.into_iter().chain(last).filter_map(Path::parent) {
+        vfs.sync_dir(parent).map_err(Error::io("sync", parent))?;
+    }
+    Ok(())
 }
 
 /// Takes the lock; nothing where a disk that cannot be written has none.

@@ -69,25 +69,24 @@ struct Line {
 }
 
 impl Queue {
-    /// Queues a record; refuses it, and tells so, when too much waits.
-    pub(super) fn push(&self, waiting: Waiting) {
+    /// Queues records, all of them before the next group is taken. What is too much is refused, and told so.
+    pub(super) fn push(&self, records: impl IntoIterator<Item = Waiting>) {
+        let mut refused = Vec::new();
         let mut line = self.line();
-        let refused = if line.is_closed {
-            Some(Error::Closed)
-        } else if WAITING_BYTES_MAX <= line.bytes {
-            Some(Error::Busy)
-        } else {
-            None
-        };
-        if let Some(error) = refused {
-            drop(line);
-            (waiting.done)(Err(error));
-            return;
+        let error = if line.is_closed { Error::Closed } else { Error::Busy };
+        for waiting in records {
+            if line.is_closed || WAITING_BYTES_MAX <= line.bytes {
+                refused.push(waiting);
+                continue;
+            }
+            line.bytes += waiting.record.len();
+            line.waiting.push_back(waiting);
         }
-        line.bytes += waiting.record.len();
-        line.waiting.push_back(waiting);
         drop(line);
         self.bell.notify_one();
+        for waiting in refused {
+            (waiting.done)(Err(error.clone()));
+        }
     }
 
     /// No more records are taken; the thread ends when those that wait are written.

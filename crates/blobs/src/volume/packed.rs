@@ -76,12 +76,16 @@ impl Packed {
     }
 
     pub(super) fn append(&self, record: &NewRecord<'_>, done: Done) {
+        self.queue.push([Packed::waiting(record, done)]);
+    }
+
+    pub(super) fn waiting(record: &NewRecord<'_>, done: Done) -> Waiting {
         let digest = if record.wants_md5 { Some(record::md5(record.value)) } else { None };
         let NewRecord { kind, key, generation, expiry, value, .. } = *record;
         let draft = Draft { kind, key, generation, expiry, md5: digest };
         let purpose = if kind == Kind::Put { Purpose::Store } else { Purpose::Free };
         let (record, value_bytes) = (encode(&draft, value), value.len() as u64);
-        self.queue.push(Waiting { record, value_bytes, digest, purpose, done });
+        Waiting { record, value_bytes, digest, purpose, done }
     }
 
     pub(super) fn begin_sole(&self, head: &Head<'_>) -> Result<SoleWriter> {

@@ -4,6 +4,11 @@ use olivine_vfs::{ManualClock, MemoryVfs};
 
 use super::*;
 
+mod crash;
+mod faults;
+mod group_commit;
+mod history;
+
 const DIR: &str = "/volume";
 
 fn options() -> VolumeOptions {
