@@ -9,11 +9,13 @@
 
 mod bytes;
 mod error;
+mod transfer;
 mod volume;
 
 pub use error::{Error, Result};
+pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
     Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord,
     Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored, Usage, Volume,
-    VolumeOptions, Writer,
+    VolumeOptions, Writer, mkv_key, mkv_path, smol_path,
 };

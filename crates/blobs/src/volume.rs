@@ -17,12 +17,17 @@ use olivine_vfs::{Clock, Guard, Lock, Vfs, make_dirs};
 
 use crate::error::{Error, Result};
 
+use commit::Done;
+use files::Files;
 use identity::VolumeFile;
 use packed::Packed;
+use room::Room;
 
 mod commit;
 mod extents;
+mod files;
 mod identity;
+mod names;
 mod options;
 mod packed;
 mod place;
@@ -37,6 +42,7 @@ mod vacuum;
 mod writer;
 
 pub use identity::Identity;
+pub use names::{mkv_key, mkv_path, smol_path};
 pub use options::{Layout, VolumeOptions};
 pub use place::Place;
 pub use reading::Reading;
@@ -54,8 +60,17 @@ pub struct Volume {
     dir: PathBuf,
     read_only: bool,
     file: Mutex<VolumeFile>,
-    packed: Arc<Packed>,
+    /// Appended at once; a longer value is to be begun.
+    small_bytes_max: u64,
+    body: Body,
     _lock: Option<Box<dyn Guard>>,
+}
+
+/// What keeps the objects, as the layout says.
+#[derive(Clone, Debug)]
+enum Body {
+    Packed(Arc<Packed>),
+    Files(Arc<Files>),
 }
 
 /// A record to be appended.
@@ -115,7 +130,7 @@ pub struct ExtentInfo {
 /// What a volume takes, and what it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// How many extents there are.
+    /// How many extents there are; none in the layouts that keep files.
     pub extents: u64,
     /// Bytes in them, those of dead records included.
     pub bytes: u64,
@@ -138,9 +153,6 @@ impl Volume {
         options: &VolumeOptions,
     ) -> Result<(Volume, Opened)> {
         options.validate()?;
-        if options.layout != Layout::Packed {
-            return Err(Error::invalid("layout", "is not packed, the one there is as yet"));
-        }
         if !options.read_only {
             make_dir(&*vfs, dir)?;
         }
@@ -156,14 +168,16 @@ impl Volume {
             );
             return Err(Error::Unusable { path: dir.into(), what });
         }
-        let (packed, mut opened) = Packed::open(Arc::clone(&vfs), clock, dir, &file, options)?;
+        let room = Room::new(Arc::clone(&vfs), clock, dir.into(), options.room_bytes_min);
+        let (body, mut opened) = Body::open(Arc::clone(&vfs), Arc::new(room), dir, &file, options)?;
         opened.is_new = is_new;
         let volume = Volume {
             vfs,
             dir: dir.into(),
             read_only: options.read_only,
             file: Mutex::new(file),
-            packed: Arc::new(packed),
+            small_bytes_max: options.packed_bytes_max,
+            body,
             _lock: lock,
         };
         Ok((volume, opened))
@@ -195,7 +209,7 @@ impl Volume {
         done: impl FnOnce(Result<Stored>) + Send + 'static,
     ) {
         match self.check(record) {
-            Ok(()) => self.packed.append(record, Box::new(done)),
+            Ok(()) => self.body.append(record, Box::new(done)),
             Err(error) => done(Err(error)),
         }
     }
@@ -214,34 +228,46 @@ impl Volume {
     pub fn begin(&self, head: &Head<'_>) -> Result<Writer> {
         self.must_be_writable()?;
         check_key(head.key)?;
-        Writer::begin(&self.packed, head)
+        Writer::begin(&self.body, head)
     }
 
     /// The object of `key` and `generation`, if it is what lies at `place`.
     pub fn read(&self, place: &Place, key: &[u8], generation: u64) -> Result<Reading> {
         check_key(key)?;
-        self.packed.read(place, key, generation)
+        match &self.body {
+            Body::Packed(packed) => packed.read(place, key, generation),
+            Body::Files(files) => files.read(place, key),
+        }
     }
 
     /// Walks the records of an extent from offset `from` on; 0 is the beginning. Of long values only the heads are
     /// read.
     pub fn scan(&self, extent: u32, from: u64) -> Result<Scan> {
-        self.packed.scan(extent, from, false)
+        self.packed()?.scan(extent, from, false)
     }
 
     /// Up to `count` extents from number `from` on, in the order of their numbers.
     pub fn extents(&self, from: u32, count: usize) -> Result<Vec<ExtentInfo>> {
-        self.packed.extents_from(from, count)
+        match &self.body {
+            Body::Packed(packed) => packed.extents_from(from, count),
+            Body::Files(_) => Ok(Vec::new()),
+        }
     }
 
     /// What the volume takes, and what it has left.
     pub fn usage(&self) -> Result<Usage> {
-        self.packed.usage(self.read_only)
+        let (extents, bytes) = match &self.body {
+            Body::Packed(packed) => packed.sums(),
+            Body::Files(_) => (0, 0),
+        };
+        let room = self.body.room().free()?;
+        let is_full = room.is_some_and(|room| room <= self.body.room().reserve());
+        Ok(Usage { extents, bytes, room, is_full, is_read_only: self.read_only })
     }
 
     /// The number of the oldest extent, if there is any: a tombstone in it has nothing left to bury.
     pub fn oldest_extent(&self) -> Result<Option<u32>> {
-        self.packed.oldest()
+        Ok(self.extents(0, 1)?.first().map(|info| info.number))
     }
 
     /// Moves the live records of a sealed extent into the current one: those from offset `from` on, up to about
@@ -258,18 +284,19 @@ impl Volume {
         is_live: impl FnOnce(&[Record]) -> Result<Vec<bool>>,
     ) -> Result<Rewritten> {
         self.must_be_writable()?;
-        self.packed.rewrite_step(extent, from, bytes_max, is_live)
+        self.packed()?.rewrite_step(extent, from, bytes_max, is_live)
     }
 
     /// Reads what lies in an extent from offset `from` on, about `bytes_max` of it, and compares every checksum.
     pub fn scrub_step(&self, extent: u32, from: u64, bytes_max: u64) -> Result<Scrubbed> {
-        self.packed.scrub_step(extent, from, bytes_max)
+        self.packed()?.scrub_step(extent, from, bytes_max)
     }
 
     /// Removes a sealed extent, with whatever is in it. Nobody may hold a grant for a place in it any more.
     pub fn remove_extent(&self, extent: u32) -> Result<()> {
         self.must_be_writable()?;
-        if self.packed.is_newest(extent) {
+        let packed = self.packed()?;
+        if packed.is_newest(extent) {
             // Its number must not come again when the volume is opened anew.
             let mut file = self.file();
             let mut changed = *file;
@@ -277,14 +304,14 @@ impl Volume {
             changed.write(&*self.vfs, &self.dir)?;
             *file = changed;
         }
-        self.packed.remove(extent)
+        packed.remove(extent)
     }
 
     fn check(&self, record: &NewRecord<'_>) -> Result<()> {
         self.must_be_writable()?;
         check_key(record.key)?;
         let bytes_max = match record.kind {
-            Kind::Put => self.packed.small_bytes_max.max(record::PIECE_BYTES as u64),
+            Kind::Put => self.small_bytes_max.max(record::PIECE_BYTES as u64),
             Kind::Tombstone | Kind::State => record::PIECE_BYTES as u64,
         };
         if bytes_max < record.value.len() as u64 {
@@ -295,12 +322,63 @@ impl Volume {
         Ok(())
     }
 
+    fn packed(&self) -> Result<&Arc<Packed>> {
+        match &self.body {
+            Body::Packed(packed) => Ok(packed),
+            Body::Files(files) => {
+                let what = format!("is {}, which has no extents", files.layout().name());
+                Err(Error::invalid("layout", what))
+            }
+        }
+    }
+
     fn must_be_writable(&self) -> Result<()> {
         if self.read_only { Err(Error::ReadOnly { path: self.dir.clone() }) } else { Ok(()) }
     }
 
     fn file(&self) -> MutexGuard<'_, VolumeFile> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body {
+    fn open(
+        vfs: Arc<dyn Vfs>,
+        room: Arc<Room>,
+        dir: &Path,
+        file: &VolumeFile,
+        options: &VolumeOptions,
+    ) -> Result<(Body, Opened)> {
+        if file.layout == Layout::Packed {
+            let (packed, opened) = Packed::open(vfs, room, dir, file, options)?;
+            return Ok((Body::Packed(Arc::new(packed)), opened));
+        }
+        let (files, leftovers) = Files::open(vfs, dir, file.layout, room, options.read_only)?;
+        Ok((Body::Files(Arc::new(files)), Opened { leftovers, ..Opened::default() }))
+    }
+
+    fn append(&self, record: &NewRecord<'_>, done: Done) {
+        match self {
+            Body::Packed(packed) => packed.append(record, done),
+            Body::Files(files) => files.append(record, done),
+        }
+    }
+
+    fn room(&self) -> &Room {
+        match self {
+            Body::Packed(packed) => &packed.room,
+            Body::Files(files) => files.room(),
+        }
+    }
+}
+
+impl Drop for Volume {
+    /// Writers may outlive it; nothing is written through them any more that could be taken for stored.
+    fn drop(&mut self) {
+        match &self.body {
+            Body::Packed(packed) => packed.close(),
+            Body::Files(files) => files.close(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 
 mod crash;
 mod faults;
+mod files;
 mod group_commit;
 mod history;
 

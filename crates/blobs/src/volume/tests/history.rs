@@ -97,7 +97,7 @@ impl Driver {
             group.push(Packed::waiting(&put(&key(generation), generation, &value), Box::new(done)));
         }
         drop(sender);
-        self.volume.packed.queue.push(group);
+        self.volume.packed().unwrap().queue.push(group);
         for (generation, stored) in receiver {
             self.note(generation, stored);
         }
