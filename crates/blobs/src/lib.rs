@@ -9,6 +9,7 @@
 
 mod bytes;
 mod error;
+pub mod fuzzing;
 mod transfer;
 mod volume;
 

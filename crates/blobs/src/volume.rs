@@ -26,6 +26,7 @@ use room::Room;
 mod commit;
 mod extents;
 mod files;
+pub(crate) mod fuzzing;
 mod identity;
 mod names;
 mod options;
@@ -432,16 +433,20 @@ fn make(vfs: &dyn Vfs, dir: &Path, drawn: [u8; 32], options: &VolumeOptions) -> 
         let what = "there is no volume in it, and none is made to be read only".into();
         return Err(Error::Unusable { path: dir.into(), what });
     }
-    let [uuid, rest] = [0, 16].map(|start| {
-        let mut half = [0; 16];
-        half.copy_from_slice(&drawn[start..start + 16]);
-        half
-    });
-    let salt = u128::from_le_bytes(rest) as u64;
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&drawn[..16]);
+    let salt = salt_of(&drawn);
     let identity = Identity { uuid, epoch: 1 };
     let file = VolumeFile { identity, layout: options.layout, salt, extent_min: 1 };
     file.write(vfs, dir)?;
     Ok(file)
+}
+
+/// The salt of a volume that is made with this chance.
+fn salt_of(drawn: &[u8; 32]) -> u64 {
+    let mut salt = [0; 8];
+    salt.copy_from_slice(&drawn[16..24]);
+    u64::from_le_bytes(salt)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Queue {
             group.push(waiting);
         }
         line.bytes -= bytes;
-        !group.is_empty()
+        0 < bytes
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -151,6 +151,7 @@ pub(super) struct Committer {
 impl Committer {
     /// Writes until the queue is closed.
     pub(super) fn run(mut self) {
+        let _ending = Ending(Arc::clone(&self.queue));
         let (mut group, mut placed) = (Vec::new(), Vec::new());
         while self.queue.take(&mut group) {
             self.commit(&mut group, &mut placed);
@@ -288,6 +289,20 @@ impl Committer {
         // When this fails, the next opening finds out where the extent ends, as after a power cut.
         if written.and_then(|()| tail.file.sync()).is_ok() {
             self.extents.state().ends.insert(tail.number, end);
+        }
+    }
+}
+
+/// Closes the queue when the thread ends, in whatever way: nobody waits for a thread that is not there.
+struct Ending(Arc<Queue>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.close();
+        let mut left = Vec::new();
+        while self.0.take(&mut left) {}
+        for waiting in left {
+            (waiting.done)(Err(Error::Closed));
         }
     }
 }

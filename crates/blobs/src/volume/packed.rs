@@ -193,7 +193,9 @@ impl Packed {
     pub(super) fn close(&self) {
         self.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        // The last handle may be dropped by who is told in that very thread.
+        let is_other = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
+        if let Some(thread) = thread.filter(is_other) {
             // A panic in it was told when it happened, and what it had not told of is not stored.
             thread.join().ok();
         }
