@@ -77,7 +77,7 @@ fn curl_brings_large_objects() {
          curl -sS 'localhost:$BLOB/a/?list'"
     );
     let script = script.replace("'localhost:$BLOB/a/?list'", "\"localhost:$BLOB/a/?list\"");
-    assert_eq!(sh(&node, &script), "201 {\"next\":\"\",\"keys\":[\"a/large one\"]}");
+    assert_eq!(sh(&node, &script), "201 {\"next\":\"\",\"keys\":[\"/a/large one\"]}");
 }
 
 /// One read of the disk, wherever an object lies, though nothing of it is in memory.
