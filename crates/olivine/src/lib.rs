@@ -64,6 +64,8 @@ const GROUPS: &[(&str, &[&Command])] = &[
             &serve::COORDINATOR,
             &serve::INSERT,
             &serve::SELECT,
+            &serve::blobs::MASTER,
+            &serve::blobs::VOLUME,
             &ping::COMMAND,
         ],
     ),

@@ -2,6 +2,7 @@
 //!
 //! 1. What it says when it has started is true: every door named is open.
 
+pub(crate) mod blobs;
 mod times;
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
     presence::Presence,
 };
 
+use blobs::{BLOB_BIND, BLOB_PORT, OF_BLOBS, VOLUME_BIND, VOLUME_PORT, with_blobs};
 use times::{
     OF_CONNECTIONS, OF_HTTP_TIMES, OF_LINES_TIMES, OF_LINK_TIMES, OF_STORE_TIMES, duration,
     patience,
@@ -174,12 +176,16 @@ const OF_DOORS: &[Opt] = &[
     INFLUX_PORT,
     SELECT_PORT,
     INGEST_PORT,
+    BLOB_PORT,
+    VOLUME_PORT,
     JSON_BIND,
     LINE_BIND,
     HTTP_BIND,
     INFLUX_BIND,
     SELECT_BIND,
     INGEST_BIND,
+    BLOB_BIND,
+    VOLUME_BIND,
 ];
 /// How the doors are kept.
 const OF_ACCESS: &[Opt] = &[TLS_CERT, TLS_KEY, TLS, HOST_NAME, INSECURE];
@@ -211,13 +217,14 @@ pub(crate) const COMMAND: Command = Command {
     what: "the node: the store behind its doors, in one process",
     about: "Serve opens the store in the data directory and the doors to it: JSON lines and HTTP on 9999, \
         lines such as `PUT key value` on 7000, HTTP on 8080; time series as InfluxDB's clients write and query them on \
-        8086, queries on 8088, lines and queries on 8087. What is acknowledged is on the disk. It ends on \
+        8086, queries on 8088, lines and queries on 8087; blobs on 9000, and their volume on 9001. What is acknowledged is on the disk. It ends on \
         SIGTERM or SIGINT, after what has arrived is answered.",
     operands: &["[DOOR]"],
     options: &[
         &[CONFIG, DATA_DIR, WORKERS, DOORS],
         OF_STORE,
         OF_DOORS,
+        OF_BLOBS,
         OF_ACCESS,
         OF_LIMITS,
         OF_QUERIES,
@@ -344,6 +351,8 @@ pub(crate) const ROLES: &[Role] = &[
     Role { command: &COORDINATOR, check: |call| of_coordinator(call).map(drop) },
     Role { command: &INSERT, check: |call| of_one_door(call, Door::Influx).map(drop) },
     Role { command: &SELECT, check: |call| of_one_door(call, Door::Select).map(drop) },
+    Role { command: &blobs::MASTER, check: |call| blobs::of_master(call).map(drop) },
+    Role { command: &blobs::VOLUME, check: |call| blobs::of_volume(call).map(drop) },
 ];
 
 fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
@@ -443,6 +452,8 @@ fn greeting(out: &mut impl io::Write, node: &Node, hidden: Option<&str>) -> io::
             Door::Influx => "time series: /write, /query",
             Door::Select => "time series: /?query=",
             Door::Ingest => "time series: lines, /?query=",
+            Door::Blob => "blobs: PUT, GET and DELETE /key",
+            Door::Volume => "blobs, for whom the blob door sends",
         };
         // Padding is for texts; an address knows none.
         writeln!(out, "  {:6} {:22} {what}", door.name(), address.to_string())?;
@@ -584,7 +595,7 @@ fn of_coordinator(call: &Call) -> Result<Settings, Failure> {
 }
 
 fn both(call: &Call) -> Result<Settings, Failure> {
-    with_doors(call, &Door::ALL, with_store(call, common(call)?)?)
+    with_blobs(call, with_doors(call, &Door::ALL, with_store(call, common(call)?)?)?)
 }
 
 /// Whether the command that is called has this option.

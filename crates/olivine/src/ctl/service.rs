@@ -82,6 +82,24 @@ pub(super) const SERVICES: &[Service] = &[
         answers: doors_answer,
         needs: Some(("storage", socket_answers)),
     },
+    Service {
+        name: "master",
+        also: &[],
+        command: serve::blobs::MASTER.name,
+        has_store: false,
+        follows: |_, _, _| Ok(Vec::new()),
+        answers: doors_answer,
+        needs: None,
+    },
+    Service {
+        name: "volume",
+        also: &[],
+        command: serve::blobs::VOLUME.name,
+        has_store: false,
+        follows: |_, _, _| Ok(Vec::new()),
+        answers: doors_answer,
+        needs: None,
+    },
 ];
 
 impl Service {
@@ -103,9 +121,17 @@ fn doors_answer(told: &Told, patience: Duration) -> io::Result<()> {
         let (_, address) = told.doors.iter().find(|(name, _)| name == door.name())?;
         address.parse().ok()
     };
-    let found = [Door::Http, Door::Json, Door::Line, Door::Influx, Door::Select, Door::Ingest]
-        .into_iter()
-        .find_map(|door| Some((door, address(&door)?)));
+    let doors = [
+        Door::Http,
+        Door::Json,
+        Door::Line,
+        Door::Influx,
+        Door::Select,
+        Door::Ingest,
+        Door::Blob,
+        Door::Volume,
+    ];
+    let found = doors.into_iter().find_map(|door| Some((door, address(&door)?)));
     match found {
         Some((door, address)) => door_answers(door, address, told.speaks_tls, patience),
         None => Err(io::Error::other("it has no door open")),
