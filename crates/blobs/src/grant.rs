@@ -39,7 +39,8 @@ const PART: u8 = 1;
 const DIGEST: u8 = 2;
 const KNOWN: u8 = 4;
 const EXPIRY: u8 = 8;
-const FLAGS: u8 = PART | DIGEST | KNOWN | EXPIRY;
+const OTHERS: u8 = 16;
+const FLAGS: u8 = PART | DIGEST | KNOWN | EXPIRY | OTHERS;
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Grant {
     pub place: Place,
     /// Whoever sent it collects what the volumes say, and publishes that.
     pub is_part: bool,
+    /// What is put goes to others, too: the volume asks which, and brings it there.
+    pub has_others: bool,
     /// The volume is to tell the MD5 of what is put.
     pub wants_digest: bool,
     /// It holds only while this is what is under the key; 0 while nothing is.
@@ -121,6 +124,7 @@ impl Secret {
             (grant.wants_digest, DIGEST),
             (grant.known.is_some(), KNOWN),
             (grant.expiry.is_some(), EXPIRY),
+            (grant.has_others, OTHERS),
         ] {
             if is_set {
                 flags |= flag;
@@ -221,6 +225,7 @@ fn parse(content: &[u8]) -> Option<(u64, Grant)> {
         until,
         place,
         is_part: flags & PART != 0,
+        has_others: flags & OTHERS != 0,
         wants_digest: flags & DIGEST != 0,
         known,
         expiry,
@@ -287,6 +292,7 @@ mod tests {
             until: NOW + 60_000,
             place: Place { extent: 5, offset: 1 << 29, bytes: 1_024 },
             is_part: false,
+            has_others: true,
             wants_digest: true,
             known: Some(0),
             expiry: Some(NOW),

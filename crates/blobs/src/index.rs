@@ -4,6 +4,7 @@
 //! objects   key                        →  a row: generation, length, where it lies
 //! blobs     "generation"               →  up to where generations may have been given out (8)
 //!           "volume" · number (4)      →  uuid (16): what the rows call by that number
+//!           "bury" · number (4) · key  →  generation · place: a volume is yet to write down that what it has is gone
 //! ```
 //!
 //! 1. A key is there if and only if its row is. A row is written after the bytes it names were kept.
@@ -11,6 +12,12 @@
 //!    is published behind its own deletion is as if it had come before that.
 //! 3. A generation is given out once, whatever happens between.
 //! 4. What is returned may be told when the store is durable up to the position that came with it.
+
+mod rebuild;
+#[cfg(test)]
+mod tests;
+
+pub use rebuild::{Rebuilt, Stop};
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +29,7 @@ use olivine_engine::{Batch, Db, Durability, Environment, Error, Keyspace, Option
 
 use crate::{
     Place,
+    bytes::{Take, put_varint},
     row::{Replica, Row},
 };
 
@@ -29,6 +37,7 @@ const OBJECTS: &str = "objects";
 const BLOBS: &str = "blobs";
 const GENERATION: &[u8] = b"generation";
 const VOLUME: &[u8] = b"volume";
+const BURY: &[u8] = b"bury";
 /// Generations that are given out before it is written down how far.
 const GENERATIONS: u64 = 1 << 16;
 /// Deletions that are remembered, for objects that are published behind them.
@@ -111,6 +120,17 @@ pub struct Listing<'a> {
     pub unlinked: bool,
     /// The time.
     pub now: u64,
+}
+
+/// Something that a volume is yet to write down as deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burial {
+    /// The key.
+    pub key: Vec<u8>,
+    /// What is of before this generation is gone.
+    pub generation: u64,
+    /// Where it lies.
+    pub place: Place,
 }
 
 /// What there is, and where it lies.
@@ -288,19 +308,28 @@ impl Index {
         if changed != Changed::Done {
             return Ok((changed, self.db.visible()));
         }
-        self.write(key, Some(row)).map(|seqno| (changed, seqno))
+        // What lies where the new one does is known to be older by whoever reads that volume.
+        let lies_there = |volume| row.replicas.iter().any(|replica| replica.volume == volume);
+        let mut batch = Batch::new();
+        batch.put(&self.objects, key, &row.encode())?;
+        for there in there.iter() {
+            self.bury(&mut batch, key, row.generation, there, lies_there)?;
+        }
+        Ok((changed, self.db.write_unled(batch)?.seqno()))
     }
 
-    /// Takes away what was under a key before `generation`.
+    /// Takes away what was under a key before `generation`. `buried` says which volumes have written that down.
     pub fn remove(
         &self,
         key: &[u8],
         generation: u64,
         condition: Condition,
+        buried: impl Fn(u32) -> bool,
         now: u64,
     ) -> Result<(Changed, SeqNo)> {
         let mut changing = lock(&self.changing);
-        let changed = match self.get(key, now)? {
+        let there = self.get(key, now)?;
+        let changed = match &there {
             there if !condition.holds(there.as_ref()) => Changed::Refused,
             None => Changed::Absent,
             Some(there) if generation <= there.generation => Changed::Superseded,
@@ -309,7 +338,12 @@ impl Index {
         if changed != Changed::Done {
             return Ok((changed, self.db.visible()));
         }
-        let seqno = self.write(key, None)?;
+        let mut batch = Batch::new();
+        batch.delete(&self.objects, key)?;
+        for there in there.iter() {
+            self.bury(&mut batch, key, generation, there, &buried)?;
+        }
+        let seqno = self.db.write_unled(batch)?.seqno();
         changing.remember(key, generation);
         Ok((changed, seqno))
     }
@@ -319,7 +353,7 @@ impl Index {
         let _one = lock(&self.changing);
         match self.get(key, now)? {
             Some(row) if row.generation == generation && !row.is_unlinked => {
-                let seqno = self.write(key, Some(&Row { is_unlinked: true, ..row }))?;
+                let seqno = self.write(key, &Row { is_unlinked: true, ..row })?;
                 Ok((Changed::Done, seqno))
             }
             Some(_) => Ok((Changed::Superseded, self.db.visible())),
@@ -327,10 +361,29 @@ impl Index {
         }
     }
 
-    /// Whether this is where a volume has what is under a key.
-    pub fn names(&self, volume: u32, key: &[u8], generation: u64, place: &Place) -> Result<bool> {
+    /// Whether this is where a volume has what is under a key. What has expired is taken away with that.
+    pub fn names(
+        &self,
+        volume: u32,
+        key: &[u8],
+        generation: u64,
+        place: &Place,
+        now: u64,
+    ) -> Result<bool> {
         let Some(value) = self.objects.get(key)? else { return Ok(false) };
-        let row = self.parse(key, &value)?;
+        let mut row = self.parse(key, &value)?;
+        if row.has_expired(now) {
+            let _one = lock(&self.changing);
+            let Some(value) = self.objects.get(key)? else { return Ok(false) };
+            row = self.parse(key, &value)?;
+            if row.has_expired(now) {
+                let mut batch = Batch::new();
+                batch.delete(&self.objects, key)?;
+                // It is not there for anybody, whether or not this lasts.
+                self.db.write_with(batch, Durability::Os)?;
+                return Ok(false);
+            }
+        }
         let is_it = |replica: &Replica| *replica == replica_at(volume, place);
         Ok(row.generation == generation && row.replicas.iter().any(is_it))
     }
@@ -359,7 +412,7 @@ impl Index {
             return Ok((Changed::Superseded, self.db.visible()));
         };
         *replica = replica_at(volume, to);
-        self.write(key, Some(&row)).map(|seqno| (Changed::Done, seqno))
+        self.write(key, &row).map(|seqno| (Changed::Done, seqno))
     }
 
     /// A part of a list of what there is.
@@ -386,18 +439,68 @@ impl Index {
         Ok(listed)
     }
 
-    fn write(&self, key: &[u8], row: Option<&Row>) -> Result<SeqNo> {
-        let mut batch = Batch::new();
-        match row {
-            Some(row) => batch.put(&self.objects, key, &row.encode())?,
-            None => batch.delete(&self.objects, key)?,
+    /// Has the volumes of a row that is gone, but for some, write that down some time.
+    fn bury(
+        &self,
+        batch: &mut Batch,
+        key: &[u8],
+        generation: u64,
+        gone: &Row,
+        but_for: impl Fn(u32) -> bool,
+    ) -> Result<()> {
+        for replica in gone.replicas.iter().filter(|replica| !but_for(replica.volume)) {
+            let Replica { volume, extent, offset } = *replica;
+            let mut value = Vec::new();
+            put_varint(&mut value, generation);
+            Place { extent, offset, bytes: gone.bytes }.encode(&mut value);
+            batch.put(&self.blobs, &bury_key(volume, key), &value)?;
         }
+        Ok(())
+    }
+
+    /// Some of what a volume is yet to write down as deleted.
+    pub fn burials(&self, volume: u32, count: usize) -> Result<Vec<Burial>> {
+        let mut burials = Vec::new();
+        let prefix = bury_key(volume, b"");
+        for entry in self.blobs.prefix(&prefix)?.take(count) {
+            let (row_key, value) = entry?;
+            let mut take = Take(&value);
+            let parsed = take.varint().zip(Place::decode(take.0));
+            let Some((generation, (place, []))) = parsed else {
+                return Err(no_row(&self.dir, &row_key));
+            };
+            burials.push(Burial { key: row_key[prefix.len()..].to_vec(), generation, place });
+        }
+        Ok(burials)
+    }
+
+    /// A volume has written something down as deleted.
+    pub fn buried(&self, volume: u32, burial: &Burial) -> Result<()> {
+        let _one = lock(&self.changing);
+        let row_key = bury_key(volume, &burial.key);
+        let Some(value) = self.blobs.get(&row_key)? else { return Ok(()) };
+        // Another one may have come since.
+        if Take(&value).varint() == Some(burial.generation) {
+            let mut batch = Batch::new();
+            batch.delete(&self.blobs, &row_key)?;
+            self.db.write_with(batch, Durability::Os)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, key: &[u8], row: &Row) -> Result<SeqNo> {
+        let mut batch = Batch::new();
+        batch.put(&self.objects, key, &row.encode())?;
         Ok(self.db.write_unled(batch)?.seqno())
     }
 
     fn parse(&self, key: &[u8], value: &[u8]) -> Result<Row> {
         Row::parse(value).ok_or_else(|| no_row(&self.dir, key))
     }
+}
+
+fn bury_key(volume: u32, key: &[u8]) -> Vec<u8> {
+    [BURY, &volume.to_be_bytes(), key].concat()
 }
 
 /// What lies under a key is no row of ours.

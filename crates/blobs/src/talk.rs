@@ -73,6 +73,8 @@ pub enum Asked {
         generation: u64,
         /// What must be under the key.
         known: Option<u64>,
+        /// Who asks, and has written it down.
+        volume: [u8; 16],
     },
     /// Where somebody would be sent who came without having been.
     Grant {
@@ -180,11 +182,12 @@ impl Asked {
                     push_place(place, out);
                 }
             }
-            Asked::Remove { key, generation, known } => {
+            Asked::Remove { key, generation, known, volume } => {
                 out.push(2);
                 push_bytes(key, out);
                 put_varint(out, *generation);
                 push_some(*known, out);
+                out.extend(volume);
             }
             Asked::Grant { verb, key } => {
                 out.extend([3, *verb]);
@@ -229,6 +232,7 @@ impl Asked {
                 key: fields.key()?,
                 generation: fields.number()?,
                 known: fields.some()?.0,
+                volume: fields.uuid()?,
             },
             3 => Asked::Grant { verb: fields.byte()?, key: fields.key()? },
             4 => Asked::Others {
@@ -425,7 +429,7 @@ mod tests {
         vec![
             Asked::Publish(published),
             Asked::Publish(plain),
-            Asked::Remove { key: key(), generation: 300, known: None },
+            Asked::Remove { key: key(), generation: 300, known: None, volume },
             Asked::Grant { verb: 2, key: key() },
             Asked::Others {
                 key: key(),

@@ -6,8 +6,10 @@
 //! 1. A volume does nothing for who brings no grant, unless it was opened to everybody.
 //! 2. Where somebody is sent is what the volume is known by, never what a request said.
 
+mod carrier;
 mod coming;
 mod door;
+mod keeper;
 mod key_file;
 mod link;
 mod master;
@@ -29,7 +31,7 @@ use olivine_engine::{Environment, Options};
 pub(crate) use door::respond as respond_master;
 pub(crate) use volume_door::respond as respond_volume;
 
-use tokio::{io::AsyncReadExt as _, time::timeout};
+use tokio::{io::AsyncReadExt as _, sync::watch, task::spawn_local, time::timeout};
 
 use crate::{
     counted::Counted,
@@ -42,6 +44,7 @@ use crate::{
     time::Time,
     worker::Served,
 };
+use keeper::Tending;
 use link::{Link, MAGIC};
 use master::{Master, MasterOptions, Member, Way};
 use volume::{Asking, Host};
@@ -53,6 +56,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Blobs {
     pub(crate) master: Option<Arc<Master>>,
     pub(crate) volume: Option<Arc<Host>>,
+    tending: Option<Tending>,
 }
 
 impl Blobs {
@@ -65,7 +69,7 @@ impl Blobs {
         url: Option<String>,
     ) -> Result<Blobs, Problem> {
         if settings.master.is_none() && settings.volume.is_none() {
-            return Ok(Blobs { master: None, volume: None });
+            return Ok(Blobs { master: None, volume: None, tending: None });
         }
         let vfs = environment.vfs();
         let secret_shared = Arc::new(key_file::read(&**vfs, &settings.key_file)?);
@@ -118,22 +122,33 @@ impl Blobs {
         if let (Some(master), Some(volume)) = (&master, &volume) {
             volume.belongs_to(master);
         }
-        Ok(Blobs { master, volume })
+        let tending = settings.volume.as_ref().filter(|volume| !volume.is_read_only);
+        let tending =
+            tending.map(|volume| Tending { every: volume.tend_every, grace: volume.grace });
+        Ok(Blobs { master, volume, tending })
     }
 
-    /// Keeps links to the volumes in other processes.
-    pub(crate) fn keep_links(&self) {
+    /// Begins what is done behind the requests.
+    pub(crate) fn start(&self, stopping: &watch::Receiver<bool>) {
         if let Some(master) = &self.master {
+            spawn_local(Blobs::watch(Arc::downgrade(master)));
             link::keep(master);
+        }
+        if let (Some(host), Some(tending)) = (&self.volume, self.tending) {
+            spawn_local(keeper::tend(Arc::clone(host), tending, stopping.clone()));
         }
     }
 
     /// Looks again how the volumes are, as long as there is a master.
-    pub(crate) async fn watch(master: Weak<Master>) {
+    async fn watch(master: Weak<Master>) {
         loop {
             tokio::time::sleep(LOOK).await;
             let Some(master) = master.upgrade() else { return };
-            if let Err(error) = master.look() {
+            let looked = match master.look() {
+                Ok(()) => master.bury_some().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = looked {
                 tracing::warn!(event = "volumes_unknown", why = &*error.to_string());
             }
         }
@@ -141,7 +156,7 @@ impl Blobs {
 
     /// Closes the index.
     pub(crate) fn close(self) -> Result<(), Problem> {
-        let Blobs { master, volume } = self;
+        let Blobs { master, volume, .. } = self;
         let closed = match master.and_then(Arc::into_inner) {
             Some(master) => master.close().map_err(Problem::from),
             None => Ok(()),

@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use olivine_blobs::Reading;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+};
 
 /// How much of an object is read at once.
 const PIECE_BYTES: u64 = 512 << 10;
@@ -25,12 +28,19 @@ pub(crate) enum Body {
     Whole(Bytes),
     /// Part of an object.
     Object(Object),
+    /// What somebody else is still receiving, and how long it will be, if that is known.
+    Coming(mpsc::Receiver<Bytes>, Option<u64>),
 }
 
 impl Body {
     /// Bytes that are at hand.
     pub(crate) fn of(bytes: impl Into<Bytes>) -> Body {
         Body::Whole(bytes.into())
+    }
+
+    /// Bytes that are still to come.
+    pub(crate) fn coming(pieces: mpsc::Receiver<Bytes>, bytes: Option<u64>) -> Body {
+        Body::Coming(pieces, bytes)
     }
 }
 
@@ -70,6 +80,10 @@ impl hyper::body::Body for Body {
                 let bytes = std::mem::take(bytes);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
+            Body::Coming(pieces, _) => {
+                let piece = ready!(pieces.poll_recv(cx));
+                return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))));
+            }
             Body::Object(object) => object,
         };
         if object.to <= object.from {
@@ -100,6 +114,7 @@ impl hyper::body::Body for Body {
         match self {
             Body::Whole(bytes) => bytes.is_empty(),
             Body::Object(object) => object.to <= object.from,
+            Body::Coming(..) => false,
         }
     }
 
@@ -107,6 +122,8 @@ impl hyper::body::Body for Body {
         SizeHint::with_exact(match self {
             Body::Whole(bytes) => bytes.len() as u64,
             Body::Object(object) => object.to.saturating_sub(object.from),
+            Body::Coming(_, Some(bytes)) => *bytes,
+            Body::Coming(_, None) => return SizeHint::default(),
         })
     }
 }

@@ -343,10 +343,7 @@ impl Node {
                 spawn_local(async move { store.sweep().await });
                 spawn_local(async move { watched.watch_disk().await });
             }
-            if let Some(master) = &shared.blobs.master {
-                spawn_local(Blobs::watch(Arc::downgrade(master)));
-                shared.blobs.keep_links();
-            }
+            shared.blobs.start(&shared.stopping);
             let (looking, look) = (Rc::clone(&workers), shared.patience.look());
             spawn_local(async move {
                 loop {

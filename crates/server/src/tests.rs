@@ -90,6 +90,8 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             is_open: false,
             is_read_only: false,
             advertised: None,
+            tend_every: Duration::from_mins(10),
+            grace: Duration::from_mins(5),
         }),
         key_file: data_dir.join("blob.key"),
     }

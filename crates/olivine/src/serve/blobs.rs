@@ -1,7 +1,7 @@
 //! `olivine master` and `olivine volume`: where blobs are, and blobs themselves; and what `olivine serve` is told of
 //! both.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use olivine_server::{
     BlobSettings, Door, Half, Layout, Manner, MasterSettings, Settings, VolumeSettings,
@@ -58,6 +58,13 @@ const READ_ONLY: Opt = Opt::switch("--read-only", "the volume takes nothing new"
 const ADVERTISE: Opt =
     Opt::value("--advertise", "HOST:PORT", "where clients are sent for the volume")
         .or("where its door is");
+const TEND_EVERY: Opt = Opt::value(
+    "--tend-every",
+    "TIME",
+    "how long after all objects were read and verified, and\n\
+     room given back, that is done again: 30s, 5m",
+)
+.or("10m");
 const KEY_FILE: Opt =
     Opt::value("--key-file", "FILE", "what master and volumes share; made if it is not there")
         .or("blob.key, in the data directory");
@@ -67,8 +74,10 @@ const ALONE_PORT: Opt =
     Opt::value("--port", "PORT", "the port; PORT says it as well").or("9001").also_from("PORT");
 
 /// What `serve` is told of blobs.
-pub(super) const OF_BLOBS: &[Opt] =
-    &[DB, MANNER, REPLICAS, PROTECT, VOLUME_DIR, LAYOUT, OPEN, READ_ONLY, ADVERTISE, KEY_FILE];
+pub(super) const OF_BLOBS: &[Opt] = &[
+    DB, MANNER, REPLICAS, PROTECT, VOLUME_DIR, LAYOUT, OPEN, READ_ONLY, ADVERTISE, TEND_EVERY,
+    KEY_FILE,
+];
 const OF_LIMITS: &[Opt] = &[CONNECTIONS_MAX, STRANGERS_MAX];
 
 pub(crate) const MASTER: Command = Command {
@@ -105,7 +114,7 @@ pub(crate) const VOLUME: Command = Command {
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
-        &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, KEY_FILE],
+        &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, TEND_EVERY, KEY_FILE],
         &[BIND, ALONE_PORT],
         OF_ACCESS,
         OF_LIMITS,
@@ -180,6 +189,12 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         "mkv" => Layout::Mkv,
         _ => Layout::Packed,
     };
+    let mut tend_every = Duration::from_mins(10);
+    if let Some(text) = call.text(TEND_EVERY.name)? {
+        let wrong = || call.wrong(TEND_EVERY.name, format_args!("wants 30s or 5m, not `{text}`"));
+        let time = duration(&text).filter(|time| !time.is_zero());
+        tend_every = time.ok_or_else(wrong)?;
+    }
     let advertised = call.text(ADVERTISE.name)?;
     if let Some(address) = &advertised {
         check_address(address).map_err(|()| {
@@ -192,6 +207,8 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         is_open: call.has(OPEN.name),
         is_read_only: call.has(READ_ONLY.name),
         advertised,
+        tend_every,
+        grace: Duration::from_mins(5),
     })
 }
 

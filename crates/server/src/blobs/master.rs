@@ -10,15 +10,21 @@ use std::{
 
 use olivine_blobs::{
     GRANT_TIME, Grant, Identity, Place, Secret, Verb,
-    index::{Changed, Condition, Index, Listed, Listing},
+    index::{Burial, Changed, Condition, Index, Listed, Listing},
     placement::{self, Choice},
     row::{Replica, Row},
     talk::{Answer, Asked, Lying, Published, State},
 };
 use olivine_doors::blob::{self as door, Manner, path_of};
 
-use super::volume::Host;
+use super::{
+    carrier::{self, of_volume},
+    volume::Host,
+};
 use crate::{durable::Durable, time::Time};
+
+/// What a volume writes down at once of what is gone.
+const BURIALS: usize = 100;
 
 /// The longest object: 5 TiB.
 pub(crate) const OBJECT_BYTES_MAX: u64 = 5 << 40;
@@ -209,8 +215,14 @@ impl Master {
     pub(crate) async fn answer(&self, asked: &Asked) -> Answer {
         match asked {
             Asked::Publish(published) => changed(self.publish(published).await),
-            Asked::Remove { key, generation, known } => {
-                changed(self.remove(key, *generation, *known).await)
+            Asked::Remove { key, generation, known, volume } => {
+                let number = self.index.number_of(volume);
+                match number.map_err(|error| error.to_string()) {
+                    Ok(number) => {
+                        changed(self.remove(key, *generation, *known, |one| one == number).await)
+                    }
+                    Err(why) => Answer::Failed(why),
+                }
             }
             Asked::Grant { verb, key } => self.granted(*verb, key),
             Asked::Others { key, generation, expiry, wants_digest, volume } => {
@@ -270,10 +282,10 @@ impl Master {
     /// Which of some records are what lies under their keys.
     fn named(&self, volume: &[u8; 16], records: &[Lying]) -> Answer {
         let names = || {
-            let number = self.index.number_of(volume)?;
+            let (number, now) = (self.index.number_of(volume)?, self.time.now());
             let is_named = |record: &Lying| {
                 let Lying { key, generation, place } = record;
-                self.index.names(number, key, *generation, place)
+                self.index.names(number, key, *generation, place, now)
             };
             records.iter().map(is_named).collect::<olivine_engine::Result<_>>()
         };
@@ -331,9 +343,10 @@ impl Master {
         let asked = || {
             let row = self.live(key)?;
             let condition = Master::condition(condition, row.as_ref())?;
-            let (member, known) = self.places(key, row.as_ref(), 1)?.remove(0);
+            // There must be enough of them, though whoever asks is sent to one.
+            let (member, known) = self.places(key, row.as_ref(), self.replicas)?.remove(0);
             let mut grant = self.new_object(condition, ttl)?;
-            grant.place.bytes = OBJECT_BYTES_MAX;
+            grant.has_others = 1 < self.replicas;
             Ok(Told::There { url: self.url(&member, &known, key, &grant), row })
         };
         asked().unwrap_or_else(|told| told)
@@ -392,16 +405,38 @@ impl Master {
             until,
             place,
             is_part: false,
+            has_others: false,
             wants_digest: false,
             known: None,
             expiry: None,
         }
     }
 
-    fn url(&self, member: &Member, known: &Known, key: &[u8], grant: &Grant) -> String {
+    pub(crate) fn url(&self, member: &Member, known: &Known, key: &[u8], grant: &Grant) -> String {
         let text = self.secret.grant(&known.identity, key, grant);
         let (url, path) = (&member.url, path_of(key));
         format!("{url}{path}?grant={text}")
+    }
+
+    /// Has a volume write down that an object is deleted.
+    pub(crate) async fn bury(
+        &self,
+        member: &Member,
+        known: &Known,
+        key: &[u8],
+        generation: u64,
+        place: Place,
+    ) -> Outcome<()> {
+        match &member.way {
+            Way::Here(host) => {
+                host.bury(key, generation, &place).await.map(drop).map_err(of_volume)
+            }
+            Way::There(_) => {
+                let mut grant = self.grant(Verb::Delete, generation, place);
+                grant.is_part = true;
+                carrier::bury(&self.url(member, known, key, &grant)).await
+            }
+        }
     }
 
     /// A volume that answers and has an object, and where.
@@ -486,9 +521,26 @@ impl Master {
         key: &[u8],
         generation: u64,
         known: Option<u64>,
+        buried: impl Fn(u32) -> bool,
     ) -> Result<Changed, String> {
         let condition = Condition::of_known(known);
-        self.lasting(self.index.remove(key, generation, condition, self.time.now())).await
+        let now = self.time.now();
+        self.lasting(self.index.remove(key, generation, condition, buried, now)).await
+    }
+
+    /// Has volumes write down what they have not yet of what is gone.
+    pub(crate) async fn bury_some(&self) -> olivine_engine::Result<()> {
+        for member in &self.members {
+            let Some(known) = member.known() else { continue };
+            for burial in self.index.burials(known.number, BURIALS)? {
+                let Burial { key, generation, place } = &burial;
+                if self.bury(member, &known, key, *generation, *place).await.is_err() {
+                    break;
+                }
+                self.index.buried(known.number, &burial)?;
+            }
+        }
+        Ok(())
     }
 
     /// Has an object be deleted to those who read. Returns when that lasts.

@@ -3,11 +3,9 @@
 //! 1. What is acknowledged lies on as many volumes as it should.
 //! 2. Nothing that is there is overwritten.
 
-use std::sync::Arc;
-
 use hyper::{HeaderMap, body::Incoming};
 use olivine_blobs::{
-    Grant, Head, Place, Stored,
+    Grant, Head, Place,
     index::{Changed, Condition},
     row::Row,
     talk::Published,
@@ -18,10 +16,10 @@ use olivine_doors::{
 };
 
 use super::{
+    carrier::{Carriers, Kept, of_volume},
     coming,
     door::{away, bytes, empty, refused, text, told},
-    master::{Master, Member, Told, Way},
-    volume::Receiving,
+    master::{Master, Told, Way},
 };
 use crate::{settings::Door, worker::Shared};
 
@@ -88,30 +86,34 @@ async fn brought(
     let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
     let grant = master.new_object(there, ttl)?;
     let places = master.places(key, row.as_ref(), master.replicas())?;
-    let mut carriers = Vec::with_capacity(places.len());
+    let mut carriers = Carriers::default();
+    let head = Head {
+        key,
+        generation: grant.generation,
+        expiry: grant.expiry,
+        wants_md5: grant.wants_digest,
+        bytes: bytes(headers),
+    };
+    let part = Grant { is_part: true, ..grant.clone() };
     for (member, known) in &places {
-        let carrier = Carrier::begin(member, key, &grant, bytes(headers))?;
-        carriers.push((known.identity.uuid, carrier));
+        let uuid = known.identity.uuid;
+        match &member.way {
+            Way::Here(host) => carriers.here(uuid, host, &head).map_err(of_volume)?,
+            Way::There(_) => {
+                carriers.there(uuid, master.url(member, known, key, &part), head.bytes)
+            }
+        }
     }
     let mut length = 0;
     while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
         length += piece.len() as u64;
-        for (_, carrier) in &mut carriers {
-            carrier.take(&piece).await?;
-        }
+        carriers.take(&piece).await?;
     }
     if length == 0 || bytes(headers).is_some_and(|bytes| bytes != length) {
-        return Err(
-            Wrong::new(411, "an object must have at least one byte, and all it says").into()
-        );
+        let text = "an object must have at least one byte, and all it says";
+        return Err(Wrong::new(411, text).into());
     }
-    let mut places = Vec::with_capacity(carriers.len());
-    let mut digest = None;
-    for (uuid, stored) in finished(carriers).await {
-        let stored = stored?;
-        digest = stored.digest;
-        places.push((uuid, stored.place));
-    }
+    let Kept { digest, places } = carriers.finish().await?;
     let published = Published {
         key: key.to_vec(),
         generation: grant.generation,
@@ -131,62 +133,6 @@ async fn brought(
     }
 }
 
-/// Brings an object to one volume.
-enum Carrier {
-    Here(Receiving),
-}
-
-impl Carrier {
-    fn begin(
-        member: &Arc<Member>,
-        key: &[u8],
-        grant: &Grant,
-        bytes: Option<u64>,
-    ) -> Result<Carrier, Told> {
-        let Way::Here(host) = &member.way else { return Err(Told::Away("TODO".into())) };
-        let head = Head {
-            key,
-            generation: grant.generation,
-            expiry: grant.expiry,
-            wants_md5: grant.wants_digest,
-            bytes,
-        };
-        Receiving::new(host, &head).map(Carrier::Here).map_err(of_volume)
-    }
-
-    async fn take(&mut self, piece: &[u8]) -> Result<(), Told> {
-        match self {
-            Carrier::Here(receiving) => receiving.take(piece).await.map_err(of_volume),
-        }
-    }
-
-    async fn finish(self) -> Result<Stored, Told> {
-        match self {
-            Carrier::Here(receiving) => receiving.finish().await.map_err(of_volume),
-        }
-    }
-}
-
-/// What an error of a volume is to who asked the master.
-fn of_volume(error: olivine_blobs::Error) -> Told {
-    match error {
-        olivine_blobs::Error::Full { .. }
-        | olivine_blobs::Error::ReadOnly { .. }
-        | olivine_blobs::Error::Busy
-        | olivine_blobs::Error::Closed => Told::Away(error.to_string()),
-        error => Told::Failed(error.to_string()),
-    }
-}
-
-/// Waits until all have it.
-async fn finished(carriers: Vec<([u8; 16], Carrier)>) -> Vec<([u8; 16], Result<Stored, Told>)> {
-    let mut finishing = tokio::task::JoinSet::new();
-    for (uuid, carrier) in carriers {
-        finishing.spawn_local(async move { (uuid, carrier.finish().await) });
-    }
-    finishing.join_all().await
-}
-
 /// Takes an object away.
 pub(super) async fn delete(master: &Master, key: &[u8], condition: door::Condition) -> Response {
     let Some(_busy) = master.begin(key) else { return busy() };
@@ -204,8 +150,9 @@ async fn taken(master: &Master, key: &[u8], condition: door::Condition) -> Resul
     }
     let condition = Master::condition(condition, Some(&row))?;
     let generation = master.generation()?;
-    bury(master, key, generation, &row).await?;
-    match master.remove(key, generation, condition.known()).await {
+    let buried = bury(master, key, generation, &row).await?;
+    let has_buried = |volume| buried.contains(&volume);
+    match master.remove(key, generation, condition.known(), has_buried).await {
         Ok(Changed::Done | Changed::Superseded) => Ok(empty(204)),
         Ok(Changed::Refused) => Err(Told::Refused.into()),
         Ok(Changed::Absent | Changed::Late) => Err(Told::Absent.into()),
@@ -213,15 +160,18 @@ async fn taken(master: &Master, key: &[u8], condition: door::Condition) -> Resul
     }
 }
 
-/// Has the volumes write down that an object is deleted.
-async fn bury(master: &Master, key: &[u8], generation: u64, row: &Row) -> Result<(), Told> {
+/// Has those of the volumes that answer write down that an object is deleted. Returns which did: the others do when
+/// they are back.
+async fn bury(master: &Master, key: &[u8], generation: u64, row: &Row) -> Result<Vec<u32>, Told> {
+    let mut buried = Vec::with_capacity(row.replicas.len());
     for replica in &row.replicas {
-        let Some((member, _)) = master.member(replica.volume) else {
-            return Err(Told::Away("a volume that has it does not answer; try again".to_owned()));
-        };
-        let Way::Here(host) = &member.way else { return Err(Told::Away("TODO".into())) };
+        let Some((member, known)) = master.member(replica.volume) else { continue };
         let place = Place { extent: replica.extent, offset: replica.offset, bytes: row.bytes };
-        host.bury(key, generation, &place).await.map_err(of_volume)?;
+        match master.bury(&member, &known, key, generation, place).await {
+            Ok(()) => buried.push(replica.volume),
+            Err(Told::Away(_)) => {}
+            Err(come_to) => return Err(come_to),
+        }
     }
-    Ok(())
+    Ok(buried)
 }

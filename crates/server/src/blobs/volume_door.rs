@@ -13,7 +13,7 @@ use hyper::{
     header::{HOST, HeaderName, IF_NONE_MATCH, ORIGIN, RANGE},
 };
 use olivine_blobs::{
-    Error, Grant, Head, Place, Stored, Verb,
+    Error, Grant, Head, Place, Verb,
     index::Changed,
     talk::{Answer, Asked, Published},
 };
@@ -23,10 +23,11 @@ use olivine_doors::{
 };
 
 use super::{
+    carrier::{Carriers, Kept},
     coming,
     door::{away, bytes, empty, refused, text, told},
     master::{DELETE, GET, PUT, Told},
-    volume::{Host, Receiving},
+    volume::Host,
 };
 use crate::{
     body::{Body, Object},
@@ -195,9 +196,9 @@ async fn put(
         wants_md5: grant.wants_digest,
         bytes: said,
     };
-    let mut receiving = match Receiving::new(host, &head) {
-        Ok(receiving) => receiving,
-        Err(error) => return failed(&error),
+    let mut carriers = match carriers(host, &head, grant).await {
+        Ok(carriers) => carriers,
+        Err(response) => return response,
     };
     let mut length = 0;
     loop {
@@ -208,8 +209,8 @@ async fn put(
                 if grant.place.bytes < length {
                     return text(413, "the object is longer than it may be");
                 }
-                if let Err(error) = receiving.take(&piece).await {
-                    return failed(&error);
+                if let Err(come_to) = carriers.take(&piece).await {
+                    return told(Manner::Smol, &come_to);
                 }
             }
             Err(wrong) => return refused(&wrong),
@@ -218,35 +219,58 @@ async fn put(
     if length == 0 {
         return text(411, "an object must have at least one byte");
     }
-    match receiving.finish().await {
-        Ok(stored) => published(host, key, grant, &stored, length).await,
-        Err(error) => failed(&error),
+    match carriers.finish().await {
+        Ok(kept) => published(host, key, grant, kept, length).await,
+        Err(come_to) => told(Manner::Smol, &come_to),
+    }
+}
+
+/// What brings an object here, and where else it goes.
+async fn carriers(host: &Host, head: &Head<'_>, grant: &Grant) -> Result<Carriers, Response> {
+    let uuid = host.volume.identity().uuid;
+    let mut carriers = Carriers::default();
+    carriers.here(uuid, host, head).map_err(|error| failed(&error))?;
+    if !grant.has_others {
+        return Ok(carriers);
+    }
+    let asked = Asked::Others {
+        key: head.key.to_vec(),
+        generation: grant.generation,
+        expiry: grant.expiry,
+        wants_digest: grant.wants_digest,
+        volume: uuid,
+    };
+    match host.ask(asked).await {
+        Answer::Urls(urls) => {
+            for (uuid, url) in urls {
+                carriers.there(uuid, url, head.bytes);
+            }
+            Ok(carriers)
+        }
+        answer => Err(unanswered(answer)),
     }
 }
 
 /// Tells the master of an object that is kept.
-async fn published(
-    host: &Host,
-    key: &[u8],
-    grant: &Grant,
-    stored: &Stored,
-    length: u64,
-) -> Response {
+async fn published(host: &Host, key: &[u8], grant: &Grant, kept: Kept, length: u64) -> Response {
+    let Kept { digest, places } = kept;
     if grant.is_part {
-        let Place { extent, offset, .. } = stored.place;
         let mut response = empty(201);
-        response.headers.push(("olivine-place", format!("{extent} {offset}")));
-        response.headers.extend(stored.digest.map(|digest| ("content-md5", door::hex(&digest))));
+        let place = places.first().map(|(_, Place { extent, offset, .. })| {
+            ("olivine-place", format!("{extent} {offset}"))
+        });
+        response.headers.extend(place);
+        response.headers.extend(digest.map(|digest| ("content-md5", door::hex(&digest))));
         return response;
     }
     let published = Published {
         key: key.to_vec(),
         generation: grant.generation,
         bytes: length,
-        digest: stored.digest,
+        digest,
         expiry: grant.expiry,
         known: grant.known,
-        places: vec![(host.volume.identity().uuid, stored.place)],
+        places,
     };
     match host.ask(Asked::Publish(published)).await {
         Answer::Changed(Changed::Done | Changed::Superseded) => {
@@ -266,7 +290,8 @@ async fn deleted(host: &Host, key: &[u8], grant: &Grant) -> Response {
         return empty(200);
     }
     let (generation, known) = (grant.generation, grant.known);
-    match host.ask(Asked::Remove { key: key.to_vec(), generation, known }).await {
+    let volume = host.volume.identity().uuid;
+    match host.ask(Asked::Remove { key: key.to_vec(), generation, known, volume }).await {
         Answer::Changed(Changed::Done | Changed::Superseded) => empty(200),
         answer => unanswered(answer),
     }

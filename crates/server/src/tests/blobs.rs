@@ -271,6 +271,111 @@ fn an_object_is_there_as_long_as_it_was_meant_to_be() {
     assert_eq!(ask(at, "GET", "/?list", "", b"").body, br#"{"next":"","keys":[]}"#);
 }
 
+/// How many files of objects or extents there are below a directory.
+fn bytes_below(dir: &std::path::Path) -> u64 {
+    let entries = RealVfs.list(dir).unwrap_or_default().into_iter();
+    entries.map(|entry| entry.bytes + bytes_below(&dir.join(&entry.name))).sum()
+}
+
+#[test]
+fn an_object_lies_on_as_many_volumes_as_it_should() {
+    let dir = Dir::new();
+    let several = Several::start(&dir, 3, |master| master.replicas = 3);
+    let master = at(&several.master, Door::Blob);
+    let value: Vec<u8> = (0..3_000_000_u32).map(|place| (place * 7 % 251) as u8).collect();
+    assert_eq!(put(master, "/large", &value), 201);
+    assert_eq!(put(master, "/small", b"small"), 201);
+    for number in 0..3 {
+        let bytes = bytes_below(&dir.0.join(format!("volume{number}/extents")));
+        assert!(3_000_000 < bytes, "volume {number} has {bytes}");
+    }
+    let mut volumes = several.volumes.into_iter();
+    let ports: Vec<u16> =
+        volumes.as_slice().iter().map(|one| at(one, Door::Volume).port()).collect();
+    // Two of them gone, whatever one is left has everything.
+    volumes.next().unwrap().end();
+    volumes.next().unwrap().end();
+    let several = Several { master: several.master, volumes: volumes.collect() };
+    several.wait(|at| get(at, "/small") == (200, b"small".to_vec()));
+    several.wait(|at| get(at, "/large") == (200, value.clone()));
+    assert_eq!(put(master, "/small", b"new"), 503, "there are not enough of them");
+    // Deleted while two do not know it; they write it down when they are back.
+    several.wait(|at| follow(at, "DELETE", "/small", "", b"").status == 200);
+    assert_eq!(get(master, "/small").0, 404);
+    let back: Vec<Running> =
+        (0..2).map(|number| Running::start(&volume_of(&dir, number, ports[number]))).collect();
+    several.wait(|at| put(at, "/small", b"new") == 201);
+    assert_eq!(get(master, "/small"), (200, b"new".to_vec()));
+    drop(back);
+}
+
+fn speaks_as_minikeyvalue(at: SocketAddr, replicas: usize) {
+    assert_eq!(ask(at, "GET", "/hello", "", b"").status, 404);
+    assert_eq!(ask(at, "PUT", "/hello", "", b"world").status, 201);
+    assert_eq!(ask(at, "PUT", "/hello", "", b"again").status, 403);
+    assert_eq!(ask(at, "PUT", "/empty", "", b"").status, 411);
+    let told = ask(at, "GET", "/hello", "", b"");
+    assert_eq!(told.status, 302);
+    assert_eq!(told.header("content-md5"), Some("7d793037a0760186574b0282f2f435e7"));
+    assert_eq!(told.header("key-volumes").unwrap().split(',').count(), replicas);
+    assert_eq!(told.header("key-balance"), Some("balanced"));
+    assert_eq!(follow(at, "GET", "/hello", "", b"").body, b"world");
+    assert_eq!(follow(at, "GET", "/hello", "range: bytes=1-2\r\n", b"").body, b"or");
+    let large: Vec<u8> = (0..2_500_000_u32).map(|place| (place % 241) as u8).collect();
+    assert_eq!(ask(at, "PUT", "/large", "", &large).status, 201);
+    assert!(follow(at, "GET", "/large", "", b"").body == large);
+    let list = |query| String::from_utf8(ask(at, "GET", query, "", b"").body).unwrap();
+    assert_eq!(list("/?list"), r#"{"next":"","keys":["/hello","/large"]}"#);
+    assert_eq!(list("/?list&limit=1"), r#"{"next":"/large","keys":["/hello"]}"#);
+    assert_eq!(list("/he?list"), r#"{"next":"","keys":["/hello"]}"#);
+    assert!(list("/?list-type=2&prefix=he").contains("<Key>hello</Key>"));
+    assert_eq!(ask(at, "GET", "/?unknown", "", b"").status, 403);
+    assert_eq!(ask(at, "UNLINK", "/hello", "", b"").status, 204);
+    assert_eq!(ask(at, "UNLINK", "/hello", "", b"").status, 404);
+    assert_eq!(ask(at, "GET", "/hello", "", b"").status, 404);
+    assert_eq!(list("/?unlinked"), r#"{"next":"","keys":["/hello"]}"#);
+    assert_eq!(ask(at, "PUT", "/hello", "", b"there").status, 201, "what is unlinked is replaced");
+    assert_eq!(ask(at, "REBALANCE", "/hello", "", b"").status, 204);
+    assert_eq!(ask(at, "REBALANCE", "/other", "", b"").status, 404);
+    assert_eq!(ask(at, "DELETE", "/hello", "", b"").status, 204);
+    assert_eq!(ask(at, "DELETE", "/hello", "", b"").status, 404);
+}
+
+#[test]
+fn minikeyvalues_requests_are_answered_as_it_does() {
+    let dir = Dir::new();
+    let mut settings = settings(&dir);
+    settings.blobs.master.as_mut().unwrap().manner = Manner::Mkv;
+    let node = Running::start(&settings);
+    speaks_as_minikeyvalue(at(&node, Door::Blob), 1);
+    node.end();
+    let dir = Dir::new();
+    let volumes: Vec<Running> =
+        (0..3).map(|number| Running::start(&volume_of(&dir, number, 0))).collect();
+    let master = Running::start(&master_of(&dir, &volumes, |master| {
+        (master.manner, master.replicas) = (Manner::Mkv, 3);
+    }));
+    let several = Several { master, volumes };
+    several.wait(|at| ask(at, "PUT", "/a", "", b"a").status == 201);
+    let master = at(&several.master, Door::Blob);
+    assert_eq!(ask(master, "DELETE", "/a", "", b"").status, 204);
+    speaks_as_minikeyvalue(master, 3);
+}
+
+#[test]
+fn a_protected_object_must_be_unlinked_first() {
+    let dir = Dir::new();
+    let mut settings = settings(&dir);
+    let master = settings.blobs.master.as_mut().unwrap();
+    (master.manner, master.protects) = (Manner::Mkv, true);
+    let node = Running::start(&settings);
+    let at = at(&node, Door::Blob);
+    assert_eq!(ask(at, "PUT", "/k", "", b"v").status, 201);
+    assert_eq!(ask(at, "DELETE", "/k", "", b"").status, 403);
+    assert_eq!(ask(at, "UNLINK", "/k", "", b"").status, 204);
+    assert_eq!(ask(at, "DELETE", "/k", "", b"").status, 204);
+}
+
 #[test]
 fn a_volume_and_a_master_come_and_go() {
     let dir = Dir::new();
