@@ -731,7 +731,11 @@ fn doors(call: &Call, defaults: &[Door]) -> Result<Vec<DoorSetting>, Failure> {
     }
     let setting = |door: Door| {
         let mut setting = DoorSetting::default_of(door);
-        let own = |what| format!("--{}-{what}", door.name());
+        // Who has one door only has no options that name it.
+        let own = |what| {
+            let named = format!("--{}-{what}", door.name());
+            if takes(call, &named) { named } else { format!("--{what}") }
+        };
         if let Some(port) = number::<u16>(call, nearer(call, &own("port"), "--port"))? {
             setting.address.set_port(port);
             setting.asked = true;
