@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     BIND, DATA_DIR, DURABILITY, OF_ACCESS, OF_CONNECTIONS, OF_HTTP_TIMES, OF_LOG, WORKERS, common,
-    count, run, with_doors,
+    count, run, times::duration, with_doors, with_memory,
 };
 use super::{CONNECTIONS_MAX, STRANGERS_MAX};
 
@@ -143,7 +143,8 @@ pub(super) fn of_volume(call: &Call) -> Result<Settings, Failure> {
 }
 
 fn alone(call: &Call, door: Door) -> Result<Settings, Failure> {
-    let settings = with_doors(call, &[door], common(call)?)?;
+    let mut settings = with_doors(call, &[door], common(call)?)?;
+    with_memory(call, &mut settings)?;
     let blobs = BlobSettings { key_file: key_file(call, &settings), ..BlobSettings::default() };
     Ok(Settings { half: Half::Blobs, blobs, ..settings })
 }
