@@ -312,7 +312,7 @@ impl Index {
         let lies_there = |volume| row.replicas.iter().any(|replica| replica.volume == volume);
         let mut batch = Batch::new();
         batch.put(&self.objects, key, &row.encode())?;
-        for there in there.iter() {
+        if let Some(there) = &there {
             self.bury(&mut batch, key, row.generation, there, lies_there)?;
         }
         Ok((changed, self.db.write_unled(batch)?.seqno()))
@@ -340,7 +340,7 @@ impl Index {
         }
         let mut batch = Batch::new();
         batch.delete(&self.objects, key)?;
-        for there in there.iter() {
+        if let Some(there) = &there {
             self.bury(&mut batch, key, generation, there, &buried)?;
         }
         let seqno = self.db.write_unled(batch)?.seqno();

@@ -17,12 +17,18 @@ use olivine_vfs::{Clock, Guard, Lock, Vfs, make_dirs};
 
 use crate::error::{Error, Result};
 
+use commit::Done;
+use files::Files;
 use identity::VolumeFile;
 use packed::Packed;
+use room::Room;
 
 mod commit;
 mod extents;
+mod files;
+pub(crate) mod fuzzing;
 mod identity;
+mod names;
 mod options;
 mod packed;
 mod place;
@@ -37,6 +43,7 @@ mod vacuum;
 mod writer;
 
 pub use identity::Identity;
+pub use names::{mkv_key, mkv_path, smol_path};
 pub use options::{Layout, VolumeOptions};
 pub use place::Place;
 pub use reading::Reading;
@@ -54,8 +61,17 @@ pub struct Volume {
     dir: PathBuf,
     read_only: bool,
     file: Mutex<VolumeFile>,
-    packed: Arc<Packed>,
+    /// Appended at once; a longer value is to be begun.
+    small_bytes_max: u64,
+    body: Body,
     _lock: Option<Box<dyn Guard>>,
+}
+
+/// What keeps the objects, as the layout says.
+#[derive(Clone, Debug)]
+enum Body {
+    Packed(Arc<Packed>),
+    Files(Arc<Files>),
 }
 
 /// A record to be appended.
@@ -115,7 +131,7 @@ pub struct ExtentInfo {
 /// What a volume takes, and what it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// How many extents there are.
+    /// How many extents there are; none in the layouts that keep files.
     pub extents: u64,
     /// Bytes in them, those of dead records included.
     pub bytes: u64,
@@ -138,11 +154,8 @@ impl Volume {
         options: &VolumeOptions,
     ) -> Result<(Volume, Opened)> {
         options.validate()?;
-        if options.layout != Layout::Packed {
-            return Err(Error::invalid("layout", "is not packed, the one there is as yet"));
-        }
         if !options.read_only {
-            make_dirs(&*vfs, dir).map_err(Error::io("create", dir))?;
+            make_dir(&*vfs, dir)?;
         }
         let lock = lock(&*vfs, dir, options.read_only)?;
         let (file, is_new) = match VolumeFile::read(&*vfs, dir)? {
@@ -156,14 +169,16 @@ impl Volume {
             );
             return Err(Error::Unusable { path: dir.into(), what });
         }
-        let (packed, mut opened) = Packed::open(Arc::clone(&vfs), clock, dir, &file, options)?;
+        let room = Room::new(Arc::clone(&vfs), clock, dir.into(), options.room_bytes_min);
+        let (body, mut opened) = Body::open(Arc::clone(&vfs), Arc::new(room), dir, &file, options)?;
         opened.is_new = is_new;
         let volume = Volume {
             vfs,
             dir: dir.into(),
             read_only: options.read_only,
             file: Mutex::new(file),
-            packed: Arc::new(packed),
+            small_bytes_max: options.packed_bytes_max,
+            body,
             _lock: lock,
         };
         Ok((volume, opened))
@@ -195,7 +210,7 @@ impl Volume {
         done: impl FnOnce(Result<Stored>) + Send + 'static,
     ) {
         match self.check(record) {
-            Ok(()) => self.packed.append(record, Box::new(done)),
+            Ok(()) => self.body.append(record, Box::new(done)),
             Err(error) => done(Err(error)),
         }
     }
@@ -214,34 +229,46 @@ impl Volume {
     pub fn begin(&self, head: &Head<'_>) -> Result<Writer> {
         self.must_be_writable()?;
         check_key(head.key)?;
-        Writer::begin(&self.packed, head)
+        Writer::begin(&self.body, head)
     }
 
     /// The object of `key` and `generation`, if it is what lies at `place`.
     pub fn read(&self, place: &Place, key: &[u8], generation: u64) -> Result<Reading> {
         check_key(key)?;
-        self.packed.read(place, key, generation)
+        match &self.body {
+            Body::Packed(packed) => packed.read(place, key, generation),
+            Body::Files(files) => files.read(place, key),
+        }
     }
 
     /// Walks the records of an extent from offset `from` on; 0 is the beginning. Of long values only the heads are
     /// read.
     pub fn scan(&self, extent: u32, from: u64) -> Result<Scan> {
-        self.packed.scan(extent, from, false)
+        self.packed()?.scan(extent, from, false)
     }
 
     /// Up to `count` extents from number `from` on, in the order of their numbers.
     pub fn extents(&self, from: u32, count: usize) -> Result<Vec<ExtentInfo>> {
-        self.packed.extents_from(from, count)
+        match &self.body {
+            Body::Packed(packed) => packed.extents_from(from, count),
+            Body::Files(_) => Ok(Vec::new()),
+        }
     }
 
     /// What the volume takes, and what it has left.
     pub fn usage(&self) -> Result<Usage> {
-        self.packed.usage(self.read_only)
+        let (extents, bytes) = match &self.body {
+            Body::Packed(packed) => packed.sums(),
+            Body::Files(_) => (0, 0),
+        };
+        let room = self.body.room().free()?;
+        let is_full = room.is_some_and(|room| room <= self.body.room().reserve());
+        Ok(Usage { extents, bytes, room, is_full, is_read_only: self.read_only })
     }
 
     /// The number of the oldest extent, if there is any: a tombstone in it has nothing left to bury.
     pub fn oldest_extent(&self) -> Result<Option<u32>> {
-        self.packed.oldest()
+        Ok(self.extents(0, 1)?.first().map(|info| info.number))
     }
 
     /// Moves the live records of a sealed extent into the current one: those from offset `from` on, up to about
@@ -258,18 +285,19 @@ impl Volume {
         is_live: impl FnOnce(&[Record]) -> Result<Vec<bool>>,
     ) -> Result<Rewritten> {
         self.must_be_writable()?;
-        self.packed.rewrite_step(extent, from, bytes_max, is_live)
+        self.packed()?.rewrite_step(extent, from, bytes_max, is_live)
     }
 
     /// Reads what lies in an extent from offset `from` on, about `bytes_max` of it, and compares every checksum.
     pub fn scrub_step(&self, extent: u32, from: u64, bytes_max: u64) -> Result<Scrubbed> {
-        self.packed.scrub_step(extent, from, bytes_max)
+        self.packed()?.scrub_step(extent, from, bytes_max)
     }
 
     /// Removes a sealed extent, with whatever is in it. Nobody may hold a grant for a place in it any more.
     pub fn remove_extent(&self, extent: u32) -> Result<()> {
         self.must_be_writable()?;
-        if self.packed.is_newest(extent) {
+        let packed = self.packed()?;
+        if packed.is_newest(extent) {
             // Its number must not come again when the volume is opened anew.
             let mut file = self.file();
             let mut changed = *file;
@@ -277,14 +305,14 @@ impl Volume {
             changed.write(&*self.vfs, &self.dir)?;
             *file = changed;
         }
-        self.packed.remove(extent)
+        packed.remove(extent)
     }
 
     fn check(&self, record: &NewRecord<'_>) -> Result<()> {
         self.must_be_writable()?;
         check_key(record.key)?;
         let bytes_max = match record.kind {
-            Kind::Put => self.packed.small_bytes_max.max(record::PIECE_BYTES as u64),
+            Kind::Put => self.small_bytes_max.max(record::PIECE_BYTES as u64),
             Kind::Tombstone | Kind::State => record::PIECE_BYTES as u64,
         };
         if bytes_max < record.value.len() as u64 {
@@ -293,6 +321,16 @@ impl Volume {
             return Err(Error::invalid("value", what));
         }
         Ok(())
+    }
+
+    fn packed(&self) -> Result<&Arc<Packed>> {
+        match &self.body {
+            Body::Packed(packed) => Ok(packed),
+            Body::Files(files) => {
+                let what = format!("is {}, which has no extents", files.layout().name());
+                Err(Error::invalid("layout", what))
+            }
+        }
     }
 
     fn must_be_writable(&self) -> Result<()> {
@@ -304,12 +342,67 @@ impl Volume {
     }
 }
 
+impl Body {
+    fn open(
+        vfs: Arc<dyn Vfs>,
+        room: Arc<Room>,
+        dir: &Path,
+        file: &VolumeFile,
+        options: &VolumeOptions,
+    ) -> Result<(Body, Opened)> {
+        if file.layout == Layout::Packed {
+            let (packed, opened) = Packed::open(vfs, room, dir, file, options)?;
+            return Ok((Body::Packed(Arc::new(packed)), opened));
+        }
+        let (files, leftovers) = Files::open(vfs, dir, file.layout, room, options.read_only)?;
+        Ok((Body::Files(Arc::new(files)), Opened { leftovers, ..Opened::default() }))
+    }
+
+    fn append(&self, record: &NewRecord<'_>, done: Done) {
+        match self {
+            Body::Packed(packed) => packed.append(record, done),
+            Body::Files(files) => files.append(record, done),
+        }
+    }
+
+    fn room(&self) -> &Room {
+        match self {
+            Body::Packed(packed) => &packed.room,
+            Body::Files(files) => files.room(),
+        }
+    }
+}
+
+impl Drop for Volume {
+    /// Writers may outlive it; nothing is written through them any more that could be taken for stored.
+    fn drop(&mut self) {
+        match &self.body {
+            Body::Packed(packed) => packed.close(),
+            Body::Files(files) => files.close(),
+        }
+    }
+}
+
 fn check_key(key: &[u8]) -> Result<()> {
     if (1..=KEY_BYTES_MAX).contains(&key.len()) {
         return Ok(());
     }
     let what = format!("has {} bytes, and may have 1 to {KEY_BYTES_MAX}", key.len());
     Err(Error::invalid("key", what))
+}
+
+/// Makes the directory, and those above it as far as they are not there, durably.
+fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    let is_there = |dir: &Path| vfs.entry(dir).is_ok_and(|entry| entry.is_some());
+    let missing = dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+    let missing: Vec<&Path> = missing.take_while(|dir| !is_there(dir)).collect();
+    make_dirs(vfs, dir).map_err(Error::io("create", dir))?;
+    // One that was there may have been made by an opening that a crash ended.
+    let last = missing.is_empty().then_some(dir);
+    for parent in missing.into_iter().chain(last).filter_map(Path::parent) {
+        vfs.sync_dir(parent).map_err(Error::io("sync", parent))?;
+    }
+    Ok(())
 }
 
 /// Takes the lock; nothing where a disk that cannot be written has none.
@@ -340,16 +433,20 @@ fn make(vfs: &dyn Vfs, dir: &Path, drawn: [u8; 32], options: &VolumeOptions) -> 
         let what = "there is no volume in it, and none is made to be read only".into();
         return Err(Error::Unusable { path: dir.into(), what });
     }
-    let [uuid, rest] = [0, 16].map(|start| {
-        let mut half = [0; 16];
-        half.copy_from_slice(&drawn[start..start + 16]);
-        half
-    });
-    let salt = u128::from_le_bytes(rest) as u64;
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&drawn[..16]);
+    let salt = salt_of(&drawn);
     let identity = Identity { uuid, epoch: 1 };
     let file = VolumeFile { identity, layout: options.layout, salt, extent_min: 1 };
     file.write(vfs, dir)?;
     Ok(file)
+}
+
+/// The salt of a volume that is made with this chance.
+fn salt_of(drawn: &[u8; 32]) -> u64 {
+    let mut salt = [0; 8];
+    salt.copy_from_slice(&drawn[16..24]);
+    u64::from_le_bytes(salt)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::{
     presence::Presence,
 };
 
-use blobs::{BLOB_BIND, BLOB_PORT, OF_BLOBS, VOLUME_BIND, VOLUME_PORT, with_blobs};
+use blobs::{OF_BLOBS, with_blobs};
 use times::{
     OF_CONNECTIONS, OF_HTTP_TIMES, OF_LINES_TIMES, OF_LINK_TIMES, OF_STORE_TIMES, duration,
     patience,
@@ -176,16 +176,12 @@ const OF_DOORS: &[Opt] = &[
     INFLUX_PORT,
     SELECT_PORT,
     INGEST_PORT,
-    BLOB_PORT,
-    VOLUME_PORT,
     JSON_BIND,
     LINE_BIND,
     HTTP_BIND,
     INFLUX_BIND,
     SELECT_BIND,
     INGEST_BIND,
-    BLOB_BIND,
-    VOLUME_BIND,
 ];
 /// How the doors are kept.
 const OF_ACCESS: &[Opt] = &[TLS_CERT, TLS_KEY, TLS, HOST_NAME, INSECURE];
@@ -737,9 +733,12 @@ fn doors(call: &Call, defaults: &[Door]) -> Result<Vec<DoorSetting>, Failure> {
         (Some(_), Some(_)) if *call.origin("--doors") == Origin::Flag => {
             return Err(Failure::misused("a door is named by place or with `--doors`, not both"));
         }
-        (Some(door), _) => vec![door_named(&door.to_string_lossy()).map_err(Failure::misused)?],
+        (Some(door), _) => {
+            vec![door_named(call, &door.to_string_lossy()).map_err(Failure::misused)?]
+        }
         (None, Some(names)) => {
-            let named = names.split(',').map(door_named).collect::<Result<_, _>>();
+            let named =
+                names.split(',').map(|name| door_named(call, name)).collect::<Result<_, _>>();
             named.map_err(|what| call.wrong("--doors", format_args!("names {what}")))?
         }
     };
@@ -777,10 +776,17 @@ pub(crate) fn nearer<'a>(call: &Call, first: &'a str, second: &'a str) -> &'a st
     if rank(second) < rank(first) { second } else { first }
 }
 
-fn door_named(name: &str) -> Result<Door, String> {
-    let known = Door::ALL.map(Door::name).join(", ");
-    let door = Door::ALL.into_iter().find(|door| door.name() == name.trim());
-    door.ok_or_else(|| format!("no door `{name}`; there are {known}"))
+/// The door that a command calls by this name.
+fn door_named(call: &Call, name: &str) -> Result<Door, String> {
+    let known = || {
+        let is_known = |door: &Door| takes(call, &format!("--{}-port", door.name()));
+        Door::ALL.into_iter().filter(is_known)
+    };
+    let door = known().find(|door| door.name() == name.trim());
+    door.ok_or_else(|| {
+        let known: Vec<&str> = known().map(Door::name).collect();
+        format!("no door `{name}`; there are {}", known.join(", "))
+    })
 }
 
 fn address(call: &Call, name: &str) -> Result<Option<IpAddr>, Failure> {

@@ -79,6 +79,7 @@ impl Blobs {
                 make_dirs(&**vfs, &volume.dir, "--volume-dir")?;
                 let options = VolumeOptions {
                     layout: volume.layout,
+                    extent_bytes_max: volume.extent_bytes_max,
                     read_only: volume.is_read_only,
                     ..VolumeOptions::default()
                 };
@@ -199,7 +200,16 @@ pub(crate) async fn serve_volume(served: Rc<Served>, mut stream: Stream) -> io::
 /// Has the log tell what opening a volume found.
 fn told(dir: &Path, found: &Opened) {
     let dir = dir.display().to_string();
-    tracing::info!(event = "volume_opened", dir = &*dir, found = &*format!("{found:?}"));
+    let (cut, damaged) = (found.cut.len() as u64, found.damaged.len() as u64);
+    tracing::info!(
+        event = "volume_opened",
+        dir = &*dir,
+        is_new = found.is_new,
+        extents = found.extents,
+        bytes = found.bytes,
+        cut,
+        damaged,
+    );
 }
 
 fn no_randomness() -> Problem {

@@ -166,6 +166,8 @@ pub struct VolumeSettings {
     pub is_read_only: bool,
     /// Where clients are sent, as `host:port`; nothing for where its door is.
     pub advertised: Option<String>,
+    /// How long an extent that many objects share gets. Default 1 GiB.
+    pub extent_bytes_max: u64,
     /// How long after all was read, and room given back, that is done again. Default 10 minutes.
     pub tend_every: Duration,
     /// How long an extent is left alone after it was filled, and kept after nothing live is in it. Default 5 minutes.

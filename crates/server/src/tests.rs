@@ -90,6 +90,7 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             is_open: false,
             is_read_only: false,
             advertised: None,
+            extent_bytes_max: 1 << 30,
             tend_every: Duration::from_mins(10),
             grace: Duration::from_mins(5),
         }),

@@ -69,25 +69,24 @@ struct Line {
 }
 
 impl Queue {
-    /// Queues a record; refuses it, and tells so, when too much waits.
-    pub(super) fn push(&self, waiting: Waiting) {
+    /// Queues records, all of them before the next group is taken. What is too much is refused, and told so.
+    pub(super) fn push(&self, records: impl IntoIterator<Item = Waiting>) {
+        let mut refused = Vec::new();
         let mut line = self.line();
-        let refused = if line.is_closed {
-            Some(Error::Closed)
-        } else if WAITING_BYTES_MAX <= line.bytes {
-            Some(Error::Busy)
-        } else {
-            None
-        };
-        if let Some(error) = refused {
-            drop(line);
-            (waiting.done)(Err(error));
-            return;
+        let error = if line.is_closed { Error::Closed } else { Error::Busy };
+        for waiting in records {
+            if line.is_closed || WAITING_BYTES_MAX <= line.bytes {
+                refused.push(waiting);
+                continue;
+            }
+            line.bytes += waiting.record.len();
+            line.waiting.push_back(waiting);
         }
-        line.bytes += waiting.record.len();
-        line.waiting.push_back(waiting);
         drop(line);
         self.bell.notify_one();
+        for waiting in refused {
+            (waiting.done)(Err(error.clone()));
+        }
     }
 
     /// No more records are taken; the thread ends when those that wait are written.
@@ -109,7 +108,7 @@ impl Queue {
             group.push(waiting);
         }
         line.bytes -= bytes;
-        !group.is_empty()
+        0 < bytes
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -152,6 +151,7 @@ pub(super) struct Committer {
 impl Committer {
     /// Writes until the queue is closed.
     pub(super) fn run(mut self) {
+        let _ending = Ending(Arc::clone(&self.queue));
         let (mut group, mut placed) = (Vec::new(), Vec::new());
         while self.queue.take(&mut group) {
             self.commit(&mut group, &mut placed);
@@ -289,6 +289,20 @@ impl Committer {
         // When this fails, the next opening finds out where the extent ends, as after a power cut.
         if written.and_then(|()| tail.file.sync()).is_ok() {
             self.extents.state().ends.insert(tail.number, end);
+        }
+    }
+}
+
+/// Closes the queue when the thread ends, in whatever way: nobody waits for a thread that is not there.
+struct Ending(Arc<Queue>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.close();
+        let mut left = Vec::new();
+        while self.0.take(&mut left) {}
+        for waiting in left {
+            (waiting.done)(Err(Error::Closed));
         }
     }
 }

@@ -94,6 +94,8 @@ pub(super) struct State {
 struct Handles {
     open: BTreeMap<u32, (Arc<dyn File>, u64)>,
     uses: u64,
+    /// Files that were removed so far.
+    removals: u64,
 }
 
 impl ExtentHeader {
@@ -279,7 +281,7 @@ impl Extents {
 
     /// An extent's file, to read.
     pub(super) fn open(&self, number: u32, sort: Sort) -> Result<Arc<dyn File>> {
-        {
+        let removals = {
             let mut handles = self.handles();
             handles.uses += 1;
             let now = handles.uses;
@@ -287,7 +289,8 @@ impl Extents {
                 *used = now;
                 return Ok(Arc::clone(file));
             }
-        }
+            handles.removals
+        };
         let path = self.path(number, sort);
         let file = match self.vfs.open(&path, Open::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -295,12 +298,16 @@ impl Extents {
             }
             answer => answer.map_err(Error::io("open", &path))?,
         };
-        self.keep_open(number, &file);
+        self.keep_open(number, &file, removals);
         Ok(file)
     }
 
-    fn keep_open(&self, number: u32, file: &Arc<dyn File>) {
+    /// Keeps a file open, unless it may have been removed meanwhile: then its room would not be given back.
+    fn keep_open(&self, number: u32, file: &Arc<dyn File>, removals: u64) {
         let mut handles = self.handles();
+        if handles.removals != removals {
+            return;
+        }
         if HANDLES_MAX <= handles.open.len() {
             let oldest = handles.open.iter().min_by_key(|(_, (_, used))| *used);
             if let Some(oldest) = oldest.map(|(number, _)| *number) {
@@ -322,7 +329,10 @@ impl Extents {
             }
         };
         self.vfs.remove_file(&path).map_err(Error::io("remove", &path))?;
-        self.handles().open.remove(&number);
+        let mut handles = self.handles();
+        handles.removals += 1;
+        handles.open.remove(&number);
+        drop(handles);
         let mut state = self.state();
         match sort {
             Sort::Shared => drop(state.ends.remove(&number)),

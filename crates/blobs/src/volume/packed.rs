@@ -6,12 +6,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use olivine_vfs::{Clock, EntryKind, Vfs, make_dirs};
+use olivine_vfs::{EntryKind, Open, Vfs, make_dirs};
 
 use crate::error::{Error, Result};
 
 use super::{
-    ExtentInfo, Head, NewRecord, Usage, VolumeOptions,
+    ExtentInfo, Head, NewRecord, VolumeOptions,
     commit::{Committer, Done, Queue, Waiting},
     extents::{Extents, Named, Sort, named, shard_of},
     identity::VolumeFile,
@@ -37,7 +37,7 @@ pub(super) struct Packed {
 impl Packed {
     pub(super) fn open(
         vfs: Arc<dyn Vfs>,
-        clock: Arc<dyn Clock>,
+        room: Arc<Room>,
         dir: &Path,
         file: &VolumeFile,
         options: &VolumeOptions,
@@ -47,9 +47,8 @@ impl Packed {
             make_dirs(&*vfs, &extents_dir).map_err(Error::io("create", &extents_dir))?;
             vfs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         }
-        let room = Room::new(Arc::clone(&vfs), clock, dir.into(), options.room_bytes_min);
         let extents = Extents::new(vfs, extents_dir, file.identity.uuid, file.salt);
-        let (extents, room, queue) = (Arc::new(extents), Arc::new(room), Arc::default());
+        let (extents, queue) = (Arc::new(extents), Arc::default());
         let recovered = recover(&extents, file.extent_min, options.read_only)?;
         let committer = Committer {
             extents: Arc::clone(&extents),
@@ -76,12 +75,16 @@ impl Packed {
     }
 
     pub(super) fn append(&self, record: &NewRecord<'_>, done: Done) {
+        self.queue.push([Packed::waiting(record, done)]);
+    }
+
+    pub(super) fn waiting(record: &NewRecord<'_>, done: Done) -> Waiting {
         let digest = if record.wants_md5 { Some(record::md5(record.value)) } else { None };
         let NewRecord { kind, key, generation, expiry, value, .. } = *record;
         let draft = Draft { kind, key, generation, expiry, md5: digest };
         let purpose = if kind == Kind::Put { Purpose::Store } else { Purpose::Free };
         let (record, value_bytes) = (encode(&draft, value), value.len() as u64);
-        self.queue.push(Waiting { record, value_bytes, digest, purpose, done });
+        Waiting { record, value_bytes, digest, purpose, done }
     }
 
     pub(super) fn begin_sole(&self, head: &Head<'_>) -> Result<SoleWriter> {
@@ -140,20 +143,11 @@ impl Packed {
         Some(ExtentInfo { number, bytes, is_shared, is_sealed })
     }
 
-    pub(super) fn usage(&self, read_only: bool) -> Result<Usage> {
-        let (extents, bytes) = {
-            let state = self.extents.state();
-            let shared: u64 = state.ends.values().sum();
-            (state.soles + state.ends.len() as u64, state.sole_bytes + shared)
-        };
-        let room = self.room.free()?;
-        let is_full = room.is_some_and(|room| room <= self.room.reserve());
-        Ok(Usage { extents, bytes, room, is_full, is_read_only: read_only })
-    }
-
-    /// The number of the oldest extent.
-    pub(super) fn oldest(&self) -> Result<Option<u32>> {
-        Ok(self.extents_from(0, 1)?.first().map(|info| info.number))
+    /// How many extents there are, and the bytes in them.
+    pub(super) fn sums(&self) -> (u64, u64) {
+        let state = self.extents.state();
+        let shared: u64 = state.ends.values().sum();
+        (state.soles + state.ends.len() as u64, state.sole_bytes + shared)
     }
 
     pub(super) fn is_shared(&self, extent: u32) -> bool {
@@ -187,7 +181,7 @@ impl Packed {
         };
         let Some((before, end)) = before else { return Ok(()) };
         let path = self.extents.path(before, Sort::Shared);
-        let file = self.extents.vfs.open(&path, olivine_vfs::Open::Write);
+        let file = self.extents.vfs.open(&path, Open::Write);
         let file = file.map_err(Error::io("open", &path))?;
         if file.len().map_err(Error::io("measure", &path))? != end {
             file.set_len(end).map_err(Error::io("cut", &path))?;
@@ -199,7 +193,9 @@ impl Packed {
     pub(super) fn close(&self) {
         self.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        // The last handle may be dropped by who is told in that very thread.
+        let is_other = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
+        if let Some(thread) = thread.filter(is_other) {
             // A panic in it was told when it happened, and what it had not told of is not stored.
             thread.join().ok();
         }

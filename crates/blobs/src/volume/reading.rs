@@ -55,6 +55,8 @@ pub(super) enum Source {
     },
     /// It lies in pieces.
     Pieces(Pieces),
+    /// It is a file, without checksums.
+    File { file: Arc<dyn File>, path: PathBuf },
 }
 
 /// A value in pieces.
@@ -85,7 +87,7 @@ impl Reading {
     pub fn value(&self) -> Option<&[u8]> {
         match &self.source {
             Source::Whole { buffer, value } => buffer.get(value.clone()),
-            Source::Pieces(_) => None,
+            Source::Pieces(_) | Source::File { .. } => None,
         }
     }
 
@@ -93,7 +95,7 @@ impl Reading {
     pub fn into_value(self) -> Option<(Vec<u8>, Range<usize>)> {
         match self.source {
             Source::Whole { buffer, value } => Some((buffer, value)),
-            Source::Pieces(_) => None,
+            Source::Pieces(_) | Source::File { .. } => None,
         }
     }
 
@@ -111,6 +113,15 @@ impl Reading {
                 Ok(buffer.get(start..start + bytes).unwrap_or_default().to_vec())
             }
             Source::Pieces(pieces) => pieces.read(offset, bytes),
+            Source::File { file, path } => {
+                let mut buffer = vec![0; bytes.min(STRETCH_BYTES_MAX)];
+                let read = read_at(&**file, path, &mut buffer, offset)?;
+                if read < buffer.len() {
+                    let what = "it is shorter than it was when it was opened";
+                    return Err(Error::corrupt(path, offset + read as u64, what));
+                }
+                Ok(buffer)
+            }
         }
     }
 }

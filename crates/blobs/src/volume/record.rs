@@ -236,9 +236,9 @@ impl Bonds {
     }
 
     fn join(self, record: &mut [u8], offset: u64) {
-        let Front::Record(header) = front(record) else { return };
         let Some(tag) = record.get(SUM_BYTES).copied() else { return };
         join_sum(record, 0, self.of(offset, tag));
+        let Front::Record(header) = front(record) else { return };
         if !header.in_pieces {
             return;
         }
@@ -267,7 +267,7 @@ impl Bonds {
     pub(crate) fn front(self, bytes: &[u8], offset: u64) -> Front {
         match front(bytes) {
             Front::Void(void) => {
-                let head = SUM_BYTES + 1 + varint_bytes(void.bytes);
+                let head = void_bytes(void);
                 let holds = bytes.get(..head).is_some_and(|head| self.holds(head, offset));
                 if holds && head as u64 <= void.bytes { Front::Void(void) } else { Front::Neither }
             }
@@ -282,8 +282,13 @@ fn join_sum(record: &mut [u8], at: usize, bond: u64) {
     }
 }
 
+/// Bytes of a void that are written.
+pub(crate) fn void_bytes(void: Void) -> usize {
+    SUM_BYTES + 1 + varint_bytes(void.bytes)
+}
+
 /// What stands where `bytes` begin, before any checksum was compared.
-fn front(bytes: &[u8]) -> Front {
+pub(crate) fn front(bytes: &[u8]) -> Front {
     let Some(tag) = bytes.get(SUM_BYTES).copied() else { return Front::Short };
     if tag & TAG_MASK != TAG {
         return Front::Neither;
@@ -382,6 +387,23 @@ pub(crate) fn seal(record: &mut [u8]) {
     let hash = record.get(SUM_BYTES + 1..).map(xxh3_64);
     if let (Some(hash), Some(sum)) = (hash, record.first_chunk_mut()) {
         *sum = hash.to_le_bytes();
+    }
+}
+
+/// Puts the hashes of all that a record's checksums cover in their places; `Bonds::bind` makes checksums of them.
+pub(crate) fn seal_all(record: &mut [u8]) {
+    let Front::Record(header) = front(record) else { return seal(record) };
+    seal(record.get_mut(..header.sealed_bytes()).unwrap_or_default());
+    if !header.in_pieces {
+        return;
+    }
+    let mut rest = record.get_mut(header.head_bytes..).unwrap_or_default();
+    while SUM_BYTES < rest.len() {
+        let (piece, others) = rest.split_at_mut(rest.len().min(PIECE_BYTES + SUM_BYTES));
+        if let Some((piece, sum)) = piece.split_last_chunk_mut() {
+            *sum = xxh3_64(piece).to_le_bytes();
+        }
+        rest = others;
     }
 }
 

@@ -10,7 +10,11 @@
 //! 4. All that is kept is synced before anything is written behind it.
 //! 5. A volume that is opened to be read only is not changed.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use olivine_vfs::{EntryKind, File, Open};
 
@@ -66,7 +70,8 @@ pub(super) struct Recovered {
 
 /// Takes stock of all extents, and mends the end of the last one.
 pub(super) fn recover(extents: &Extents, extent_min: u32, read_only: bool) -> Result<Recovered> {
-    let mut recovery = Recovery { extents, read_only, opened: Opened::default() };
+    let mut recovery =
+        Recovery { extents, read_only, opened: Opened::default(), strange: BTreeSet::new() };
     let lengths = recovery.list(extent_min)?;
     let mut ends = recovery.read_headers(&lengths)?;
     let last = lengths.last_key_value().map(|(number, length)| (*number, *length));
@@ -100,6 +105,8 @@ struct Recovery<'a> {
     extents: &'a Extents,
     read_only: bool,
     opened: Opened,
+    /// Extents whose headers are damaged, or those of others: they are left as they are.
+    strange: BTreeSet<u32>,
 }
 
 impl Recovery<'_> {
@@ -154,7 +161,10 @@ impl Recovery<'_> {
                 .and_then(|header| self.extents.own(header, number, Sort::Shared));
             match header {
                 Ok(header) => drop(ends.insert(header.before.0, header.before.1)),
-                Err(what) => self.damaged(number, 0, HEADER_BYTES, what),
+                Err(what) => {
+                    self.damaged(number, 0, HEADER_BYTES, what);
+                    self.strange.insert(number);
+                }
             }
         }
         Ok(ends)
@@ -181,13 +191,7 @@ impl Recovery<'_> {
     }
 
     /// Cuts a file off at `end`, and tells of it unless all behind that is zeros.
-    fn cut(
-        &mut self,
-        file: &dyn File,
-        path: &std::path::Path,
-        end: u64,
-        length: u64,
-    ) -> Result<()> {
+    fn cut(&mut self, file: &dyn File, path: &Path, end: u64, length: u64) -> Result<()> {
         let mut block = vec![0; 64 << 10];
         let mut position = end;
         while position < length {
@@ -215,13 +219,18 @@ impl Recovery<'_> {
     /// Finds where the last shared extent ends, and makes it end there.
     fn mend(&mut self, number: u32, length: u64) -> Result<Option<Tail>> {
         let path = self.extents.path(number, Sort::Shared);
-        if length < HEADER_BYTES {
+        if self.strange.contains(&number) {
             return Ok(None);
         }
         let file = self.open_to_write(number)?;
         let walked = self.walk(number, &file, length)?;
         for (offset, bytes, what) in &walked.damaged {
             self.damaged(number, *offset, *bytes, what);
+        }
+        if WINDOW_BYTES < length - walked.end {
+            // More than a crash can tear.
+            self.damaged(number, walked.end, length - walked.end, "no record begins here");
+            return Ok(None);
         }
         let bonds = self.extents.bonds(number);
         for (offset, bytes) in walked.torn {

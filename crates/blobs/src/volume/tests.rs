@@ -4,6 +4,12 @@ use olivine_vfs::{ManualClock, MemoryVfs};
 
 use super::*;
 
+mod crash;
+mod faults;
+mod files;
+mod group_commit;
+mod history;
+
 const DIR: &str = "/volume";
 
 fn options() -> VolumeOptions {
@@ -252,4 +258,73 @@ fn every_flipped_byte_is_found_and_costs_one_object() {
             }
         }
     }
+}
+
+/// An extent of another volume may hold what somebody misses.
+#[test]
+fn an_extent_of_another_volume_is_told_and_left_as_it_is() {
+    let disk = MemoryVfs::new();
+    let volume = open(&disk);
+    let place = volume.append_and_wait(&put(b"key", 1, b"value")).unwrap().place;
+    drop(volume);
+    let path = Path::new("/volume/extents/000000/0000000009.ext");
+    let file = disk.open(path, olivine_vfs::Open::Create).unwrap();
+    file.write_at(&[1; 5000], 0).unwrap();
+    for _ in 0..2 {
+        let (volume, opened) = opened(&disk);
+        assert_eq!((opened.damaged.len(), opened.damaged[0].extent), (1, 9));
+        assert_eq!(opened.cut, []);
+        assert_eq!(whole(&volume, &place, b"key", 1), b"value");
+        let other = volume.append_and_wait(&put(b"other", 2, b"value")).unwrap().place;
+        assert!(9 < other.extent);
+        volume.remove_extent(other.extent).unwrap_err();
+        drop(volume);
+        disk.remove_file(
+            &Path::new("/volume/extents/000000").join(format!("{:010}.ext", other.extent)),
+        )
+        .unwrap();
+    }
+    assert_eq!(file.len().unwrap(), 5000);
+}
+
+#[test]
+fn a_small_object_costs_one_read() {
+    let disk = MemoryVfs::new();
+    let volume = open(&disk);
+    let stored: Vec<_> = [10, 1024, 65536, 70_000, 90_000]
+        .map(|length| volume.append_and_wait(&put(b"key", 1, &bytes(length, 1))).unwrap().place)
+        .into();
+    drop(volume);
+    let calls = Arc::new(olivine_vfs::RecordingVfs::with_reads(Arc::new(disk), DIR));
+    let clock = Arc::new(ManualClock::new());
+    let vfs = Arc::clone(&calls) as Arc<dyn Vfs>;
+    let (volume, _) = Volume::open(vfs, clock, Path::new(DIR), [7; 32], &options()).unwrap();
+    for place in stored {
+        calls.take();
+        assert_eq!(whole(&volume, &place, b"key", 1).len() as u64, place.bytes);
+        let told = calls.take();
+        assert_eq!(told.lines().filter(|line| !line.starts_with("open")).count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn a_volume_that_is_read_only_changes_nothing() {
+    let disk = MemoryVfs::new();
+    let volume = open(&disk);
+    let place = volume.append_and_wait(&put(b"key", 1, b"value")).unwrap().place;
+    drop(volume);
+    let path = Path::new("/volume/extents/000000/0000000001.ext");
+    let file = disk.open(path, olivine_vfs::Open::Write).unwrap();
+    let length = file.len().unwrap();
+    file.write_at(b"torn", length).unwrap();
+    let options = VolumeOptions { read_only: true, ..options() };
+    let clock = Arc::new(ManualClock::new());
+    let vfs = Arc::new(disk);
+    let (volume, opened) = Volume::open(vfs, clock, Path::new(DIR), [7; 32], &options).unwrap();
+    assert_eq!(opened.cut.len(), 1);
+    assert_eq!(whole(&volume, &place, b"key", 1), b"value");
+    let refused = volume.append_and_wait(&put(b"key", 2, b"value")).unwrap_err();
+    assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
+    volume.advance_epoch().unwrap_err();
+    assert_eq!(file.len().unwrap(), length + 4);
 }

@@ -72,26 +72,28 @@ impl Packed {
         }
         let is_shared = self.is_shared(extent);
         let (sender, receiver) = mpsc::channel();
-        let mut waiting = Vec::new();
+        let (mut moving, mut waiting) = (Vec::new(), Vec::new());
         for (record, is_live) in records.into_iter().zip(live) {
             if !is_live {
                 rewritten.dead_bytes += record.record_bytes;
             } else if !is_shared {
                 rewritten.stays = true;
-            } else if self.push_moved(&record, waiting.len(), &sender, &mut rewritten.damaged)? {
-                waiting.push(record);
+            } else if let Some(copy) = self.copy(&record, moving.len(), &sender, &mut rewritten)? {
+                moving.push(record);
+                waiting.push(copy);
             }
         }
         drop(sender);
-        let mut places = vec![None; waiting.len()];
-        for _ in 0..waiting.len() {
+        self.queue.push(waiting);
+        let mut places = vec![None; moving.len()];
+        for _ in 0..moving.len() {
             let (index, stored): (usize, Result<Stored>) =
                 receiver.recv().map_err(|_| Error::Closed)?;
             if let Some(place) = places.get_mut(index) {
                 *place = Some(stored?.place);
             }
         }
-        let moved = waiting.into_iter().zip(places);
+        let moved = moving.into_iter().zip(places);
         rewritten.moved =
             moved.filter_map(|(record, place)| Some(Moved { record, place: place? })).collect();
         Ok(rewritten)
@@ -122,14 +124,14 @@ impl Packed {
         Ok(records)
     }
 
-    /// Queues a record to be written once more. False when it is damaged.
-    fn push_moved(
+    /// A record, to be written once more; nothing when it is damaged.
+    fn copy(
         &self,
         record: &Record,
         index: usize,
         sender: &mpsc::Sender<(usize, Result<Stored>)>,
-        damaged: &mut Vec<Damage>,
-    ) -> Result<bool> {
+        rewritten: &mut Rewritten,
+    ) -> Result<Option<Waiting>> {
         let Place { extent, offset, bytes: value_bytes } = record.place;
         let sort = self.extents.sort_of(extent);
         let path = self.extents.path(extent, sort);
@@ -142,8 +144,9 @@ impl Packed {
         if read < bytes || !bonds.all_hold(&raw, offset) {
             let what = "a record to be moved does not verify";
             let claim = Some((record.key.clone(), record.generation));
-            damaged.push(Damage { path, extent, offset, bytes: record.record_bytes, what, claim });
-            return Ok(false);
+            let bytes = record.record_bytes;
+            rewritten.damaged.push(Damage { path, extent, offset, bytes, what, claim });
+            return Ok(None);
         }
         bonds.unbind(&mut raw, offset);
         let (purpose, sender) = (Purpose::Free, sender.clone());
@@ -151,7 +154,6 @@ impl Packed {
             // Nobody hears it when another record of the step had failed.
             sender.send((index, stored)).ok();
         });
-        self.queue.push(Waiting { record: raw, value_bytes, digest: record.md5, purpose, done });
-        Ok(true)
+        Ok(Some(Waiting { record: raw, value_bytes, digest: record.md5, purpose, done }))
     }
 }

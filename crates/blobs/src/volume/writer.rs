@@ -5,15 +5,15 @@
 //! 1. Dropped before it was finished, it leaves nothing.
 //! 2. Memory is bounded by `packed_bytes_max`.
 
-use std::sync::{Arc, mpsc};
+use std::{mem, sync::mpsc};
 
 use md5::{Digest as _, Md5};
 
 use crate::error::{Error, Result};
 
 use super::{
-    Head, NewRecord, Stored,
-    packed::Packed,
+    Body, Head, NewRecord, Place, Stored,
+    files::FileWriter,
     record::{Draft, Kind},
     sole::SoleWriter,
 };
@@ -21,7 +21,7 @@ use super::{
 /// An object that is being written.
 #[derive(Debug)]
 pub struct Writer {
-    packed: Arc<Packed>,
+    body: Body,
     key: Vec<u8>,
     generation: u64,
     expiry: Option<u64>,
@@ -35,17 +35,24 @@ pub struct Writer {
 enum Sink {
     Memory(Vec<u8>),
     Sole(SoleWriter),
+    File(FileWriter),
     /// A write failed; what was written is gone.
     Failed,
 }
 
 impl Writer {
-    pub(super) fn begin(packed: &Arc<Packed>, head: &Head<'_>) -> Result<Writer> {
-        let is_long = head.bytes.is_some_and(|bytes| packed.small_bytes_max < bytes);
-        let sink =
-            if is_long { Sink::Sole(packed.begin_sole(head)?) } else { Sink::Memory(Vec::new()) };
+    pub(super) fn begin(body: &Body, head: &Head<'_>) -> Result<Writer> {
+        let sink = match body {
+            Body::Files(files) => Sink::File(files.begin()?),
+            Body::Packed(packed)
+                if head.bytes.is_some_and(|bytes| packed.small_bytes_max < bytes) =>
+            {
+                Sink::Sole(packed.begin_sole(head)?)
+            }
+            Body::Packed(_) => Sink::Memory(Vec::new()),
+        };
         Ok(Writer {
-            packed: Arc::clone(packed),
+            body: body.clone(),
             key: head.key.to_vec(),
             generation: head.generation,
             expiry: head.expiry,
@@ -70,18 +77,19 @@ impl Writer {
     }
 
     fn write_on(&mut self, bytes: &[u8]) -> Result<()> {
-        let is_small = self.bytes.saturating_add(bytes.len() as u64) <= self.packed.small_bytes_max;
-        if let Sink::Memory(so_far) = &mut self.sink
-            && !is_small
+        let bytes_then = self.bytes.saturating_add(bytes.len() as u64);
+        if let (Sink::Memory(so_far), Body::Packed(packed)) = (&mut self.sink, &self.body)
+            && packed.small_bytes_max < bytes_then
         {
-            let so_far = std::mem::take(so_far);
-            let mut sole = self.packed.begin_sole(&self.head())?;
+            let so_far = mem::take(so_far);
+            let mut sole = packed.begin_sole(&self.head())?;
             sole.write(&so_far)?;
             self.sink = Sink::Sole(sole);
         }
         match &mut self.sink {
             Sink::Memory(so_far) => so_far.extend(bytes),
             Sink::Sole(sole) => sole.write(bytes)?,
+            Sink::File(file) => file.write(bytes)?,
             Sink::Failed => return Err(failed()),
         }
         if let Some(md5) = &mut self.md5 {
@@ -100,18 +108,23 @@ impl Writer {
     /// Makes the object durable. A small one is appended with others, and `done` called in the volume's thread; a
     /// long one is synced before this returns.
     pub fn finish_with(self, done: impl FnOnce(Result<Stored>) + Send + 'static) {
-        let Writer { packed, key, generation, expiry, md5, sink, .. } = self;
+        let Writer { body, key, generation, expiry, md5, sink, .. } = self;
         let wants_md5 = md5.is_some();
         match sink {
             Sink::Memory(value) => {
                 let (kind, key, value) = (Kind::Put, &*key, &*value);
                 let record = NewRecord { kind, key, generation, expiry, value, wants_md5 };
-                packed.append(&record, Box::new(done));
+                body.append(&record, Box::new(done));
             }
             Sink::Sole(sole) => {
                 let digest = md5.map(|md5| md5.finalize().into());
                 let draft = Draft { kind: Kind::Put, key: &key, generation, expiry, md5: digest };
                 done(sole.finish(&draft).map(|place| Stored { place, digest }));
+            }
+            Sink::File(file) => {
+                let digest = md5.map(|md5| md5.finalize().into());
+                let place = |bytes| Place { extent: 0, offset: 0, bytes };
+                done(file.finish(&key).map(|bytes| Stored { place: place(bytes), digest }));
             }
             Sink::Failed => done(Err(failed())),
         }

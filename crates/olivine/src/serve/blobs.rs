@@ -14,16 +14,14 @@ use crate::{
 };
 
 use super::{
-    BIND, DATA_DIR, DURABILITY, OF_ACCESS, OF_CONNECTIONS, OF_HTTP_TIMES, OF_LOG, WORKERS, common,
-    count, run, times::duration, with_doors, with_memory,
+    BIND, CONNECTIONS_MAX, DATA_DIR, DURABILITY, OF_ACCESS, OF_CONNECTIONS, OF_HTTP_TIMES, OF_LOG,
+    STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors, with_memory,
 };
-use super::{CONNECTIONS_MAX, STRANGERS_MAX};
 
-pub(super) const BLOB_PORT: Opt = Opt::value("--blob-port", "PORT", "of the blob door").or("9000");
-pub(super) const BLOB_BIND: Opt = Opt::value("--blob-bind", "ADDRESS", "of the blob door");
-pub(super) const VOLUME_PORT: Opt =
-    Opt::value("--volume-port", "PORT", "of the volume door").or("9001");
-pub(super) const VOLUME_BIND: Opt = Opt::value("--volume-bind", "ADDRESS", "of the volume door");
+const BLOB_PORT: Opt = Opt::value("--blob-port", "PORT", "of the blob door").or("9000");
+const BLOB_BIND: Opt = Opt::value("--blob-bind", "ADDRESS", "of the blob door");
+const VOLUME_PORT: Opt = Opt::value("--volume-port", "PORT", "of the volume door").or("9001");
+const VOLUME_BIND: Opt = Opt::value("--volume-bind", "ADDRESS", "of the volume door");
 const DB: Opt =
     Opt::value("--db", "DIR", "the directory of the index").or("olivedb, in the data directory");
 const DB_ALONE: Opt = Opt::value("--db", "DIR", "the directory of the index").or("olivedb");
@@ -58,6 +56,8 @@ const READ_ONLY: Opt = Opt::switch("--read-only", "the volume takes nothing new"
 const ADVERTISE: Opt =
     Opt::value("--advertise", "HOST:PORT", "where clients are sent for the volume")
         .or("where its door is");
+const EXTENT_BYTES_MAX: Opt =
+    Opt::value("--extent-bytes-max", "BYTES", "how long an extent of many objects gets").or("1GiB");
 const TEND_EVERY: Opt = Opt::value(
     "--tend-every",
     "TIME",
@@ -75,7 +75,21 @@ const ALONE_PORT: Opt =
 
 /// What `serve` is told of blobs.
 pub(super) const OF_BLOBS: &[Opt] = &[
-    DB, MANNER, REPLICAS, PROTECT, VOLUME_DIR, LAYOUT, OPEN, READ_ONLY, ADVERTISE, TEND_EVERY,
+    BLOB_PORT,
+    BLOB_BIND,
+    VOLUME_PORT,
+    VOLUME_BIND,
+    DB,
+    MANNER,
+    REPLICAS,
+    PROTECT,
+    VOLUME_DIR,
+    LAYOUT,
+    OPEN,
+    READ_ONLY,
+    ADVERTISE,
+    EXTENT_BYTES_MAX,
+    TEND_EVERY,
     KEY_FILE,
 ];
 const OF_LIMITS: &[Opt] = &[CONNECTIONS_MAX, STRANGERS_MAX];
@@ -114,7 +128,7 @@ pub(crate) const VOLUME: Command = Command {
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
-        &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, TEND_EVERY, KEY_FILE],
+        &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
         &[BIND, ALONE_PORT],
         OF_ACCESS,
         OF_LIMITS,
@@ -208,6 +222,7 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         is_open: call.has(OPEN.name),
         is_read_only: call.has(READ_ONLY.name),
         advertised,
+        extent_bytes_max: call.bytes(EXTENT_BYTES_MAX.name)?.unwrap_or(1 << 30),
         tend_every,
         grace: Duration::from_mins(5),
     })

@@ -377,6 +377,49 @@ fn a_protected_object_must_be_unlinked_first() {
 }
 
 #[test]
+fn room_is_given_back_and_what_is_left_stays_readable() {
+    let dir = Dir::new();
+    let mut settings = settings(&dir);
+    let volume = settings.blobs.volume.as_mut().unwrap();
+    volume.extent_bytes_max = 64 << 10;
+    (volume.tend_every, volume.grace) = (Duration::from_millis(50), Duration::from_millis(100));
+    let extents = volume.dir.join("extents");
+    let node = Running::start(&settings);
+    let at = at(&node, Door::Blob);
+    let value = |number: u32| vec![number as u8; 2_000 + number as usize];
+    for number in 0..200 {
+        assert_eq!(put(at, &format!("/k{number}"), &value(number)), 201);
+    }
+    assert_eq!(put(at, "/large", &vec![7; 3_000_000]), 201);
+    let full = bytes_below(&extents);
+    assert!(3_400_000 < full, "{full}");
+    for number in (0..200).filter(|number| number % 4 != 0) {
+        assert_eq!(follow(at, "DELETE", &format!("/k{number}"), "", b"").status, 200);
+    }
+    assert_eq!(follow(at, "DELETE", "/large", "", b"").status, 200);
+    let mut left = full;
+    for _ in 0..200 {
+        for number in (0..200).filter(|number| number % 4 == 0) {
+            assert_eq!(get(at, &format!("/k{number}")), (200, value(number)));
+        }
+        // A quarter of the small ones is left, and what the current extent is made longer by ahead.
+        left = bytes_below(&extents);
+        if left < full / 5 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(left < full / 5, "{left} of {full}");
+    node.end();
+    let node = Running::start(&settings);
+    let at = self::at(&node, Door::Blob);
+    for number in 0..200 {
+        let wanted = if number % 4 == 0 { (200, value(number)) } else { get(at, "/never") };
+        assert_eq!(get(at, &format!("/k{number}")), wanted);
+    }
+}
+
+#[test]
 fn a_volume_and_a_master_come_and_go() {
     let dir = Dir::new();
     let mut several = Several::start(&dir, 1, |_| {});
