@@ -528,12 +528,7 @@ fn common(call: &Call) -> Result<Settings, Failure> {
 
 /// What the half with the store is told.
 fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> {
-    settings.memory_bytes = call.bytes("--memory")?;
-    if let Some(text) = call.text("--durability")? {
-        let wanted = "wants sync, os, interval or interval=500ms";
-        let wrong = || call.wrong("--durability", format_args!("{wanted}, not `{text}`"));
-        (settings.durability, settings.interval) = durability(&text).ok_or_else(wrong)?;
-    }
+    with_memory(call, &mut settings)?;
     settings.shared_dir = call.has("--shared-data-dir");
     settings.memtable_entries_max = number(call, "--memtable-size")?;
     if let Some(text) = call.text("--backup-idle")? {
@@ -548,9 +543,37 @@ fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
     Ok(settings)
 }
 
+/// What every process with a store or with objects is told, as far as its role takes it.
+fn with_memory(call: &Call, settings: &mut Settings) -> Result<(), Failure> {
+    settings.memory_bytes = call.bytes("--memory")?;
+    if !takes(call, DURABILITY.name) {
+        return Ok(());
+    }
+    if let Some(text) = call.text(DURABILITY.name)? {
+        let wanted = "wants sync, os, interval or interval=500ms";
+        let wrong = || call.wrong(DURABILITY.name, format_args!("{wanted}, not `{text}`"));
+        (settings.durability, settings.interval) = durability(&text).ok_or_else(wrong)?;
+    }
+    Ok(())
+}
+
 /// What the half with the doors is told; these doors if it is not told which.
 fn with_doors(call: &Call, defaults: &[Door], mut settings: Settings) -> Result<Settings, Failure> {
     settings.doors = doors(call, defaults)?;
+    if takes(call, REQUIRE_DATABASES.name) {
+        of_points(call, &mut settings)?;
+    }
+    settings.connections_max = count(call, "--connections-max", settings.connections_max)?;
+    settings.limits = limits(call)?;
+    settings.hosts = Hosts { names: call.texts("--host-name")? };
+    settings.strangers_max = count(call, "--strangers-max", settings.strangers_max)?;
+    settings.tls = tls(call)?;
+    settings.insecure = call.has("--insecure");
+    Ok(settings)
+}
+
+/// What the doors of points and of queries are told.
+fn of_points(call: &Call, settings: &mut Settings) -> Result<(), Failure> {
     settings.requires_databases = call.has(REQUIRE_DATABASES.name);
     if let Some(text) = call.text(QUERY_TIME_MAX.name)? {
         let wrong =
@@ -561,13 +584,7 @@ fn with_doors(call: &Call, defaults: &[Door], mut settings: Settings) -> Result<
     let queries = &mut settings.queries;
     queries.bytes_max = call.bytes(QUERY_BYTES_MAX.name)?.unwrap_or(queries.bytes_max);
     queries.points_max = number(call, QUERY_POINTS_MAX.name)?.unwrap_or(queries.points_max);
-    settings.connections_max = count(call, "--connections-max", settings.connections_max)?;
-    settings.limits = limits(call)?;
-    settings.hosts = Hosts { names: call.texts("--host-name")? };
-    settings.strangers_max = count(call, "--strangers-max", settings.strangers_max)?;
-    settings.tls = tls(call)?;
-    settings.insecure = call.has("--insecure");
-    Ok(settings)
+    Ok(())
 }
 
 fn of_storage(call: &Call) -> Result<Settings, Failure> {

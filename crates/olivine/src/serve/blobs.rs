@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     BIND, CONNECTIONS_MAX, DATA_DIR, DURABILITY, OF_ACCESS, OF_CONNECTIONS, OF_HTTP_TIMES, OF_LOG,
-    STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors,
+    STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors, with_memory,
 };
 
 const BLOB_PORT: Opt = Opt::value("--blob-port", "PORT", "of the blob door").or("9000");
@@ -157,7 +157,8 @@ pub(super) fn of_volume(call: &Call) -> Result<Settings, Failure> {
 }
 
 fn alone(call: &Call, door: Door) -> Result<Settings, Failure> {
-    let settings = with_doors(call, &[door], common(call)?)?;
+    let mut settings = with_doors(call, &[door], common(call)?)?;
+    with_memory(call, &mut settings)?;
     let blobs = BlobSettings { key_file: key_file(call, &settings), ..BlobSettings::default() };
     Ok(Settings { half: Half::Blobs, blobs, ..settings })
 }

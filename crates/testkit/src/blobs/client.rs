@@ -96,6 +96,8 @@ impl Client {
     /// Changes keys until a process is gone.
     pub(super) fn work(&mut self, master: u16, moment: &Moment) -> Result<(), String> {
         let clock = RealClock::new();
+        // Who was killed has closed what was open, and that is no news.
+        self.wire = Wire::default();
         let mut away_since = None;
         while !moment.is_past() {
             match self.change(master) {
