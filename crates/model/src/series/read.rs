@@ -29,7 +29,7 @@ pub(crate) struct Reading<'s> {
     /// Memory that the tags of all series of one answer may take.
     pub(crate) tags_bytes_max: usize,
     /// Asked now and then whether to go on.
-    pub(crate) stop: &'s dyn Fn() -> Option<olivine_query::Stop>,
+    pub(crate) stop: &'s (dyn Fn() -> Option<olivine_query::Stop> + Sync),
 }
 
 fn failed(error: Error) -> Fault {
