@@ -130,7 +130,7 @@ impl Model {
         now: u64,
         command: &Command<'_>,
         given_up: &AtomicBool,
-        is_over: &dyn Fn() -> bool,
+        is_over: &(dyn Fn() -> bool + Sync),
     ) -> Applied {
         if *command == Command::Settle {
             return match self.series.settle_all().and_then(|()| self.db.settle()) {

@@ -37,6 +37,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
+    num::NonZero,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -45,7 +46,7 @@ use olivine_engine::{
     Batch, Db, Durability, Environment, Error, Keyspace, KeyspaceOptions, Reservation, Result,
     SeqNo,
 };
-
+use olivine_query::Helpers;
 use olivine_vfs::Vfs;
 
 use self::{
@@ -69,6 +70,9 @@ const RECORD_BYTES_MAX: usize = 96 << 20;
 /// chunks are made of all rows.
 const HEADS_PART: u64 = 3;
 
+/// Points that a query is expected to read still before another thread helps it: fewer are read while that starts.
+const HELPED_POINTS_MIN: u64 = 1 << 16;
+
 /// The part of all memory that one query may take.
 const QUERY_PART: u64 = 8;
 
@@ -86,6 +90,8 @@ pub(crate) struct SeriesStore {
     series_max: u64,
     /// Memory that one query may take, whatever it says.
     query_bytes_max: u64,
+    /// Threads that queries may have besides those that ask them.
+    helpers: Helpers,
     /// Where the time zones of `tz()` are read from.
     disk: Arc<dyn Vfs>,
 }
@@ -138,6 +144,7 @@ impl SeriesStore {
         let postings = db.keyspace(POSTINGS)?;
         let chunks = db.keyspace_with(CHUNKS, &KeyspaceOptions::default())?;
         let catalog = Catalog::open(&series)?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let share = budget.share_bytes_max(olivine_engine::Share::Reserved);
         let state = State {
             catalog,
@@ -166,6 +173,7 @@ impl SeriesStore {
             heads_bytes_max: (share / HEADS_PART) as usize,
             series_max: options.series_max,
             query_bytes_max: budget.bytes_max() / QUERY_PART,
+            helpers: Helpers::new(cores.saturating_sub(1), HELPED_POINTS_MIN),
             disk: Arc::clone(environment.vfs()),
         })
     }

@@ -19,6 +19,7 @@ use crate::{
     select::{Context, Frame, Scope},
     settings::QueryError,
     shape::{Shape, Shaped},
+    share,
     source::Buckets,
     stream::Stream,
     types::{self, Type},
@@ -81,24 +82,20 @@ pub(crate) fn run(
         calls.groups.insert((from, to), groups(context, plan, &scope, dims)?);
     }
     let keys: BTreeSet<&Key> = calls.groups.values().flat_map(|groups| groups.keys()).collect();
-    let mut frames = Vec::new();
-    let mut add = |key: &Key| -> Result<(), QueryError> {
+    let mut keys: Vec<&Key> = keys.into_iter().collect();
+    if !plan.checked.ascending {
+        keys.reverse();
+    }
+    share::over(context, keys.len(), &|number| {
         context.budget.check()?;
-        let mut group = Group { calls: &calls, key, folded: BTreeMap::new() };
+        let mut group = Group { calls: &calls, key: keys[number], folded: BTreeMap::new() };
         let points: Vec<Points> = plan
             .calls
             .iter()
             .map(|call| Ok(calls.cut(group.call(call, span)?)))
             .collect::<Result<_, QueryError>>()?;
-        frames.extend(calls.together(key, dims, &points));
-        Ok(())
-    };
-    if plan.checked.ascending {
-        keys.into_iter().try_for_each(&mut add)?;
-    } else {
-        keys.into_iter().rev().try_for_each(&mut add)?;
-    }
-    Ok(frames)
+        Ok(calls.together(keys[number], dims, &points))
+    })
 }
 
 /// Whether a function makes few points of many, and does not go over them one by one.

@@ -14,7 +14,7 @@ pub(crate) const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
 /// Knows how far the clocks of a place are ahead of UTC.
-pub trait Zone {
+pub trait Zone: Send + Sync {
     /// How many nanoseconds they are ahead at a moment.
     fn ahead(&self, at: i64) -> i64;
 }

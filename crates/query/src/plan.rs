@@ -12,7 +12,7 @@ use crate::{
     token::Op,
     types::{self, Type},
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A measurement that is read.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ pub(crate) struct Plan {
     pub(crate) calls: Vec<Expr>,
     /// The columns that are selected besides them, in the order of their names.
     pub(crate) refs: Vec<(Ref, Type)>,
-    pub(crate) zone: Option<Rc<dyn Zone>>,
+    pub(crate) zone: Option<Arc<dyn Zone>>,
     pub(crate) limit: u64,
     pub(crate) offset: u64,
     pub(crate) series_limit: u64,
@@ -169,7 +169,7 @@ impl Lookup<'_> {
         outer: Option<(Interval, bool)>,
     ) -> Result<Plan, QueryError> {
         let settings = self.budget.settings;
-        let zone: Option<Rc<dyn Zone>> = match &select.zone {
+        let zone: Option<Arc<dyn Zone>> = match &select.zone {
             None => None,
             Some(name) => match (settings.zone)(name) {
                 Some(zone) => Some(zone.into()),
@@ -246,7 +246,7 @@ fn finish(
     select: &Select,
     checked: Checked,
     feeds: Vec<Feed>,
-    zone: Option<Rc<dyn Zone>>,
+    zone: Option<Arc<dyn Zone>>,
 ) -> Result<Plan, QueryError> {
     let dims = dimensions(select, &feeds);
     let columns = expanded(select, &checked, &feeds)?;

@@ -10,6 +10,7 @@ use crate::{
     plan::Plan,
     select::{Context, Frame, Scope, filled},
     settings::QueryError,
+    share,
     types::Type,
     vector::{Rows, Vector},
 };
@@ -115,25 +116,24 @@ pub(crate) fn run(
         summaries: None,
         valued: true,
     };
-    let mut frames = Vec::new();
-    let mut add = |key: &Key, origins: &[Origin<'_>]| -> Result<(), QueryError> {
+    let mut keys: Vec<(&Key, &[Origin<'_>])> =
+        groups.iter().map(|(key, origins)| (key, &origins[..])).collect();
+    if !plan.checked.ascending {
+        keys.reverse();
+    }
+    let mut frames = share::over(context, keys.len(), &|number| {
         context.budget.check()?;
+        let (key, origins) = keys[number];
         let points = gather(context, origins, &want, limit.saturating_add(offset))?;
         let count = points.times.len();
         let points = if plan.relaxed { points } else { points.slice(offset.min(count), count) };
-        if !points.times.is_empty() {
-            let Points { times, columns: inputs } = points;
-            let columns = columns(plan, inputs, times.len());
-            let points = Points { times, columns: Vec::new() };
-            frames.push(Frame::new(key, dims, points.times, columns));
+        if points.times.is_empty() {
+            return Ok(None);
         }
-        Ok(())
-    };
-    if plan.checked.ascending {
-        groups.iter().try_for_each(|(key, origins)| add(key, origins))?;
-    } else {
-        groups.iter().rev().try_for_each(|(key, origins)| add(key, origins))?;
-    }
+        let Points { times, columns: inputs } = points;
+        let columns = columns(plan, inputs, times.len());
+        Ok(Some(Frame::new(key, dims, times, columns)))
+    })?;
     if plan.relaxed && (plan.limit != 0 || plan.offset != 0) {
         frames = over_all(frames, plan.checked.ascending, offset, limit);
     }

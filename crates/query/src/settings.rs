@@ -3,8 +3,11 @@
 //! 1. A limit of 0 is none.
 //! 2. An error that a limit is the cause of names the limit.
 
-use crate::{moment::Zone, source::Fault};
-use std::{cell::Cell, fmt};
+use crate::{moment::Zone, share::Helpers, source::Fault};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// How much one query may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,9 +43,11 @@ pub struct Settings<'a> {
     /// How much it may take.
     pub limits: Limits,
     /// Asked again and again whether to go on.
-    pub stop: &'a dyn Fn() -> Option<Stop>,
+    pub stop: &'a (dyn Fn() -> Option<Stop> + Sync),
     /// Finds a time zone by its name.
-    pub zone: &'a dyn Fn(&str) -> Option<Box<dyn Zone>>,
+    pub zone: &'a (dyn Fn(&str) -> Option<Box<dyn Zone>> + Sync),
+    /// Threads that it may have besides its own; nothing for none.
+    pub helpers: Option<&'a Helpers>,
 }
 
 impl fmt::Debug for Settings<'_> {
@@ -113,26 +118,26 @@ impl From<Fault> for QueryError {
 /// What a query has taken so far.
 pub(crate) struct Budget<'a> {
     pub(crate) settings: &'a Settings<'a>,
-    points: Cell<u64>,
-    bytes: Cell<u64>,
-    buckets: Cell<u64>,
-    series: Cell<u64>,
+    points: AtomicU64,
+    bytes: AtomicU64,
+    buckets: AtomicU64,
+    series: AtomicU64,
 }
 
 impl<'a> Budget<'a> {
     pub(crate) fn new(settings: &'a Settings<'a>) -> Budget<'a> {
         Budget {
             settings,
-            points: Cell::new(0),
-            bytes: Cell::new(0),
-            buckets: Cell::new(0),
-            series: Cell::new(0),
+            points: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            buckets: AtomicU64::new(0),
+            series: AtomicU64::new(0),
         }
     }
 
     /// How many points were read.
     pub(crate) fn points(&self) -> u64 {
-        self.points.get()
+        self.points.load(Relaxed)
     }
 
     /// Whether the query may go on.
@@ -165,9 +170,8 @@ impl<'a> Budget<'a> {
     }
 }
 
-fn taken(sum: &Cell<u64>, count: u64, limit: u64, name: &str) -> Result<(), QueryError> {
-    let now = sum.get().saturating_add(count);
-    sum.set(now);
+fn taken(sum: &AtomicU64, count: u64, limit: u64, name: &str) -> Result<(), QueryError> {
+    let now = sum.fetch_add(count, Relaxed).saturating_add(count);
     if limit != 0 && limit < now {
         return Err(QueryError::Limit(format!("{name} limit exceeded: ({now}/{limit})")));
     }

@@ -252,8 +252,8 @@ pub enum Fault {
     Failed(String),
 }
 
-/// Has series.
-pub trait Source {
+/// Has series, and may be asked by several threads at once.
+pub trait Source: Sync {
     /// The databases, sorted.
     fn databases(&self) -> Result<Vec<String>, Fault>;
 

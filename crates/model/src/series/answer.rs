@@ -37,7 +37,7 @@ const BUCKETS_MAX: u64 = 10_000_000;
 pub(crate) struct Patience<'a> {
     pub(crate) given_up: &'a AtomicBool,
     /// Whether the time is over.
-    pub(crate) is_over: &'a dyn Fn() -> bool,
+    pub(crate) is_over: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl SeriesStore {
@@ -112,6 +112,7 @@ impl SeriesStore {
             limits,
             stop: &stop,
             zone: &|name| self.zone(name),
+            helpers: Some(&self.helpers),
         };
         let source = Reading { store: self, tags_bytes_max: bytes_max as usize, stop: &stop };
         if statement.class() == Class::Reads {

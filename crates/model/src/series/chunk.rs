@@ -28,10 +28,11 @@ mod tests;
 
 pub use summary::Summary;
 pub use text::TEXT_BYTES_MAX;
+pub use times::Times;
 
 use bytes::{Bytes, push_varint};
 use olivine_query::source::{Column, FieldType, Values};
-use std::fmt;
+use std::{fmt, ops::Range};
 use summary::{Dense, Frame};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
@@ -39,7 +40,11 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 pub const ROWS_MAX: usize = 65_535;
 
 /// The first byte of a chunk.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// That of chunks in which nothing is packed in pages, and that are the same otherwise.
+const VERSION_WITHOUT_PAGES: u8 = 1;
+/// Into how many rows the columns of large chunks are cut, each of which is read for itself.
+pub const PAGE_ROWS: usize = pco::PAGE_VALUES;
 /// Version, rows, columns, bytes of the directory, checksum.
 const HEAD_BYTES: usize = 13;
 /// How much of the head the checksum covers.
@@ -297,7 +302,7 @@ impl<'a> Chunk<'a> {
         let mut bytes = Bytes(bytes);
         let mut head = Bytes(bytes.take(HEAD_BYTES)?);
         let checked = &head.0[..HEAD_CHECKED_BYTES];
-        if head.byte()? != VERSION {
+        if !matches!(head.byte()?, VERSION | VERSION_WITHOUT_PAGES) {
             return Err(Damage("a chunk has a version that this release does not know"));
         }
         let (rows, columns) = (usize::from(head.u16()?), head.u16()?);
@@ -360,22 +365,42 @@ impl<'a> Chunk<'a> {
         self.entry(field).map_or(&Summary::Absent, |entry| &entry.summary)
     }
 
-    /// Puts the times of the rows into `out`, and nothing else.
-    pub fn times(&self, out: &mut Vec<i64>) -> Result<(), Damage> {
+    /// The times of the rows.
+    pub fn times(&self) -> Result<Times, Damage> {
         if checksum(self.times) != self.times_checksum {
             return Err(Damage("the times of a chunk do not match their checksum"));
         }
-        self.decode_times(out)
+        self.decode_times()
     }
 
-    fn decode_times(&self, out: &mut Vec<i64>) -> Result<(), Damage> {
-        out.clear();
+    fn decode_times(&self) -> Result<Times, Damage> {
         let ends = [self.frame.first, self.last];
-        times::decode(self.times, self.rows, ends, self.frame.grain, out)
+        times::decode(self.times, self.rows, ends, self.frame.grain)
+    }
+
+    /// Whether a stretch of rows of these fields costs about as much as it has rows, however many the chunk has.
+    pub fn is_piecewise(&self, mut fields: impl Iterator<Item = u32>) -> bool {
+        fields.all(|field| match self.entry(field) {
+            None => true,
+            Some(entry) => match entry.kind {
+                FieldType::Text | FieldType::Boolean => false,
+                _ => numbers::is_piecewise(entry.codec, entry.values),
+            },
+        })
     }
 
     /// Puts the column of a field into `out`; whether it has values.
     pub fn column(&self, field: u32, out: &mut Column) -> Result<bool, Damage> {
+        self.column_of(field, 0..self.rows, out)
+    }
+
+    /// Puts some rows of the column of a field into `out`; whether any of them has a value.
+    pub fn column_of(
+        &self,
+        field: u32,
+        rows: Range<usize>,
+        out: &mut Column,
+    ) -> Result<bool, Damage> {
         let Some(entry) = self.entry(field) else {
             *out = Column::default();
             return Ok(false);
@@ -383,34 +408,47 @@ impl<'a> Chunk<'a> {
         if checksum(entry.body) != entry.checksum {
             return Err(Damage("a column of a chunk does not match its checksum"));
         }
-        self.decode_column(entry, out)?;
-        Ok(true)
+        self.decode_column(entry, rows, out)
     }
 
-    fn decode_column(&self, entry: &Entry<'_>, out: &mut Column) -> Result<(), Damage> {
-        out.present = match entry.presence {
-            None => None,
-            Some(bytes) => {
-                let set = bits::decode(bytes, self.rows)?;
-                if bits::count_set(&set, self.rows) != entry.count {
-                    return Err(Damage("a column of a chunk has another number of values"));
-                }
-                Some(set)
-            }
-        };
-        let spread = out.present.as_deref().map(|set| (set, self.rows));
-        let (codec, bytes, count) = (entry.codec, entry.values, entry.count);
-        match (entry.kind, &mut out.values) {
-            (FieldType::Float, Values::Float(into)) => fill(codec, bytes, count, spread, into)?,
-            (FieldType::Integer, Values::Integer(into)) => {
-                fill(codec, bytes, count, spread, into)?;
-            }
-            (FieldType::Unsigned, Values::Unsigned(into)) => {
-                fill(codec, bytes, count, spread, into)?;
-            }
-            (kind, values) => *values = fresh(kind, codec, bytes, count, spread)?,
+    fn decode_column(
+        &self,
+        entry: &Entry<'_>,
+        rows: Range<usize>,
+        out: &mut Column,
+    ) -> Result<bool, Damage> {
+        if self.rows < rows.end || rows.end < rows.start {
+            return Err(Damage("a chunk has fewer rows than are asked for"));
         }
-        Ok(())
+        let mut part = Part {
+            codec: entry.codec,
+            bytes: entry.values,
+            count: entry.count,
+            wanted: rows.clone(),
+            present: None,
+            rows: rows.len(),
+        };
+        if let Some(bytes) = entry.presence {
+            let set = bits::decode(bytes, self.rows)?;
+            if bits::count_set(&set, self.rows) != entry.count {
+                return Err(Damage("a column of a chunk has another number of values"));
+            }
+            let before = bits::count_set(&set, rows.start);
+            part.wanted = before..bits::count_set(&set, rows.end);
+            part.present = (part.wanted.len() < rows.len()).then(|| bits::cut(&set, rows));
+        }
+        if part.wanted.is_empty() {
+            *out = Column::default();
+            return Ok(false);
+        }
+        match (entry.kind, &mut out.values) {
+            (FieldType::Float, Values::Float(into)) => part.fill(into)?,
+            (FieldType::Integer, Values::Integer(into)) => part.fill(into)?,
+            (FieldType::Unsigned, Values::Unsigned(into)) => part.fill(into)?,
+            (kind, values) => *values = part.fresh(kind)?,
+        }
+        out.present = part.present;
+        Ok(true)
     }
 
     fn entry(&self, field: u32) -> Option<&Entry<'a>> {
@@ -419,56 +457,63 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Values into a vector of their own.
-fn fresh(
-    kind: FieldType,
+/// Some rows of a column, and where their values are.
+struct Part<'a> {
     codec: u8,
-    bytes: &[u8],
+    bytes: &'a [u8],
+    /// Values of the whole column.
     count: usize,
-    spread: Option<(&[u64], usize)>,
-) -> Result<Values, Damage> {
-    Ok(match kind {
-        FieldType::Float => {
-            let mut values = Vec::new();
-            fill(codec, bytes, count, spread, &mut values)?;
-            Values::Float(values)
-        }
-        FieldType::Integer => {
-            let mut values = Vec::new();
-            fill(codec, bytes, count, spread, &mut values)?;
-            Values::Integer(values)
-        }
-        FieldType::Unsigned => {
-            let mut values = Vec::new();
-            fill(codec, bytes, count, spread, &mut values)?;
-            Values::Unsigned(values)
-        }
-        FieldType::Text | FieldType::Boolean if codec != 0 => {
-            return Err(Damage("a column of a chunk has a form that this release does not know"));
-        }
-        FieldType::Text => Values::Text(spread_out(text::decode(bytes, count)?, spread)),
-        FieldType::Boolean => {
-            let set = bits::decode(bytes, count)?;
-            let values = (0..count).map(|at| bits::is_set(&set, at)).collect();
-            Values::Boolean(spread_out(values, spread))
-        }
-    })
+    /// Those of these rows.
+    wanted: Range<usize>,
+    /// Which of these rows have a value, where not all do.
+    present: Option<Vec<u64>>,
+    rows: usize,
 }
 
-/// Puts numbers into `into`, each in its row.
-fn fill<T: numbers::Value>(
-    codec: u8,
-    bytes: &[u8],
-    count: usize,
-    spread: Option<(&[u64], usize)>,
-    into: &mut Vec<T>,
-) -> Result<(), Damage> {
-    into.clear();
-    numbers::decode(codec, bytes, count, into)?;
-    if spread.is_some() {
-        *into = spread_out(std::mem::take(into), spread);
+impl Part<'_> {
+    fn spread(&self) -> Option<(&[u64], usize)> {
+        self.present.as_deref().map(|set| (set, self.rows))
     }
-    Ok(())
+
+    /// Values into a vector of their own.
+    fn fresh(&self, kind: FieldType) -> Result<Values, Damage> {
+        fn filled<T: numbers::Value>(part: &Part<'_>) -> Result<Vec<T>, Damage> {
+            let mut values = Vec::new();
+            part.fill(&mut values)?;
+            Ok(values)
+        }
+        Ok(match kind {
+            FieldType::Float => Values::Float(filled(self)?),
+            FieldType::Integer => Values::Integer(filled(self)?),
+            FieldType::Unsigned => Values::Unsigned(filled(self)?),
+            FieldType::Text | FieldType::Boolean if self.codec != 0 => {
+                return Err(Damage(
+                    "a column of a chunk has a form that this release does not know",
+                ));
+            }
+            FieldType::Text => {
+                let mut texts = text::decode(self.bytes, self.count)?;
+                texts.truncate(self.wanted.end);
+                texts.drain(..self.wanted.start);
+                Values::Text(spread_out(texts, self.spread()))
+            }
+            FieldType::Boolean => {
+                let set = bits::decode(self.bytes, self.count)?;
+                let values = self.wanted.clone().map(|at| bits::is_set(&set, at)).collect();
+                Values::Boolean(spread_out(values, self.spread()))
+            }
+        })
+    }
+
+    /// Puts numbers into `into`, each in its row.
+    fn fill<T: numbers::Value>(&self, into: &mut Vec<T>) -> Result<(), Damage> {
+        into.clear();
+        numbers::decode(self.codec, self.bytes, self.count, self.wanted.clone(), into)?;
+        if self.present.is_some() {
+            *into = spread_out(std::mem::take(into), self.spread());
+        }
+        Ok(())
+    }
 }
 
 /// The values, each in its row.

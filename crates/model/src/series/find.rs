@@ -28,7 +28,7 @@ pub(crate) struct Asked {
 pub(crate) struct Patience<'a> {
     /// Memory of the tags of all that is found.
     pub(crate) bytes_max: usize,
-    pub(crate) stop: &'a dyn Fn() -> Option<Stop>,
+    pub(crate) stop: &'a (dyn Fn() -> Option<Stop> + Sync),
 }
 
 /// Why series were not found.

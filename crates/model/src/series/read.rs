@@ -5,7 +5,9 @@
 //! 2. A summary is told only of a chunk that nothing else overlaps, and that lies whole within what was asked.
 
 use olivine_command::points::FieldType;
-use olivine_engine::{Result, Snapshot};
+use std::ops::Range;
+
+use olivine_engine::{Error, Result, Snapshot, Value};
 use olivine_query::source::{
     Ask, Buckets, Column, Cursor, Fault, Field, FieldSummary, Piece, Place, Policy, Rows, Series,
     Source, Summary, TagFilter, Values,
@@ -14,7 +16,7 @@ use olivine_query::source::{
 use super::{
     SeriesStore, bad_chunk,
     catalog::Bucket,
-    chunk::{self, Chunk},
+    chunk::{self, Chunk, Damage, Times},
     find::{Asked, NotFound, Patience},
     head::Part,
     layout::{ChunkKey, chunk_prefix},
@@ -27,10 +29,10 @@ pub(crate) struct Reading<'s> {
     /// Memory that the tags of all series of one answer may take.
     pub(crate) tags_bytes_max: usize,
     /// Asked now and then whether to go on.
-    pub(crate) stop: &'s dyn Fn() -> Option<olivine_query::Stop>,
+    pub(crate) stop: &'s (dyn Fn() -> Option<olivine_query::Stop> + Sync),
 }
 
-fn failed(error: olivine_engine::Error) -> Fault {
+fn failed(error: Error) -> Fault {
     Fault::Failed(crate::refused::refused(&error).text)
 }
 
@@ -185,6 +187,9 @@ struct Wanted {
     summaries: Option<Buckets>,
 }
 
+/// Rows of a chunk that are handed out at once, oldest first.
+const PIECE_ROWS: usize = 4 * chunk::PAGE_ROWS;
+
 /// A walk over the rows of a series.
 struct Walk<'s> {
     store: &'s SeriesStore,
@@ -192,10 +197,43 @@ struct Walk<'s> {
     snapshot: Snapshot,
     /// What overlaps is together; the last comes first.
     groups: Vec<Vec<Chunked>>,
+    /// The chunk of which more is to come.
+    open: Option<(Value, Open)>,
     /// What was handed out last.
-    part: Part,
+    times: Vec<i64>,
     columns: Vec<Column>,
     summaries: Vec<Option<FieldSummary>>,
+}
+
+/// A chunk that is handed out piece by piece.
+struct Open {
+    key: ChunkKey,
+    times: Times,
+    /// The rows that are still to come.
+    rows: Range<usize>,
+    /// Whether a piece costs no more than its part of the whole.
+    is_piecewise: bool,
+}
+
+impl Open {
+    /// Takes the rows of the next piece, which begin and end where pages do.
+    fn next(&mut self, backward: bool) -> Range<usize> {
+        let rows = self.rows.clone();
+        let piece = match (self.is_piecewise, backward) {
+            (false, _) => rows.clone(),
+            (true, false) => {
+                let first_page = rows.start / chunk::PAGE_ROWS * chunk::PAGE_ROWS;
+                rows.start..rows.end.min(first_page + PIECE_ROWS)
+            }
+            // Whoever asks for the newest first often wants but a few.
+            (true, true) => {
+                let last_page = (rows.end.max(1) - 1) / chunk::PAGE_ROWS * chunk::PAGE_ROWS;
+                rows.start.max(last_page)..rows.end
+            }
+        };
+        self.rows = if backward { rows.start..piece.start } else { piece.end..rows.end };
+        piece
+    }
 }
 
 /// Rows, and between which times.
@@ -241,14 +279,15 @@ impl<'s> Walk<'s> {
         if !wanted.backward {
             groups.reverse();
         }
-        let (part, columns, summaries) = (Part::default(), Vec::new(), Vec::new());
-        Ok(Walk { store, wanted, snapshot, groups, part, columns, summaries })
+        let columns = vec![Column::default(); wanted.fields.len()];
+        let (times, summaries) = (Vec::new(), Vec::new());
+        Ok(Walk { store, wanted, snapshot, groups, open: None, times, columns, summaries })
     }
 
     /// Reads a group. Returns whether there is a summary of it, or rows; nothing if it has none.
     fn read(&mut self, group: Vec<Chunked>) -> Result<Option<Told>> {
         if let [Chunked::Stored(key)] = group[..] {
-            return self.read_chunk(&key);
+            return self.read_chunk(key);
         }
         let mut sources = Vec::with_capacity(group.len());
         for one in group {
@@ -259,7 +298,7 @@ impl<'s> Walk<'s> {
                 }
                 Chunked::Stored(key) => {
                     let precedence = key.precedence;
-                    let part = self.with_chunk(&key, |walk, chunk| walk.decoded(chunk))?;
+                    let part = self.decoded(&key)?;
                     sources.push(Sourced { precedence, part });
                 }
             }
@@ -269,26 +308,30 @@ impl<'s> Walk<'s> {
         Ok(self.hand_out(merged))
     }
 
-    fn with_chunk<T>(
-        &self,
-        key: &ChunkKey,
-        work: impl FnOnce(&Walk<'s>, &Chunk<'_>) -> Result<T, &'static str>,
-    ) -> Result<T> {
+    /// The bytes of a chunk.
+    fn fetch(&self, key: &ChunkKey) -> Result<Value> {
         let bytes = key.encode();
-        let bad = |what| bad_chunk(&self.store.chunks, &bytes, what);
         let value = self.snapshot.get(&self.store.chunks, &bytes)?;
-        let value = value.ok_or_else(|| bad("it is gone"))?;
-        let chunk = Chunk::parse(&value).map_err(|damage| bad(damage.0))?;
-        work(self, &chunk).map_err(bad)
+        value.ok_or_else(|| bad_chunk(&self.store.chunks, &bytes, "it is gone"))
+    }
+
+    /// The error that damage of a chunk is.
+    fn bad(&self, key: &ChunkKey) -> impl Fn(Damage) -> Error + use<'s> {
+        let (store, key) = (self.store, key.encode());
+        move |damage| bad_chunk(&store.chunks, &key, damage.0)
     }
 
     /// The wanted columns of a chunk.
-    fn decoded(&self, chunk: &Chunk<'_>) -> Result<Part, &'static str> {
+    fn decoded(&self, key: &ChunkKey) -> Result<Part> {
+        let (value, bad) = (self.fetch(key)?, self.bad(key));
+        let chunk = Chunk::parse(&value).map_err(&bad)?;
+        let times = chunk.times().map_err(&bad)?;
+        let rows = self.wanted_rows(&times);
         let mut part = Part::default();
-        chunk.times(&mut part.times).map_err(|damage| damage.0)?;
+        times.extend(rows.clone(), &mut part.times);
         for (field, _) in self.wanted.fields.iter().flatten() {
             let mut column = Column::default();
-            chunk.column(*field, &mut column).map_err(|damage| damage.0)?;
+            chunk.column_of(*field, rows.clone(), &mut column).map_err(&bad)?;
             part.columns.push((*field, column));
         }
         part.columns.sort_by_key(|(field, _)| *field);
@@ -296,20 +339,72 @@ impl<'s> Walk<'s> {
         Ok(part)
     }
 
-    fn read_chunk(&mut self, key: &ChunkKey) -> Result<Option<Told>> {
+    /// The rows within what is asked for.
+    fn wanted_rows(&self, times: &Times) -> Range<usize> {
+        let from = times.before(self.wanted.from);
+        let to = match self.wanted.to.checked_add(1) {
+            Some(behind) => times.before(behind),
+            None => times.len(),
+        };
+        from..to.max(from)
+    }
+
+    fn read_chunk(&mut self, key: ChunkKey) -> Result<Option<Told>> {
+        let value = self.fetch(&key)?;
+        let bad = self.bad(&key);
+        let chunk = Chunk::parse(&value).map_err(&bad)?;
         let is_whole = self.wanted.from <= key.first && key.last <= self.wanted.to;
         if is_whole
             && self.wanted.summaries.is_some_and(|buckets| is_within(buckets, key.first, key.last))
+            && let Some(summaries) = self.summaries_of(&chunk)
         {
-            let told = self.with_chunk(key, |walk, chunk| Ok(walk.summaries_of(chunk)))?;
-            if let Some(summaries) = told {
-                self.summaries = summaries;
-                let is_empty = self.summaries.iter().all(Option::is_none);
-                return Ok((!is_empty).then_some(Told::Summary(key.first, key.last)));
+            self.summaries = summaries;
+            let is_empty = self.summaries.iter().all(Option::is_none);
+            return Ok((!is_empty).then_some(Told::Summary(key.first, key.last)));
+        }
+        let times = chunk.times().map_err(&bad)?;
+        let rows = self.wanted_rows(&times);
+        let fields = self.wanted.fields.iter().flatten().map(|(field, _)| *field);
+        let is_piecewise = chunk.is_piecewise(fields);
+        let mut open = Open { key, times, rows, is_piecewise };
+        let told = self.read_piece(&mut open, &chunk)?;
+        if !open.rows.is_empty() {
+            self.open = Some((value, open));
+        }
+        Ok(told)
+    }
+
+    /// Reads more of the chunk of which more is to come.
+    fn read_on(&mut self, value: Value, mut open: Open) -> Result<Option<Told>> {
+        let chunk = Chunk::parse(&value).map_err(self.bad(&open.key))?;
+        let told = self.read_piece(&mut open, &chunk)?;
+        if !open.rows.is_empty() {
+            self.open = Some((value, open));
+        }
+        Ok(told)
+    }
+
+    /// Makes the next rows of a chunk what is handed out next.
+    fn read_piece(&mut self, open: &mut Open, chunk: &Chunk<'_>) -> Result<Option<Told>> {
+        let rows = open.next(self.wanted.backward);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        self.times.clear();
+        open.times.extend(rows.clone(), &mut self.times);
+        let mut columns = std::mem::take(&mut self.columns);
+        columns.resize_with(self.wanted.fields.len(), Column::default);
+        for (field, column) in self.wanted.fields.iter().zip(&mut columns) {
+            match field {
+                Some((field, _)) => {
+                    let read = chunk.column_of(*field, rows.clone(), column);
+                    read.map_err(self.bad(&open.key))?;
+                }
+                None => *column = Column::default(),
             }
         }
-        let part = self.with_chunk(key, |walk, chunk| walk.decoded(chunk))?;
-        Ok(self.hand_out(part))
+        self.columns = columns;
+        Ok(self.keep_rows_with_values().then_some(Told::Rows))
     }
 
     /// What the wanted columns of a chunk come to; nothing if one of them has to be decoded for that.
@@ -325,15 +420,12 @@ impl<'s> Walk<'s> {
         self.wanted.fields.iter().map(summary).collect()
     }
 
-    /// Makes rows what is handed out next, as far as they are wanted.
+    /// Makes merged rows, all of which are wanted, what is handed out next.
     fn hand_out(&mut self, part: Part) -> Option<Told> {
-        let from = part.times.partition_point(|time| *time < self.wanted.from);
-        let to = part.times.partition_point(|time| *time <= self.wanted.to);
-        if to <= from {
+        let Part { times, mut columns } = part;
+        if times.is_empty() {
             return None;
         }
-        let is_whole = from == 0 && to == part.times.len();
-        let Part { mut times, mut columns } = part;
         let fields = &self.wanted.fields;
         let mut column = |place: usize| {
             let (field, _) = fields[place]?;
@@ -341,19 +433,11 @@ impl<'s> Walk<'s> {
             let column = &mut columns[found].1;
             let mut later = fields[place + 1..].iter().flatten();
             let comes_again = later.any(|(later, _)| *later == field);
-            Some(match (is_whole, comes_again) {
-                (false, _) => merge::cut(column, from, to),
-                (true, true) => column.clone(),
-                (true, false) => std::mem::take(column),
-            })
+            Some(if comes_again { column.clone() } else { std::mem::take(column) })
         };
         self.columns = (0..fields.len()).map(|place| column(place).unwrap_or_default()).collect();
-        if !is_whole {
-            times.truncate(to);
-            times.drain(..from);
-        }
-        self.part.times = times;
-        if self.keep_rows_with_values() { Some(Told::Rows) } else { None }
+        self.times = times;
+        self.keep_rows_with_values().then_some(Told::Rows)
     }
 
     /// Takes away rows that have none of the wanted fields. Returns whether any are left.
@@ -363,11 +447,11 @@ impl<'s> Walk<'s> {
         if self.columns.iter().any(is_full) {
             return true;
         }
-        let rows = self.part.times.len();
+        let rows = self.times.len();
         let has = |row: usize| self.columns.iter().any(|column| column.has(row));
         let kept: Vec<usize> = (0..rows).filter(|row| has(*row)).collect();
         if kept.len() < rows {
-            self.part.times = kept.iter().map(|row| self.part.times[*row]).collect();
+            self.times = kept.iter().map(|row| self.times[*row]).collect();
             self.columns = self.columns.iter().map(|column| merge::pick(column, &kept)).collect();
         }
         !kept.is_empty()
@@ -382,11 +466,18 @@ enum Told {
 
 impl Cursor for Walk<'_> {
     fn next(&mut self) -> Result<Option<Piece<'_>>, Fault> {
-        while let Some(group) = self.groups.pop() {
-            match self.read(group).map_err(failed)? {
+        loop {
+            let told = if let Some((value, open)) = self.open.take() {
+                self.read_on(value, open)
+            } else if let Some(group) = self.groups.pop() {
+                self.read(group)
+            } else {
+                return Ok(None);
+            };
+            match told.map_err(failed)? {
                 None => {}
                 Some(Told::Rows) => {
-                    let rows = Rows { times: &self.part.times, columns: &self.columns };
+                    let rows = Rows { times: &self.times, columns: &self.columns };
                     return Ok(Some(Piece::Rows(rows)));
                 }
                 Some(Told::Summary(first, last)) => {
@@ -395,7 +486,6 @@ impl Cursor for Walk<'_> {
                 }
             }
         }
-        Ok(None)
     }
 }
 

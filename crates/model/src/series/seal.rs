@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Rows of a chunk at most.
-pub(crate) const ROWS_MAX: usize = 8_192;
+pub(crate) const ROWS_MAX: usize = 16_384;
 /// Bytes of chunks that go to the engine at once.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
 

@@ -200,7 +200,8 @@ impl SeriesStore {
         let value = snapshot.get(&self.chunks, &bytes)?.ok_or_else(|| bad("it is gone"))?;
         let chunk = Chunk::parse(&value).map_err(|damage| bad(damage.0))?;
         let mut part = Part::default();
-        chunk.times(&mut part.times).map_err(|damage| bad(damage.0))?;
+        let times = chunk.times().map_err(|damage| bad(damage.0))?;
+        times.extend(0..times.len(), &mut part.times);
         for (field, _) in chunk.fields() {
             let mut column = Column::default();
             chunk.column(field, &mut column).map_err(|damage| bad(damage.0))?;
@@ -256,16 +257,18 @@ fn worthwhile(chunks: &[ChunkKey], whole: bool) -> Vec<&[ChunkKey]> {
     let mut start = 0;
     while start < chunks.len() {
         let (mut end, mut last, mut rows) = (start + 1, chunks[start].last, chunks[start].rows);
-        let mut overlaps = false;
+        let (mut overlaps, mut largest) = (false, rows);
         while let Some(next) = chunks.get(end) {
             let meets = next.first <= last;
-            let is_small = next.rows < LARGE && rows < LARGE && rows + next.rows <= ROWS_MAX as u32;
+            let fits = rows.saturating_add(next.rows) <= ROWS_MAX as u32;
+            let is_small = next.rows < LARGE && largest < LARGE && fits;
             if !meets && !is_small {
                 break;
             }
             overlaps |= meets;
             last = last.max(next.last);
             rows = rows.saturating_add(next.rows);
+            largest = largest.max(next.rows);
             end += 1;
         }
         let count = end - start;
@@ -298,6 +301,12 @@ mod tests {
         assert_eq!(told(&[chunk(0, 9, 10), chunk(9, 19, 10)], false), [[0, 9]]);
         let small: Vec<ChunkKey> = (0..6).map(|at| chunk(at, at, 1)).collect();
         assert_eq!(told(&small, false), [[0, 1, 2, 3, 4, 5]]);
+        // As they are made of rows in memory: none is large, and all fit into one.
+        let made: Vec<ChunkKey> =
+            (0..5).map(|at| chunk(at, at, super::super::HEAD_ROWS_MAX as u32)).collect();
+        assert_eq!(told(&made, false), [[0, 1, 2, 3]]);
+        assert_eq!(told(&made[..3], false), none);
+        assert_eq!(told(&made[..3], true), [[0, 1, 2]]);
         let large = [chunk(0, 9, LARGE), chunk(10, 19, 1), chunk(20, 29, 1), chunk(30, 39, LARGE)];
         assert_eq!(told(&large, true), [[10, 20]]);
         let inside =

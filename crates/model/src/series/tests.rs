@@ -222,6 +222,78 @@ fn take_away(bench: &mut Bench, oracle: &mut Oracle, random: &mut Random, clock:
     }
 }
 
+/// Chunks of many pages, whichever way and from wherever they are read, rows that came late among them too.
+#[test]
+fn large_chunks_are_read_piece_by_piece() {
+    const STEP: i64 = 10_000_000_000;
+    let (mut random, bench, mut oracle) = (Random::new(1), Bench::new(), Oracle::new());
+    let first = 1_600_000_000_000_000_000;
+    let rows = 40_000;
+    let rows_of = oracle.entry("cpu,host=h".to_owned()).or_default();
+    let mut push = |writer: &mut PointWriter, number: i64, time: i64| {
+        writer.begin(0, b"cpu,host=h");
+        let level = number + number / 7 % 3;
+        let (b, c) = (number as f64 / 10.0, (number % 977) as f64 / 7.0);
+        writer.field(b"a", FieldValue::Integer(level));
+        let mut row = BTreeMap::from([("a".to_owned(), level.to_string())]);
+        for (name, value, is_there) in [("b", b, number % 5 != 0), ("c", c, number < 20_000)] {
+            if is_there {
+                writer.field(name.as_bytes(), FieldValue::Float(value));
+                row.insert(name.to_owned(), format!("{:016x}", value.to_bits()));
+            }
+        }
+        writer.end(time);
+        rows_of.entry(time).or_default().extend(row);
+    };
+    for start in (0..rows).step_by(4_000) {
+        let mut writer = PointWriter::new();
+        for number in start..start + 4_000 {
+            push(&mut writer, number, first + number * STEP);
+        }
+        assert!(
+            matches!(bench.write(writer.finish()), Reply::Written { rejected, .. } if rejected.is_empty())
+        );
+    }
+    bench.model().series.settle_all().unwrap();
+    let mut writer = PointWriter::new();
+    for number in 0..20 {
+        push(&mut writer, number, first + (30_000 + number * 3) * STEP + number % 2);
+    }
+    assert!(
+        matches!(bench.write(writer.finish()), Reply::Written { rejected, .. } if rejected.is_empty())
+    );
+    for round in 0..30 {
+        let from =
+            first + random.below(rows as u64).cast_signed() * STEP - random.below(2).cast_signed();
+        let to = match round % 3 {
+            0 => i64::MAX,
+            1 => from + random.below(3_000).cast_signed() * STEP,
+            _ => from + random.below(30_000).cast_signed() * STEP,
+        };
+        for backward in [false, true] {
+            assert!(bench.found(from, to, backward) == within(&oracle, from, to), "{from} to {to}");
+        }
+    }
+    let source = reading(bench.model());
+    let series = source.series(PLACE, "cpu", &TagFilter::All, first, i64::MAX).unwrap();
+    for (backward, most) in [(false, 8_192), (true, 2_048)] {
+        let ask = Ask {
+            fields: &["a"],
+            from: first,
+            to: first + 16_000 * STEP,
+            backward,
+            summaries: None,
+        };
+        let mut cursor = source.read(PLACE, "cpu", &series[0], &ask).unwrap();
+        let mut counts = Vec::new();
+        while let Some(Piece::Rows(rows)) = cursor.next().unwrap() {
+            counts.push(rows.times.len());
+        }
+        assert_eq!(counts.iter().sum::<usize>(), 16_001, "{counts:?}");
+        assert!(counts.iter().all(|count| *count <= most), "{counts:?}");
+    }
+}
+
 /// Any history of requests, chunks and crashes reads like a map.
 #[test]
 fn reads_like_a_map() {

@@ -12,7 +12,7 @@ use crate::{
     memory::Memory,
     scripts::settings,
 };
-use olivine_query::{Dialect, Limits, answer, parse};
+use olivine_query::{Dialect, Helpers, Limits, Settings, answer, parse};
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -167,7 +167,7 @@ fn ours(memory: &Memory, query: &str, now: i64) -> Json {
         assert_eq!(again.as_deref().map(<[_]>::first), Ok(Some(statement)), "{shown}");
         let id = ("statement_id", Json::Number(number.to_string()));
         let limits = Limits { buckets_max: 100_000, ..Limits::default() };
-        let settings = olivine_query::Settings { now, ..settings(limits) };
+        let settings = Settings { now, ..settings(limits) };
         match answer(statement, memory, &settings) {
             Ok(answer) if answer.tables.is_empty() => results.push(object(vec![id])),
             Ok(answer) => results.push(object(vec![id, ("series", json::series(&answer))])),
@@ -178,6 +178,31 @@ fn ours(memory: &Memory, query: &str, now: i64) -> Json {
         }
     }
     object(vec![("results", Json::List(results))])
+}
+
+/// Whether another thread helps with the groups of a query or not, it comes to the same, errors too.
+#[test]
+fn help_changes_no_answer() {
+    let helpers = Helpers::new(1, 0);
+    let mut answers = 0;
+    for (piece, summaries) in [(3, false), (50, true)] {
+        let mut memory = Memory::new(piece, summaries);
+        for hosts in ["h", "other", "third", "fourth"] {
+            memory.write("db", &points().replace("host=h", &format!("host={hosts}")));
+        }
+        for (question, _) in questions() {
+            for statement in parse(&question, Dialect::Strict).unwrap_or_default() {
+                let limits = Limits { buckets_max: 100_000, ..Limits::default() };
+                let alone = settings(limits);
+                let helped = Settings { helpers: Some(&helpers), ..alone };
+                let right = answer(&statement, &memory, &alone);
+                answers += usize::from(right.as_ref().is_ok_and(|right| 4 < right.tables.len()));
+                let found = answer(&statement, &memory, &helped);
+                assert_eq!(format!("{found:?}"), format!("{right:?}"), "{question}");
+            }
+        }
+    }
+    assert!(20 < answers, "only {answers} answers have several groups");
 }
 
 /// An answer with rows of one time in one order.

@@ -32,7 +32,15 @@ fn zone(name: &str) -> Option<Box<dyn Zone>> {
 }
 
 pub(crate) fn settings<'a>(limits: Limits) -> Settings<'a> {
-    Settings { now: NOW, database: "db", policy: "", limits, stop: &never, zone: &zone }
+    Settings {
+        now: NOW,
+        database: "db",
+        policy: "",
+        limits,
+        stop: &never,
+        zone: &zone,
+        helpers: None,
+    }
 }
 
 /// What a text of queries comes to, by statements.

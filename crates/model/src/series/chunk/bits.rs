@@ -6,6 +6,7 @@ use super::{
     Damage,
     bytes::{Bytes, push_varint},
 };
+use std::ops::Range;
 
 /// A bit each, lowest first.
 const PLAIN: u8 = 0;
@@ -106,6 +107,22 @@ pub(super) fn is_set(bits: &[u64], index: usize) -> bool {
     bits[index / 64] >> (index % 64) & 1 == 1
 }
 
+/// The bits of a stretch, counted from its beginning.
+pub(super) fn cut(bits: &[u64], stretch: Range<usize>) -> Vec<u64> {
+    let (skipped, shift, count) = (stretch.start / 64, stretch.start % 64, stretch.len());
+    let word = |at: usize| bits.get(skipped + at).copied().unwrap_or(0);
+    let mut cut: Vec<u64> = (0..words(count))
+        .map(|at| match shift {
+            0 => word(at),
+            _ => word(at) >> shift | word(at + 1) << (64 - shift),
+        })
+        .collect();
+    if let Some(last) = cut.last_mut().filter(|_| !count.is_multiple_of(64)) {
+        *last &= u64::MAX >> (64 - count % 64);
+    }
+    cut
+}
+
 /// How many of the first `count` bits are set, whatever stands above them.
 pub(super) fn count_set(bits: &[u64], count: usize) -> usize {
     let whole: u32 = bits[..count / 64].iter().map(|word| word.count_ones()).sum();
@@ -142,6 +159,10 @@ mod tests {
                 assert_eq!(read, bits);
                 assert!(values.iter().enumerate().all(|(at, value)| is_set(&read, at) == *value));
                 assert!(decode(&bytes[..bytes.len() - 1], count).is_err());
+                let from = random.index(count);
+                let to = from + random.index(count - from + 1);
+                let some = values[from..to].iter().copied();
+                assert_eq!(cut(&bits, from..to), pack(some, to - from));
             }
         }
     }

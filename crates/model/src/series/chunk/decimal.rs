@@ -12,6 +12,7 @@ use super::{
     bytes::{Bytes, push_varint},
     numbers,
 };
+use std::ops::Range;
 
 /// Powers of ten that are exact as doubles.
 const POWERS: [f64; 23] = [
@@ -93,27 +94,43 @@ pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> bool 
     true
 }
 
-/// Appends `count` values.
-pub(super) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Damage> {
+/// The form of the digits, and their bytes.
+pub(super) fn digits_of(bytes: &[u8]) -> Result<(u8, &[u8]), Damage> {
+    let mut bytes = Bytes(bytes);
+    bytes.byte()?;
+    for _ in 0..bytes.varint()? {
+        bytes.varint()?;
+        bytes.u64()?;
+    }
+    Ok((bytes.byte()?, bytes.0))
+}
+
+/// Appends those of `count` values that are wanted.
+pub(super) fn decode(
+    bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<f64>,
+) -> Result<(), Damage> {
+    let (codec, digits) = digits_of(bytes)?;
     let mut bytes = Bytes(bytes);
     let power = POWERS.get(usize::from(bytes.byte()?));
     let power = *power.ok_or(Damage("a column of a chunk has too many decimals"))?;
     let exceptions = bytes.count(count)?;
-    let mut rest = bytes;
-    for _ in 0..exceptions {
-        rest.varint()?;
-        rest.u64()?;
-    }
-    let mut all: Vec<i64> = Vec::with_capacity(count);
-    let codec = rest.byte()?;
-    numbers::decode_flat(codec, rest.0, count, &mut all)?;
+    let mut all: Vec<i64> = Vec::with_capacity(wanted.len());
+    numbers::decode_flat(codec, digits, count, wanted.clone(), &mut all)?;
     let start = out.len();
     out.extend(all.iter().map(|digits| join(*digits, power)));
-    let mut next = start;
+    let mut next = 0;
     for _ in 0..exceptions {
         let at = next + bytes.count(count)?;
-        let place = out.get_mut(at).ok_or(Damage("an exception of a chunk is out of place"))?;
-        *place = f64::from_bits(bytes.u64()?);
+        if count <= at {
+            return Err(Damage("an exception of a chunk is out of place"));
+        }
+        let value = f64::from_bits(bytes.u64()?);
+        if wanted.contains(&at) {
+            out[start + at - wanted.start] = value;
+        }
         next = at + 1;
     }
     Ok(())

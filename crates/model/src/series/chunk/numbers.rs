@@ -1,6 +1,6 @@
 //! Numbers of a column, whichever way is smallest.
 //!
-//! 1. What is decoded is what was encoded, bit for bit.
+//! 1. What is decoded is what was encoded, bit for bit; a stretch of it is that stretch of the whole.
 //! 2. Ways are nested two deep at most: runs of decimals of packed digits.
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     bytes::{Bytes, push_varint, unzigzag, zigzag},
     decimal, pco, run,
 };
+use std::ops::Range;
 
 /// Eight bytes each.
 const PLAIN: u8 = 0;
@@ -44,8 +45,13 @@ pub(super) trait Value: Copy + Default + PartialOrd {
     fn encode_decimal(_: &[Self], _: Effort, _: &mut Vec<u8>) -> bool {
         false
     }
-    /// Appends the decimals.
-    fn decode_decimal(_: &[u8], _: usize, _: &mut Vec<Self>) -> Result<(), Damage> {
+    /// Appends those of the decimals that are wanted.
+    fn decode_decimal(
+        _: &[u8],
+        _: usize,
+        _: Range<usize>,
+        _: &mut Vec<Self>,
+    ) -> Result<(), Damage> {
         Err(UNKNOWN)
     }
 }
@@ -84,8 +90,13 @@ impl Value for f64 {
     fn encode_decimal(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> bool {
         decimal::encode(values, effort, out)
     }
-    fn decode_decimal(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Damage> {
-        decimal::decode(bytes, count, out)
+    fn decode_decimal(
+        bytes: &[u8],
+        count: usize,
+        wanted: Range<usize>,
+        out: &mut Vec<f64>,
+    ) -> Result<(), Damage> {
+        decimal::decode(bytes, count, wanted, out)
     }
 }
 
@@ -153,63 +164,80 @@ fn push_steps<T: Value>(values: &[T], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Appends `count` values, of which there is one at least.
+/// Whether a stretch of the values costs no more than it has values, and at most what one page more does.
+pub(super) fn is_piecewise(codec: u8, bytes: &[u8]) -> bool {
+    match codec {
+        PLAIN | CONSTANT => true,
+        PACKED => pco::is_paged(bytes),
+        DECIMAL => decimal::digits_of(bytes)
+            .is_ok_and(|(codec, digits)| codec != DECIMAL && is_piecewise(codec, digits)),
+        _ => false,
+    }
+}
+
+/// Appends those of `count` values, of which there is one at least, that are wanted.
 pub(super) fn decode<T: Value>(
     codec: u8,
     bytes: &[u8],
     count: usize,
+    wanted: Range<usize>,
     out: &mut Vec<T>,
 ) -> Result<(), Damage> {
-    out.reserve(count);
+    out.reserve(wanted.len());
     match codec {
         CONSTANT => {
             let mut bytes = Bytes(bytes);
             let value = T::of_bits(bytes.u64()?);
             bytes.end()?;
-            out.resize(out.len() + count, value);
+            out.resize(out.len() + wanted.len(), value);
             Ok(())
         }
-        RUNS => run::decode(bytes, count, out),
-        _ => decode_each(codec, bytes, count, out),
+        RUNS => run::decode(bytes, count, wanted, out),
+        _ => decode_each(codec, bytes, count, wanted, out),
     }
 }
 
-/// Appends values that stand there each for itself.
+/// Appends those values that are wanted, which stand there each for itself.
 pub(super) fn decode_each<T: Value>(
     codec: u8,
     bytes: &[u8],
     count: usize,
+    wanted: Range<usize>,
     out: &mut Vec<T>,
 ) -> Result<(), Damage> {
     match codec {
-        DECIMAL => T::decode_decimal(bytes, count, out),
-        _ => decode_flat(codec, bytes, count, out),
+        DECIMAL => T::decode_decimal(bytes, count, wanted, out),
+        _ => decode_flat(codec, bytes, count, wanted, out),
     }
 }
 
-/// Appends what [`encode_flat`] was given.
+/// Appends what is wanted of what [`encode_flat`] was given.
 pub(super) fn decode_flat<T: Value>(
     codec: u8,
     bytes: &[u8],
     count: usize,
+    wanted: Range<usize>,
     out: &mut Vec<T>,
 ) -> Result<(), Damage> {
     match codec {
-        PACKED => pco::decode(bytes, count, out),
+        PACKED => pco::decode(bytes, count, wanted, out),
         PLAIN => {
             let (values, rest) = bytes.as_chunks::<8>();
             if values.len() != count || !rest.is_empty() {
                 return Err(Damage("a column of a chunk is not as long as its values"));
             }
-            out.extend(values.iter().map(|value| T::of_bits(u64::from_le_bytes(*value))));
+            let values = values[wanted].iter();
+            out.extend(values.map(|value| T::of_bits(u64::from_le_bytes(*value))));
             Ok(())
         }
         STEPS => {
             let mut bytes = Bytes(bytes);
             let mut bits = 0u64;
-            for _ in 0..count {
+            for at in 0..count {
                 bits = bits.wrapping_add(unzigzag(bytes.varint()?) as u64);
-                out.push(T::of_bits(bits));
+                if wanted.contains(&at) {
+                    out.push(T::of_bits(bits));
+                }
             }
             bytes.end()
         }

@@ -4,7 +4,11 @@
 //! the narrowest type that holds that: the bins of narrow types are shorter. Whether differences are packed or values
 //! is told by a sample, as pco's own way of finding out costs more than packing.
 //!
+//! Many values are packed in pages, which share their bins and are read each for itself: who wants an hour of a week
+//! does not decode the days before.
+//!
 //! 1. What decoding may allocate is bounded by how many values there are, not by what the bytes say.
+//! 2. A stretch of the values is the same as that stretch of all of them.
 
 use super::{
     Damage, Effort,
@@ -17,6 +21,7 @@ use ::pco::{
     metadata::{DeltaEncoding, Mode},
     wrapped::{FileCompressor, FileDecompressor},
 };
+use std::ops::Range;
 
 /// Doubles as they are.
 const DOUBLES: u8 = 0;
@@ -24,6 +29,13 @@ const DOUBLES: u8 = 0;
 const OFFSETS_16: u8 = 1;
 const OFFSETS_32: u8 = 2;
 const OFFSETS_64: u8 = 3;
+/// What is added where there is more than one page.
+const PAGED: u8 = 4;
+
+/// Values of a page. Each costs some eight bytes, and who wants a value decodes those before it in its page.
+pub(super) const PAGE_VALUES: usize = 2_048;
+/// What pco decodes at once; pages that we read have no fewer values.
+const PAGE_VALUES_MIN: usize = FULL_BATCH_N;
 
 /// How far back a value may point in what we read: pco writes no more for as few values as a chunk has.
 const WINDOW_LOG_MAX: u32 = 16;
@@ -35,8 +47,9 @@ const DAMAGED: Damage = Damage("the packed values of a chunk are damaged");
 
 /// Appends the values, packed; nothing is appended if pco does not take them.
 pub(super) fn encode<T: Value>(values: &[T], effort: Effort, out: &mut Vec<u8>) -> bool {
+    let paged = if PAGE_VALUES < values.len() { PAGED } else { 0 };
     if let Some(doubles) = T::doubles(values) {
-        out.push(DOUBLES);
+        out.push(DOUBLES | paged);
         let config = double_config(doubles, effort);
         return pack(doubles, config, out);
     }
@@ -54,7 +67,7 @@ pub(super) fn encode<T: Value>(values: &[T], effort: Effort, out: &mut Vec<u8>) 
         0x1_0000..=0xffff_ffff => OFFSETS_32,
         _ => OFFSETS_64,
     };
-    out.push(width);
+    out.push(width | paged);
     push_varint(out, zigzag(least.cast_signed()));
     push_varint(out, unit);
     let config = ChunkConfig::default()
@@ -139,74 +152,187 @@ fn delta(count: usize, value: impl Fn(usize) -> u64) -> DeltaSpec {
     }
 }
 
+/// Appends what pco makes of values, behind how long its pages are where there is more than one.
 fn pack<N: Number>(values: &[N], config: ChunkConfig, out: &mut Vec<u8>) -> bool {
-    let config = config.with_paging_spec(PagingSpec::Exact(vec![values.len()]));
+    let pages: Vec<usize> = values.chunks(PAGE_VALUES).map(<[N]>::len).collect();
+    let count = pages.len();
+    let config = config.with_paging_spec(PagingSpec::Exact(pages));
     let files = FileCompressor::default();
     let written = files.chunk_compressor(values, &config).and_then(|mut chunk| {
+        let mut body = Vec::new();
+        if 1 < count {
+            push_varint(out, PAGE_VALUES as u64);
+        }
+        for page in 0..count {
+            let start = body.len();
+            chunk.write_page(page, &mut body)?;
+            if page + 1 < count {
+                push_varint(out, (body.len() - start) as u64);
+            }
+        }
         files.write_header(&mut *out)?;
         chunk.write_meta(&mut *out)?;
-        chunk.write_page(0, &mut *out)?;
+        out.append(&mut body);
         Ok(())
     });
     written.is_ok()
 }
 
-/// Appends `count` values.
-pub(super) fn decode<T: Value>(bytes: &[u8], count: usize, out: &mut Vec<T>) -> Result<(), Damage> {
+/// Whether packed values are in pages.
+pub(super) fn is_paged(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|width| width & PAGED != 0)
+}
+
+/// Appends those of `count` values that are wanted.
+pub(super) fn decode<T: Value>(
+    bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<T>,
+) -> Result<(), Damage> {
     let mut bytes = Bytes(bytes);
-    let width = bytes.byte()?;
+    let byte = bytes.byte()?;
+    let (width, paged) = (byte & !PAGED, byte & PAGED != 0);
     if width == DOUBLES {
         let doubles = T::doubles_mut(out).ok_or(DAMAGED)?;
-        return unpack(bytes.0, count, |values: &[f64]| doubles.extend_from_slice(values));
+        let pages = Pages::take(&mut bytes, count, paged)?;
+        return pages.unpack(wanted, |values: &[f64]| doubles.extend_from_slice(values));
     }
     if T::doubles(&[]).is_some() {
         return Err(DAMAGED);
     }
     let least = unzigzag(bytes.varint()?).cast_unsigned();
     let unit = bytes.varint()?;
+    let pages = Pages::take(&mut bytes, count, paged)?;
     let value = |offset: u64| T::of_bits(least.wrapping_add(offset.wrapping_mul(unit)));
-    let bytes = bytes.0;
     match width {
-        OFFSETS_16 => unpack(bytes, count, |offsets: &[u16]| {
+        // One unit is the common case, and a multiplication each is not free.
+        OFFSETS_16 if unit == 1 => pages.unpack(wanted, |offsets: &[u16]| {
+            let value = |offset: &u16| T::of_bits(least.wrapping_add(u64::from(*offset)));
+            out.extend(offsets.iter().map(value));
+        }),
+        OFFSETS_16 => pages.unpack(wanted, |offsets: &[u16]| {
             out.extend(offsets.iter().map(|offset| value(u64::from(*offset))));
         }),
-        OFFSETS_32 => unpack(bytes, count, |offsets: &[u32]| {
+        OFFSETS_32 => pages.unpack(wanted, |offsets: &[u32]| {
             out.extend(offsets.iter().map(|offset| value(u64::from(*offset))));
         }),
-        OFFSETS_64 => unpack(bytes, count, |offsets: &[u64]| {
+        OFFSETS_64 => pages.unpack(wanted, |offsets: &[u64]| {
             out.extend(offsets.iter().map(|offset| value(*offset)));
         }),
         _ => Err(DAMAGED),
     }
 }
 
-/// Hands out `count` values, some at a time.
-fn unpack<N: Number + Default>(
-    bytes: &[u8],
+/// Where pages lie.
+struct Pages<'a> {
+    /// All values.
     count: usize,
-    mut take: impl FnMut(&[N]),
-) -> Result<(), Damage> {
-    let damaged = |_| DAMAGED;
-    let (files, bytes) = FileDecompressor::new(bytes).map_err(damaged)?;
-    let (mut chunk, bytes) = files.chunk_decompressor::<N, _>(bytes).map_err(damaged)?;
-    match &chunk.meta().delta_encoding {
-        DeltaEncoding::Lookback { config, .. } if WINDOW_LOG_MAX < config.window_n_log => {
+    /// Values of each page but the last.
+    page_values: usize,
+    /// Bytes of each page but the last.
+    lengths: Vec<usize>,
+    /// What pco wrote.
+    packed: &'a [u8],
+}
+
+impl<'a> Pages<'a> {
+    fn take(bytes: &mut Bytes<'a>, count: usize, paged: bool) -> Result<Pages<'a>, Damage> {
+        let (mut page_values, mut lengths) = (count.max(1), Vec::new());
+        if paged {
+            page_values = bytes.count(count)?;
+            if page_values < PAGE_VALUES_MIN {
+                return Err(DAMAGED);
+            }
+            for _ in 1..count.div_ceil(page_values) {
+                lengths.push(bytes.count(bytes.0.len())?);
+            }
+        }
+        Ok(Pages { count, page_values, lengths, packed: bytes.0 })
+    }
+
+    /// Hands out the values that are wanted, some at a time.
+    fn unpack<N: Number + Default>(
+        &self,
+        wanted: Range<usize>,
+        mut take: impl FnMut(&[N]),
+    ) -> Result<(), Damage> {
+        let damaged = |_| DAMAGED;
+        let (files, bytes) = FileDecompressor::new(self.packed).map_err(damaged)?;
+        let (mut chunk, bytes) = files.chunk_decompressor::<N, _>(bytes).map_err(damaged)?;
+        match &chunk.meta().delta_encoding {
+            DeltaEncoding::Lookback { config, .. } if WINDOW_LOG_MAX < config.window_n_log => {
+                return Err(DAMAGED);
+            }
+            _ => {}
+        }
+        if matches!(chunk.meta().mode, Mode::Dict(_)) {
             return Err(DAMAGED);
         }
-        _ => {}
-    }
-    if matches!(chunk.meta().mode, Mode::Dict(_)) {
-        return Err(DAMAGED);
-    }
-    let mut page = chunk.page_decompressor(bytes, count).map_err(damaged)?;
-    let (mut values, mut left) = ([N::default(); FULL_BATCH_N], count);
-    while 0 < left {
-        let progress = page.read(&mut values).map_err(damaged)?;
-        if progress.n_processed == 0 || left < progress.n_processed {
-            return Err(DAMAGED);
+        let (mut rest, mut start) = (Bytes(bytes), 0);
+        for number in 0..=self.lengths.len() {
+            let page = match self.lengths.get(number) {
+                Some(length) => rest.take(*length)?,
+                None => rest.0,
+            };
+            let values = self.page_values.min(self.count - start);
+            let (from, to) = (wanted.start.max(start), wanted.end.min(start + values));
+            if from < to {
+                let mut page = chunk.page_decompressor(page, values).map_err(damaged)?;
+                let (mut batch, mut at) = ([N::default(); FULL_BATCH_N], start);
+                while at < to {
+                    let read = page.read(&mut batch).map_err(damaged)?.n_processed;
+                    if read == 0 || start + values < at + read {
+                        return Err(DAMAGED);
+                    }
+                    let (first, last) = (from.max(at), to.min(at + read));
+                    if first < last {
+                        take(&batch[first - at..last - at]);
+                    }
+                    at += read;
+                }
+                if at == start + values && !page.into_src().is_empty() {
+                    return Err(DAMAGED);
+                }
+            }
+            start += values;
         }
-        take(&values[..progress.n_processed]);
-        left -= progress.n_processed;
+        Ok(())
     }
-    if page.into_src().is_empty() { Ok(()) } else { Err(DAMAGED) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As releases did that knew no pages.
+    #[test]
+    fn many_values_in_one_page_are_read() {
+        let values: Vec<u16> = (0..5000u32).map(|at| (at * at % 977) as u16).collect();
+        let config = ChunkConfig::default().with_paging_spec(PagingSpec::Exact(vec![values.len()]));
+        let files = FileCompressor::default();
+        let mut chunk = files.chunk_compressor(&values, &config).unwrap();
+        let mut bytes = vec![OFFSETS_16, zigzag(7) as u8, 3];
+        files.write_header(&mut bytes).unwrap();
+        chunk.write_meta(&mut bytes).unwrap();
+        chunk.write_page(0, &mut bytes).unwrap();
+        let right: Vec<i64> = values.iter().map(|value| 7 + i64::from(*value) * 3).collect();
+        for wanted in [0..5000, 4999..5000, 1000..3000, 10..10] {
+            let mut read: Vec<i64> = Vec::new();
+            decode(&bytes, 5000, wanted.clone(), &mut read).unwrap();
+            assert_eq!(read, right[wanted]);
+        }
+        assert!(!is_paged(&bytes));
+        let mut paged = Vec::new();
+        assert!(encode(&right, Effort::Cold, &mut paged) && is_paged(&paged));
+        // A page of so few values, or one less of bytes, was never written.
+        let (at, _) = paged.iter().enumerate().find(|(_, byte)| **byte == 0x80).unwrap();
+        assert_eq!(paged[at..at + 2], [0x80, 0x10]);
+        let mut small = paged.clone();
+        small.splice(at..at + 2, [0x80, 1]);
+        assert!(decode::<i64>(&small, 5000, 0..5000, &mut Vec::new()).is_err());
+        small.splice(at..at + 2, [0xff - 0x80]);
+        assert!(decode::<i64>(&small, 5000, 0..5000, &mut Vec::new()).is_err());
+        assert!(decode::<i64>(&paged[..paged.len() - 1], 5000, 0..5000, &mut Vec::new()).is_err());
+    }
 }

@@ -7,6 +7,7 @@ use super::{
     bytes::{Bytes, push_varint},
     numbers::{self, Value},
 };
+use std::ops::Range;
 
 /// Appends the values as runs.
 pub(super) fn encode<T: Value>(values: &[T], effort: Effort, out: &mut Vec<u8>) {
@@ -27,22 +28,30 @@ pub(super) fn encode<T: Value>(values: &[T], effort: Effort, out: &mut Vec<u8>) 
     out.append(&mut body);
 }
 
-/// Appends `count` values.
-pub(super) fn decode<T: Value>(bytes: &[u8], count: usize, out: &mut Vec<T>) -> Result<(), Damage> {
+/// Appends those of `count` values that are wanted.
+pub(super) fn decode<T: Value>(
+    bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<T>,
+) -> Result<(), Damage> {
     let mut bytes = Bytes(bytes);
     let runs = bytes.count(count)?;
     let codec = bytes.byte()?;
     let length = bytes.count(bytes.0.len())?;
     let (mut lengths, mut each) = (Vec::<u64>::new(), Vec::<T>::new());
-    numbers::decode_flat(codec, bytes.take(length)?, runs, &mut lengths)?;
+    numbers::decode_flat(codec, bytes.take(length)?, runs, 0..runs, &mut lengths)?;
     let codec = bytes.byte()?;
-    numbers::decode_each(codec, bytes.0, runs, &mut each)?;
-    let end = out.len() + count;
+    numbers::decode_each(codec, bytes.0, runs, 0..runs, &mut each)?;
+    let mut at = 0;
     for (value, length) in each.iter().zip(lengths) {
-        if ((end - out.len()) as u64) <= length {
+        if ((count - at) as u64) <= length {
             return Err(Damage("the runs of a chunk are longer than its column"));
         }
-        out.resize(out.len() + length as usize + 1, *value);
+        let end = at + length as usize + 1;
+        let here = end.min(wanted.end).saturating_sub(at.max(wanted.start));
+        out.resize(out.len() + here, *value);
+        at = end;
     }
-    if out.len() == end { Ok(()) } else { Err(Damage("the runs of a chunk are too short")) }
+    if at == count { Ok(()) } else { Err(Damage("the runs of a chunk are too short")) }
 }

@@ -72,8 +72,8 @@ fn rows_come_back_and_are_summed_up() {
         let chunk = Chunk::parse(&bytes).unwrap();
         assert_eq!(chunk.rows(), times.len());
         assert_eq!([chunk.first_time(), chunk.last_time()], [times[0], times[times.len() - 1]]);
-        let (mut read, mut into) = (vec![7], Column::default());
-        chunk.times(&mut read).unwrap();
+        let (mut read, mut into) = (Vec::new(), Column::default());
+        chunk.times().unwrap().extend(0..times.len(), &mut read);
         assert_eq!(read, times, "seed {seed}");
         for (field, column) in &columns {
             let summary = expected(&times, column);
@@ -89,10 +89,67 @@ fn rows_come_back_and_are_summed_up() {
     }
 }
 
+/// Whatever the values are and however they are written, in pages or not.
+#[test]
+fn a_stretch_of_rows_is_that_of_the_whole() {
+    let (mut paged, mut sparse) = (0, 0);
+    for seed in 0..1200 {
+        let mut random = Random::new(seed);
+        let (times, columns) = rows(&mut random);
+        let effort = [Effort::Hot, Effort::Cold][random.index(2)];
+        let bytes = encode(&times, &borrowed(&columns), effort).unwrap();
+        let chunk = Chunk::parse(&bytes).unwrap();
+        let mut into = Column::default();
+        for (field, column) in &columns {
+            paged +=
+                usize::from(PAGE_ROWS < times.len() && chunk.is_piecewise([*field].into_iter()));
+            for _ in 0..6 {
+                let from = random.index(times.len() + 1);
+                let to = from + random.index(times.len() - from + 1);
+                let has = chunk.column_of(*field, from..to, &mut into).unwrap();
+                assert_eq!(has, (from..to).any(|row| column.has(row)), "seed {seed}, {from}..{to}");
+                sparse += usize::from(into.present.is_some());
+                let full = (from..to).all(|row| column.has(row));
+                assert!(!has || into.present.is_none() == full, "seed {seed}, {from}..{to}");
+                let step = 1 + (to - from) / 100;
+                for row in
+                    (from..to).step_by(step).chain(to.max(1) - 1..to).filter(|row| from <= *row)
+                {
+                    let (told, right) = (cell(&into, row - from), cell(column, row));
+                    assert_eq!(told, right, "seed {seed}, {from}..{to}, row {row}");
+                }
+            }
+        }
+        assert!(chunk.column_of(0, 0..times.len() + 1, &mut into).is_err() || chunk.count(0) == 0);
+    }
+    assert!(20 < paged && 100 < sparse, "{paged} in pages, {sparse} with gaps");
+}
+
+#[test]
+fn chunks_from_before_there_were_pages_are_read() {
+    let mut random = Random::new(11);
+    let (times, columns) = rows(&mut random);
+    let bytes = encode(&times, &borrowed(&columns), Effort::Hot).unwrap();
+    let of_version = |version: u8| {
+        let mut bytes = bytes.clone();
+        bytes[0] = version;
+        let end = HEAD_BYTES + u32::from_le_bytes(bytes[5..9].try_into().unwrap()) as usize;
+        let sum = directory_checksum(&bytes[..HEAD_CHECKED_BYTES], &bytes[HEAD_BYTES..end]);
+        bytes[HEAD_CHECKED_BYTES..HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    };
+    assert_eq!(of_version(VERSION), bytes);
+    assert!(!columns.is_empty() && times.len() <= PAGE_ROWS);
+    read_all(&of_version(VERSION_WITHOUT_PAGES)).unwrap();
+    for version in [0, VERSION + 1, 255] {
+        assert!(read_all(&of_version(version)).is_err(), "version {version}");
+    }
+}
+
 /// All that a chunk holds is decoded; what it comes to does not matter.
 fn read_all(bytes: &[u8]) -> Result<(), Damage> {
     let chunk = Chunk::parse(bytes)?;
-    chunk.times(&mut Vec::new())?;
+    chunk.times()?;
     for (field, _) in chunk.fields() {
         chunk.column(field, &mut Column::default())?;
     }

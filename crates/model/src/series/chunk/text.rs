@@ -83,7 +83,7 @@ pub(super) fn decode(bytes: &[u8], count: usize) -> Result<Vec<Box<str>>, Damage
     } else {
         let mut which = Vec::new();
         let codec = bytes.byte()?;
-        numbers::decode(codec, bytes.0, count, &mut which)?;
+        numbers::decode(codec, bytes.0, count, 0..count, &mut which)?;
         bytes.0 = &[];
         which
     };

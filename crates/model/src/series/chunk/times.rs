@@ -11,6 +11,7 @@ use super::{
     bytes::{Bytes, push_varint},
     pco,
 };
+use std::ops::Range;
 
 /// All steps are one grain.
 const EVEN: u8 = 0;
@@ -105,25 +106,85 @@ fn grid_step(steps: &[u64], span: u64) -> u64 {
     best
 }
 
-/// Appends `rows` times, of which the first and the last are known.
+/// The times of the rows of a chunk, which ascend.
+#[derive(Clone, Debug)]
+pub enum Times {
+    /// Each so much later than the one before.
+    Even {
+        /// The first time.
+        first: i64,
+        /// From each to the next, in nanoseconds.
+        step: u64,
+        /// How many there are.
+        rows: usize,
+    },
+    /// These.
+    Listed(Vec<i64>),
+}
+
+impl Times {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Times::Even { rows, .. } => *rows,
+            Times::Listed(times) => times.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many come before a moment.
+    pub fn before(&self, moment: i64) -> usize {
+        match self {
+            Times::Even { first, .. } if moment <= *first => 0,
+            Times::Even { first, step, rows } => {
+                let past = moment.wrapping_sub(*first).cast_unsigned();
+                past.div_ceil(*step).min(*rows as u64) as usize
+            }
+            Times::Listed(times) => times.partition_point(|time| *time < moment),
+        }
+    }
+
+    /// Appends those of some rows.
+    pub fn extend(&self, rows: Range<usize>, out: &mut Vec<i64>) {
+        match self {
+            Times::Even { first, step, .. } => {
+                let time =
+                    |row: usize| first.wrapping_add((row as u64).wrapping_mul(*step).cast_signed());
+                out.extend(rows.map(time));
+            }
+            Times::Listed(times) => out.extend_from_slice(&times[rows]),
+        }
+    }
+}
+
+/// `rows` times, one at least, of which the first and the last are known.
 pub(super) fn decode(
     bytes: &[u8],
     rows: usize,
     [first, last]: [i64; 2],
     grain: u64,
-    out: &mut Vec<i64>,
-) -> Result<(), Damage> {
-    let start = out.len();
+) -> Result<Times, Damage> {
+    const UNORDERED: Damage =
+        Damage("the times of a chunk do not ascend from its first to its last");
     let mut bytes = Bytes(bytes);
+    let mut times = Vec::new();
     // Where they would not ascend the sums wrap around, and that is seen below.
     let mut add =
-        |ticks: u64| out.push(first.wrapping_add(ticks.wrapping_mul(grain).cast_signed()));
+        |ticks: u64| times.push(first.wrapping_add(ticks.wrapping_mul(grain).cast_signed()));
     match bytes.byte()? {
         EVEN => {
-            for row in 0..rows as u64 {
-                add(row);
-            }
             bytes.end()?;
+            let span = last.wrapping_sub(first).cast_unsigned();
+            return match (rows as u64 - 1).checked_mul(grain) {
+                Some(reached) if first <= last && reached == span => {
+                    Ok(Times::Even { first, step: grain, rows })
+                }
+                _ => Err(UNORDERED),
+            };
         }
         STEPS => {
             let mut ticks = 0u64;
@@ -136,7 +197,7 @@ pub(super) fn decode(
         }
         PACKED_STEPS => {
             let mut steps: Vec<u64> = Vec::new();
-            pco::decode(bytes.0, rows - 1, &mut steps)?;
+            pco::decode(bytes.0, rows - 1, 0..rows - 1, &mut steps)?;
             let mut ticks = 0u64;
             add(ticks);
             for step in steps {
@@ -147,7 +208,7 @@ pub(super) fn decode(
         PACKED_OFFSETS => {
             let step = bytes.varint()?;
             let mut offsets: Vec<i64> = Vec::new();
-            pco::decode(bytes.0, rows, &mut offsets)?;
+            pco::decode(bytes.0, rows, 0..rows, &mut offsets)?;
             for (row, offset) in (0u64..).zip(offsets) {
                 add(row.wrapping_mul(step).wrapping_add(offset as u64));
             }
@@ -156,12 +217,11 @@ pub(super) fn decode(
             return Err(Damage("the times of a chunk have a form that this release does not know"));
         }
     }
-    let times = &out[start..];
     let ends = times.first() == Some(&first) && times.last() == Some(&last);
     if ends && times.is_sorted_by(|one, next| one < next) {
-        Ok(())
+        Ok(Times::Listed(times))
     } else {
-        Err(Damage("the times of a chunk do not ascend from its first to its last"))
+        Err(UNORDERED)
     }
 }
 
@@ -177,11 +237,21 @@ mod tests {
         let mut bytes = Vec::new();
         encode(times, grain, Effort::Hot, &mut bytes);
         let ends = [times[0], times[times.len() - 1]];
-        let mut read = Vec::new();
-        decode(&bytes, times.len(), ends, grain, &mut read).unwrap();
-        assert_eq!(read, times);
+        let read = decode(&bytes, times.len(), ends, grain).unwrap();
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        read.extend(0..times.len(), &mut all);
+        assert_eq!(all, times);
+        let middle = times.len() / 2;
+        read.extend(middle..times.len(), &mut some);
+        assert_eq!(some, times[middle..]);
+        for row in [0, middle, times.len() - 1] {
+            for moment in [times[row].saturating_sub(1), times[row], times[row].saturating_add(1)] {
+                let before = times.iter().filter(|time| **time < moment).count();
+                assert_eq!(read.before(moment), before, "{moment}");
+            }
+        }
         let cut = &bytes[..bytes.len() - 1];
-        assert!(decode(cut, times.len(), ends, grain, &mut Vec::new()).is_err());
+        assert!(decode(cut, times.len(), ends, grain).is_err());
         bytes.len()
     }
 
