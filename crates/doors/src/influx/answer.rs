@@ -105,11 +105,15 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
     if writing.wrong == 0 && rejected.is_empty() {
         return done(writing, stored);
     }
+    // The store tells of the first ones why.
+    let points: u64 = writing.pieces.iter().map(|(count, _)| count).sum();
+    let dropped = points.saturating_sub(stored);
     let lines = wrong_lines(writing, &rejected);
     let mut why: Vec<String> = lines.iter().map(WrongLine::said).collect();
     why.dedup();
     let told = lines.len() as u64;
-    let untold = (writing.wrong + rejected.len() as u64).saturating_sub(told);
+    let rejected_count = if writing.all_or_none { rejected.len() as u64 } else { dropped };
+    let untold = (writing.wrong + rejected_count).saturating_sub(told);
     if untold != 0 {
         why.push(format!("and {untold} more lines"));
     }
@@ -119,7 +123,7 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
     } else if writing.pieces.is_empty() {
         why
     } else {
-        format!("partial write: {why} dropped={}", rejected.len())
+        format!("partial write: {why} dropped={dropped}")
     };
     let mut body = String::from("{\"error\":");
     put_text(&text, &mut body);
@@ -127,7 +131,7 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
         body.push_str(",\"code\":\"invalid\",\"message\":");
         put_text(&text, &mut body);
     }
-    body.push_str(",\"lines\":[");
+    write(&mut body, format_args!(",\"refused\":{},\"lines\":[", writing.wrong + dropped));
     for (nth, line) in lines.iter().enumerate() {
         if nth != 0 {
             body.push(',');

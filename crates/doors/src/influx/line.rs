@@ -153,20 +153,39 @@ pub fn lines_numbered<'a>(body: &'a [u8], numbers: &[u64]) -> Vec<&'a [u8]> {
     found
 }
 
+/// Whether a text is lines that are whole: the last one's end, which is not there, would not be one of a text.
+pub fn is_whole(lines: &[u8]) -> bool {
+    let mut at = 0;
+    while at < lines.len() {
+        let (end, is_text) = end_of(lines, at);
+        if is_text {
+            return false;
+        }
+        at = end + 1;
+    }
+    true
+}
+
 /// Where the line that begins at `start` ends: at its line end, or that of the body. Texts, which stand behind
 /// an `=` in the fields, enclose line ends.
 fn line_end(body: &[u8], start: usize) -> usize {
+    end_of(body, start).0
+}
+
+/// Where a line ends, and whether that is within a text.
+fn end_of(body: &[u8], start: usize) -> (usize, bool) {
     let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
     let mut at = start + body[start..].iter().take_while(is_blank).count();
     if body.get(at) == Some(&b'#') {
-        return memchr(b'\n', &body[at..]).map_or(body.len(), |end| at + end);
+        return (memchr(b'\n', &body[at..]).map_or(body.len(), |end| at + end), false);
     }
     // Up to the fields no quotes count.
     loop {
-        let Some(found) = memchr3(b' ', b'\\', b'\n', &body[at..]) else { return body.len() };
+        let found = memchr3(b' ', b'\\', b'\n', &body[at..]);
+        let Some(found) = found else { return (body.len(), false) };
         at += found;
         match body[at] {
-            b'\n' => return at,
+            b'\n' => return (at, false),
             b' ' => break,
             _ => at = past_escaped(body, at),
         }
@@ -174,7 +193,7 @@ fn line_end(body: &[u8], start: usize) -> usize {
     let (mut is_text, mut equals, mut commas) = (false, 0_usize, 0_usize);
     while let Some(byte) = body.get(at) {
         match byte {
-            b'\n' if !is_text => return at,
+            b'\n' if !is_text => return (at, false),
             b'\\' => {
                 at = if is_text { at + 2 } else { past_escaped(body, at) };
                 continue;
@@ -186,7 +205,7 @@ fn line_end(body: &[u8], start: usize) -> usize {
         }
         at += 1;
     }
-    body.len()
+    (body.len(), is_text)
 }
 
 /// Behind a backslash and what it stands before; no line end is escaped.

@@ -93,7 +93,7 @@ fn writes_are_answered_as_influxdb_does() {
     let two = (1, "200 2 points written\n".to_owned());
     assert_eq!(wrote("POST /", b"m x=1\nm x=2", &stored(2)), two);
     assert_eq!(wrote("POST /", b"m x=1", &stored(1)), (1, "200 1 point written\n".to_owned()));
-    let lines = "\"lines\":[{\"line\":2,\"column\":5,\"reason\":\"missing field value\",\"text\":\"m y=\"}]}\n";
+    let lines = "\"refused\":1,\"lines\":[{\"line\":2,\"column\":5,\"reason\":\"missing field value\",\"text\":\"m y=\"}]}\n";
     let why = "unable to parse 'm y=': missing field value";
     assert_eq!(
         wrote(line, b"m x=1\nm y=\n", &stored(1)).1,
@@ -113,7 +113,7 @@ fn writes_are_answered_as_influxdb_does() {
         answer,
         format!(
             "400 {{\"error\":\"partial write: {shown} dropped=1\",\
-             \"lines\":[{{\"line\":3,\"reason\":\"{shown}\",\"text\":\"m x=2i\"}}]}}\n"
+             \"refused\":1,\"lines\":[{{\"line\":3,\"reason\":\"{shown}\",\"text\":\"m x=2i\"}}]}}\n"
         )
     );
     let (_, second) = wrote("POST /api/v2/write?bucket=a", b"m y=\n", &stored(0));
