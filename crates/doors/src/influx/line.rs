@@ -33,13 +33,15 @@ pub struct Reading {
 /// The unit of times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Precision {
-    /// How many nanoseconds it has.
+    /// How many nanoseconds it has; 0 if the size of each time tells it.
     pub nanos: i64,
 }
 
 impl Precision {
     /// Nanoseconds.
     pub const NANOSECONDS: Precision = Precision { nanos: 1 };
+    /// Whatever the size of each time tells.
+    pub const TOLD_BY_SIZE: Precision = Precision { nanos: 0 };
 
     /// What clients call it: n, ns, u, us, µ, ms, s, m or h; nothing said is nanoseconds.
     pub fn named(name: &str) -> Option<Precision> {
@@ -539,7 +541,7 @@ impl<'a> Lines<'a, '_> {
         let unit = self.reading.precision.nanos;
         if self.end_at(start).is_some() {
             let now = self.reading.now;
-            return Ok(now - now.rem_euclid(unit));
+            return Ok(now - now.rem_euclid(unit.max(1)));
         }
         let is_negative = self.byte(start) == b'-';
         let digits = start + usize::from(is_negative);
@@ -552,7 +554,9 @@ impl<'a> Lines<'a, '_> {
         // 19 digits are no more than 64 bits.
         let number = if count <= 19 { i64::try_from(number).ok() } else { None };
         let number = number.map(|number| if is_negative { -number } else { number });
-        let time = number.and_then(|number| number.checked_mul(unit));
+        let time = number.and_then(|number| {
+            number.checked_mul(if unit == 0 { unit_by_size(number) } else { unit })
+        });
         match time {
             Some(time) if TIMES.contains(&time) => Ok(time),
             _ => {
@@ -560,6 +564,17 @@ impl<'a> Lines<'a, '_> {
                 self.wrong(start, why)
             }
         }
+    }
+}
+
+/// The unit of a time of which nobody says it, by its size: as InfluxDB 3 has it, seconds up to the year 2128, and the
+/// others as far.
+fn unit_by_size(time: i64) -> i64 {
+    match time.unsigned_abs() {
+        0..5_000_000_000 => 1_000_000_000,
+        5_000_000_000..5_000_000_000_000 => 1_000_000,
+        5_000_000_000_000..5_000_000_000_000_000 => 1_000,
+        _ => 1,
     }
 }
 

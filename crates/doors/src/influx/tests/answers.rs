@@ -121,6 +121,32 @@ fn writes_are_answered_as_influxdb_does() {
 }
 
 #[test]
+fn writes_of_version_3_are_answered_as_it_does() {
+    let line = "POST /api/v3/write_lp?db=a&no_sync=true";
+    assert_eq!(wrote(line, b"m x=1\n", &stored(1)), (1, "204 ".to_owned()));
+    let bad =
+        "{\"original_line\":\"m y=\",\"line_number\":2,\"error_message\":\"missing field value\"}";
+    assert_eq!(
+        wrote(line, b"m x=1\nm y=\nm x=2", &stored(2)).1,
+        format!("400 {{\"error\":\"partial write of line protocol occurred\",\"data\":[{bad}]}}\n")
+    );
+    assert_eq!(
+        wrote(&format!("{line}&accept_partial=false"), b"m x=1\nm y=\nm y=", &stored(0)).1,
+        format!("400 {{\"error\":\"parsing failed for write_lp endpoint\",\"data\":{bad}}}\n")
+    );
+    for (line, told) in [
+        ("POST /api/v3/write_lp", "400 {\"error\":\"db is required\"}"),
+        ("POST /api/v3/write_lp?db=a&no_sync=perhaps", "400 "),
+        ("POST /api/v3/write_lp?db=a&precision=days", "400 "),
+        ("GET /api/v3/write_lp?db=a", "405 "),
+        ("POST /write?db=a&precision=auto", "400 "),
+    ] {
+        let (_, answer) = wrote(line, b"m x=1", &stored(1));
+        assert!(answer.starts_with(told), "{line}: {answer}");
+    }
+}
+
+#[test]
 fn all_or_none_asks_nothing_of_the_store_if_a_line_is_wrong() {
     let line = "POST /write?db=a&accept_partial=false";
     let (commands, answer) = wrote(line, b"m x=1\nm\n", &stored(1));
