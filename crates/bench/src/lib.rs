@@ -20,6 +20,7 @@
 mod acks;
 mod args;
 mod bars;
+mod blobs;
 mod chains;
 mod chart;
 mod child;

@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     args::{Args, HELP, Task},
+    blobs,
     chains::{CHAINS, Chain, End},
     chart,
     child::{self, CHILD},
@@ -34,6 +35,7 @@ pub fn main(stores: &dyn Stores) -> ExitCode {
     match words.next().as_deref() {
         Some(CHILD) => child::run(stores, words),
         Some("chart") => chart::main(words),
+        Some("blobs") => blobs::main(words),
         Some("server") => server::main(words),
         Some("chunks") => chunks::main(words),
         Some("series") => series::main(words),

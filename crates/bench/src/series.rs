@@ -8,7 +8,7 @@
 //! 3. Processor time is what the process of the database took, merging included.
 
 mod ask;
-mod client;
+pub(crate) mod client;
 mod peer;
 
 use std::{

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod base64;
+pub mod blob;
 pub mod http;
 pub mod influx;
 pub mod json;

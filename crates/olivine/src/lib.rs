@@ -8,6 +8,8 @@
 //! 5. It is a library only so that its parsers can be fed from outside (`fuzzing.rs`).
 
 mod bench;
+#[cfg(feature = "node")]
+mod blob;
 mod call;
 #[cfg(feature = "node")]
 mod certify;
@@ -65,6 +67,8 @@ const GROUPS: &[(&str, &[&Command])] = &[
             &serve::COORDINATOR,
             &serve::INSERT,
             &serve::SELECT,
+            &serve::blobs::MASTER,
+            &serve::blobs::VOLUME,
             &ping::COMMAND,
         ],
     ),
@@ -77,7 +81,14 @@ const GROUPS: &[(&str, &[&Command])] = &[
     ("in and out", &[&dump::COMMAND, &load::COMMAND, &import::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
     ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
-    ("mend", &[&repair::COMMAND]),
+    (
+        "mend",
+        &[
+            &repair::COMMAND,
+            #[cfg(feature = "node")]
+            &blob::COMMAND,
+        ],
+    ),
 ];
 
 /// More of them hold memory that nobody uses.

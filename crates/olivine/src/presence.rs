@@ -64,6 +64,8 @@ impl Presence {
             Half::Both => "serve",
             Half::Storage(_) => "storage",
             Half::Coordinator(_) => "kv",
+            Half::Blobs if settings.blobs.master.is_some() => "master",
+            Half::Blobs => "volume",
         };
         let path = pid_path(&settings.data_dir, service);
         let path = path.display();

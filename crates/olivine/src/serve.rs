@@ -2,6 +2,7 @@
 //!
 //! 1. What it says when it has started is true: every door named is open.
 
+pub(crate) mod blobs;
 mod times;
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
     presence::Presence,
 };
 
+use blobs::{OF_BLOBS, with_blobs};
 use times::{
     OF_CONNECTIONS, OF_HTTP_TIMES, OF_LINES_TIMES, OF_LINK_TIMES, OF_STORE_TIMES, duration,
     patience,
@@ -211,13 +213,14 @@ pub(crate) const COMMAND: Command = Command {
     what: "the node: the store behind its doors, in one process",
     about: "Serve opens the store in the data directory and the doors to it: JSON lines and HTTP on 9999, \
         lines such as `PUT key value` on 7000, HTTP on 8080; time series as InfluxDB's clients write and query them on \
-        8086, queries on 8088, lines and queries on 8087. What is acknowledged is on the disk. It ends on \
+        8086, queries on 8088, lines and queries on 8087; blobs on 9000, and their volume on 9001. What is acknowledged is on the disk. It ends on \
         SIGTERM or SIGINT, after what has arrived is answered.",
     operands: &["[DOOR]"],
     options: &[
         &[CONFIG, DATA_DIR, WORKERS, DOORS],
         OF_STORE,
         OF_DOORS,
+        OF_BLOBS,
         OF_ACCESS,
         OF_LIMITS,
         OF_QUERIES,
@@ -344,6 +347,8 @@ pub(crate) const ROLES: &[Role] = &[
     Role { command: &COORDINATOR, check: |call| of_coordinator(call).map(drop) },
     Role { command: &INSERT, check: |call| of_one_door(call, Door::Influx).map(drop) },
     Role { command: &SELECT, check: |call| of_one_door(call, Door::Select).map(drop) },
+    Role { command: &blobs::MASTER, check: |call| blobs::of_master(call).map(drop) },
+    Role { command: &blobs::VOLUME, check: |call| blobs::of_volume(call).map(drop) },
 ];
 
 fn run(call: &Call, settings: &Settings) -> Result<Ending, Failure> {
@@ -443,6 +448,8 @@ fn greeting(out: &mut impl io::Write, node: &Node, hidden: Option<&str>) -> io::
             Door::Influx => "time series: /write, /query",
             Door::Select => "time series: /?query=",
             Door::Ingest => "time series: lines, /?query=",
+            Door::Blob => "blobs: PUT, GET and DELETE /key",
+            Door::Volume => "blobs, for whom the blob door sends",
         };
         // Padding is for texts; an address knows none.
         writeln!(out, "  {:6} {:22} {what}", door.name(), address.to_string())?;
@@ -584,7 +591,7 @@ fn of_coordinator(call: &Call) -> Result<Settings, Failure> {
 }
 
 fn both(call: &Call) -> Result<Settings, Failure> {
-    with_doors(call, &Door::ALL, with_store(call, common(call)?)?)
+    with_blobs(call, with_doors(call, &Door::ALL, with_store(call, common(call)?)?)?)
 }
 
 /// Whether the command that is called has this option.
@@ -709,9 +716,12 @@ fn doors(call: &Call, defaults: &[Door]) -> Result<Vec<DoorSetting>, Failure> {
         (Some(_), Some(_)) if *call.origin("--doors") == Origin::Flag => {
             return Err(Failure::misused("a door is named by place or with `--doors`, not both"));
         }
-        (Some(door), _) => vec![door_named(&door.to_string_lossy()).map_err(Failure::misused)?],
+        (Some(door), _) => {
+            vec![door_named(call, &door.to_string_lossy()).map_err(Failure::misused)?]
+        }
         (None, Some(names)) => {
-            let named = names.split(',').map(door_named).collect::<Result<_, _>>();
+            let named =
+                names.split(',').map(|name| door_named(call, name)).collect::<Result<_, _>>();
             named.map_err(|what| call.wrong("--doors", format_args!("names {what}")))?
         }
     };
@@ -721,7 +731,11 @@ fn doors(call: &Call, defaults: &[Door]) -> Result<Vec<DoorSetting>, Failure> {
     }
     let setting = |door: Door| {
         let mut setting = DoorSetting::default_of(door);
-        let own = |what| format!("--{}-{what}", door.name());
+        // Who has one door only has no options that name it.
+        let own = |what| {
+            let named = format!("--{}-{what}", door.name());
+            if takes(call, &named) { named } else { format!("--{what}") }
+        };
         if let Some(port) = number::<u16>(call, nearer(call, &own("port"), "--port"))? {
             setting.address.set_port(port);
             setting.asked = true;
@@ -745,10 +759,17 @@ pub(crate) fn nearer<'a>(call: &Call, first: &'a str, second: &'a str) -> &'a st
     if rank(second) < rank(first) { second } else { first }
 }
 
-fn door_named(name: &str) -> Result<Door, String> {
-    let known = Door::ALL.map(Door::name).join(", ");
-    let door = Door::ALL.into_iter().find(|door| door.name() == name.trim());
-    door.ok_or_else(|| format!("no door `{name}`; there are {known}"))
+/// The door that a command calls by this name.
+fn door_named(call: &Call, name: &str) -> Result<Door, String> {
+    let known = || {
+        let is_known = |door: &Door| takes(call, &format!("--{}-port", door.name()));
+        Door::ALL.into_iter().filter(is_known)
+    };
+    let door = known().find(|door| door.name() == name.trim());
+    door.ok_or_else(|| {
+        let known: Vec<&str> = known().map(Door::name).collect();
+        format!("no door `{name}`; there are {}", known.join(", "))
+    })
 }
 
 fn address(call: &Call, name: &str) -> Result<Option<IpAddr>, Failure> {

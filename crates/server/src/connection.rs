@@ -109,7 +109,12 @@ pub(crate) async fn refuse_plain(door: Door, mut stream: TcpStream) -> io::Resul
     match door {
         Door::Json => Json::error(text, Code::Invalid, &mut out),
         Door::Line => Line::error(text, Code::Invalid, &mut out),
-        Door::Http | Door::Influx | Door::Select | Door::Ingest => out.extend_from_slice(
+        Door::Http
+        | Door::Influx
+        | Door::Select
+        | Door::Ingest
+        | Door::Blob
+        | Door::Volume => out.extend_from_slice(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 26\r\nconnection: close\r\n\r\nthis port speaks only TLS\n",
         ),
     }

@@ -6,7 +6,7 @@
 use std::{convert::Infallible, future::poll_fn, io, net::IpAddr, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Request, Response,
     body::Incoming,
@@ -32,6 +32,8 @@ use tokio::{
 };
 
 use crate::{
+    blobs,
+    body::Body,
     numbers,
     patience::Wait,
     series,
@@ -61,9 +63,14 @@ pub(crate) async fn serve(
                 Door::Influx => series::respond(&served, at, Way::Influx, address, request).await,
                 Door::Select => series::respond(&served, at, Way::Select, address, request).await,
                 Door::Ingest => series::respond(&served, at, Way::Ingest, address, request).await,
+                Door::Blob => blobs::respond_master(&served, address, request).await,
+                Door::Volume => {
+                    let (response, object) = blobs::respond_volume(&served, request).await;
+                    return Ok(framed(response, object));
+                }
                 _ => respond(&served, at, address, request).await,
             };
-            Ok::<_, Infallible>(framed(response))
+            Ok::<_, Infallible>(framed(response, None))
         })
     });
     let mut builder = http1::Builder::new();
@@ -174,7 +181,7 @@ async fn respond(
 }
 
 /// Finds out who sends a request, before any more of it is read.
-async fn log_in(
+pub(crate) async fn log_in(
     served: &Served,
     session: &mut Session,
     now: u64,
@@ -314,8 +321,8 @@ pub(crate) fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// An answer as hyper sends it.
-fn framed(answer: door::Response) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+fn framed(answer: door::Response, object: Option<Body>) -> Response<Body> {
+    let mut response = Response::new(object.unwrap_or_else(|| Body::of(answer.body)));
     if let Ok(status) = answer.status.try_into() {
         *response.status_mut() = status;
     }

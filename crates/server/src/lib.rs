@@ -10,7 +10,8 @@
 //! else can listen to; `frames` are the bytes between the two
 //! processes, `link` the coordinator's end and `storage` the other; `router` is the way a worker takes;
 //! `protocol` are the doors that speak in lines, `connection` drives one of them over a socket, `http`
-//! the door that does not, `counted` its sockets; `worker` are the threads that connections live on, `alarm`
+//! the door that does not, `counted` its sockets, `body` the bodies of its answers; `blobs` is the master and the volumes of blobs and their
+//! doors, `durable` waits for stores without a thread; `worker` are the threads that connections live on, `alarm`
 //! wakes those that have waited for long enough; `numbers`, `slow` and
 //! `log` what a node tells about itself; `notify` is what the service manager is told; `probe` asks from
 //! outside whether a node answers; `node` starts all of it and ends it.
@@ -23,9 +24,12 @@
 #![warn(missing_docs)]
 
 mod alarm;
+mod blobs;
+mod body;
 mod connection;
 mod copies;
 mod counted;
+mod durable;
 mod frames;
 mod guesses;
 mod http;
@@ -63,10 +67,15 @@ pub use node::{Node, Problem, Started, Stop};
 pub use numbers::{METRICS, Metric};
 pub use patience::{Patience, Wait};
 pub use probe::{door_answers, storage_answers};
-pub use settings::{Door, DoorSetting, Half, QuerySettings, Settings, StorageAt};
+pub use settings::{
+    BlobSettings, Door, DoorSetting, Half, MasterSettings, QuerySettings, Settings, StorageAt,
+    VolumeSettings,
+};
 pub use tls::{Authority, PeerSetting, TlsSetting, TlsStream, Trust, authority, vouched};
 
 #[doc(no_inline)]
+pub use olivine_blobs::Layout;
+#[doc(no_inline)]
 pub use olivine_command::{Command, Principal, Reply, Role, Token, User, Who};
 #[doc(no_inline)]
-pub use olivine_doors::{http::Hosts, limits::Limits};
+pub use olivine_doors::{blob::Manner, http::Hosts, limits::Limits};

@@ -34,6 +34,7 @@ use tokio::{
 use ports::Coming;
 
 use crate::{
+    blobs::Blobs,
     copies::Copies,
     guesses::Guesses,
     link::{Links, Target},
@@ -208,6 +209,7 @@ impl Node {
                 let target = host(name, *port, peers.clone())?;
                 (Arc::new(Time::new(clock, 0)), Place::There(target), None)
             }
+            Half::Blobs => (Arc::new(Time::new(clock, 0)), Place::Nowhere, None),
             half => {
                 let model = open_store(&environment, settings, &mut started)?;
                 ports::check_users(settings, model.access().users)?;
@@ -231,6 +233,9 @@ impl Node {
                 (time, Place::Here(store), coordinators)
             }
         };
+        let url = volume_url(settings, &started)?;
+        let blobs =
+            Blobs::open(&settings.blobs, &environment, store_options(settings), &time, url)?;
         let tls = match &settings.tls {
             None => None,
             Some(setting) => {
@@ -259,6 +264,7 @@ impl Node {
             strangers_max: settings.strangers_max,
             tallies: (0..settings.workers.max(1)).map(|_| Tally::default()).collect(),
             slow: Slow::new(settings.slow),
+            blobs,
             coordinators_refused: Mutex::default(),
             waited_in_vain: Mutex::default(),
             links: Links::default(),
@@ -310,7 +316,7 @@ impl Node {
             .and_then(|listener| Some(listener.local_addr().ok()?.as_pathname()?.to_owned()));
         let working = match &place {
             Place::Here(store) => Some(store.start_work().map_err(system("start a thread"))?),
-            Place::There(_) => None,
+            Place::There(_) | Place::Nowhere => None,
         };
         let workers = Workers::start(&shared, &place).map_err(system("start a thread"))?;
         let workers = Rc::new(workers);
@@ -337,6 +343,7 @@ impl Node {
                 spawn_local(async move { store.sweep().await });
                 spawn_local(async move { watched.watch_disk().await });
             }
+            shared.blobs.start(&shared.stopping);
             let (looking, look) = (Rc::clone(&workers), shared.patience.look());
             spawn_local(async move {
                 loop {
@@ -371,6 +378,10 @@ impl Node {
             && let Some(store) = Arc::into_inner(store)
         {
             told::closed(store.close(), &**environment.clock(), began)?;
+        }
+        // Nobody else is left who has it.
+        if let Some(shared) = Arc::into_inner(shared) {
+            shared.blobs.close()?;
         }
         if let Some(socket) = socket {
             // Whoever starts next takes away what could not be taken away here.
@@ -477,14 +488,7 @@ pub(crate) fn open_store(
             settings.data_dir.display(),
         )));
     }
-    let mut options = Options {
-        durability: settings.durability,
-        memtable_entries_max: settings.memtable_entries_max,
-        ..Options::default()
-    };
-    if settings.durability == Durability::Interval {
-        options.interval = settings.interval;
-    }
+    let options = store_options(settings);
     let clock = environment.clock();
     let began = clock.now();
     let model_options =
@@ -496,6 +500,36 @@ pub(crate) fn open_store(
     started.store = Some(dir);
     started.recovered = db.recovery().cut.as_ref().map(said);
     Ok(model)
+}
+
+/// How the stores of a node behave.
+fn store_options(settings: &Settings) -> Options {
+    let mut options = Options {
+        durability: settings.durability,
+        memtable_entries_max: settings.memtable_entries_max,
+        ..Options::default()
+    };
+    if settings.durability == Durability::Interval {
+        options.interval = settings.interval;
+    }
+    options
+}
+
+/// Where clients find the volume of this process, if there is one.
+fn volume_url(settings: &Settings, started: &Started) -> Result<Option<String>, Problem> {
+    let Some(volume) = &settings.blobs.volume else { return Ok(None) };
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    if let Some(advertised) = &volume.advertised {
+        return Ok(Some(format!("{scheme}://{advertised}")));
+    }
+    let door = started.doors.iter().find(|(door, _)| *door == Door::Volume);
+    let Some((_, address)) = door else { return Ok(None) };
+    if address.ip().is_unspecified() {
+        return Err(Problem::Settings(format!(
+            "clients cannot be sent to {address}; say where they find the volume with --advertise HOST:PORT"
+        )));
+    }
+    Ok(Some(format!("{scheme}://{address}")))
 }
 
 fn said(cut: &Cut) -> String {

@@ -66,6 +66,10 @@ fn answers(door: Door, stream: &mut (impl Read + Write)) -> io::Result<()> {
             b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
             b"HTTP/1.1 200 ",
         ),
+        // Whatever they answer to a key that cannot be.
+        Door::Blob | Door::Volume => {
+            (b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", b"HTTP/1.1 4")
+        }
         Door::Influx | Door::Select | Door::Ingest => (
             b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
             b"HTTP/1.1 200 ",

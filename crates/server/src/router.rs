@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use olivine_command::{Access, Command, Refusal, Reply};
+use olivine_command::{Access, Code, Command, Refusal, Reply};
 
 use crate::{
     link::Link,
@@ -20,7 +20,12 @@ pub(crate) enum Router {
     Here(Here),
     /// The store is a process of its own.
     There(Rc<Link>),
+    /// There is no store.
+    Nowhere,
 }
+
+/// Nobody is known where there is no store.
+const NOBODY: Access = Access { users: 0, generation: 0 };
 
 impl Router {
     /// Who may ask for something; nothing while that cannot be told.
@@ -28,13 +33,14 @@ impl Router {
         match self {
             Router::Here(here) => Some(here.store.access()),
             Router::There(link) => link.access(),
+            Router::Nowhere => Some(NOBODY),
         }
     }
 
     /// Returns when it can be told, or has been tried to be told in vain.
     pub(crate) async fn settle(&self) {
         match self {
-            Router::Here(_) => {}
+            Router::Here(_) | Router::Nowhere => {}
             Router::There(link) => link.settle().await,
         }
     }
@@ -44,6 +50,7 @@ impl Router {
         match self {
             Router::Here(here) => Some(here.store.access()),
             Router::There(link) => link.access_known_last(),
+            Router::Nowhere => Some(NOBODY),
         }
     }
 
@@ -60,6 +67,10 @@ impl Router {
                 let replies = link.carry_out(now, commands).await;
                 watch.passed(Stage::Storage);
                 replies
+            }
+            Router::Nowhere => {
+                let text = "there is no store here, but for blobs";
+                vec![Reply::Refused(Refusal::new(Code::Unavailable, text)); commands.len()]
             }
         }
     }

@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use olivine_command::{Access, Code, Command, Principal, Refusal, Reply, Role, Who};
+use olivine_command::{Access, Code, Command, Principal, Refusal, Reply, Right, Role, Who};
 use olivine_doors::Login;
 
 use crate::{
@@ -64,12 +64,17 @@ impl Known {
     }
 
     fn refusal(&self, command: &Command<'_>) -> Refusal {
+        self.refused(self.role.has(command.needs()), command.needs())
+    }
+
+    /// What somebody is told who has the right, but not to all keys, or who does not have it.
+    fn refused(&self, has_right: bool, needs: Right) -> Refusal {
         let Known { name, role, prefix, .. } = self;
-        let text = if role.has(command.needs()) {
+        let text = if has_right {
             let prefix = prefix.escape_ascii();
             format!("`{name}` may reach only keys that begin with \"{prefix}\"")
         } else {
-            let needed = Role::ALL.into_iter().find(|role| role.has(command.needs()));
+            let needed = Role::ALL.into_iter().find(|role| role.has(needs));
             let needed = needed.map_or("admin", Role::name);
             format!("`{name}` is a {}, and this takes a {needed}", role.name())
         };
@@ -99,6 +104,17 @@ impl Session {
     /// Whether the other end has said who it is.
     pub(crate) fn is_known(&self) -> bool {
         self.known.is_some()
+    }
+
+    /// Refuses whoever has no such right to a key.
+    pub(crate) fn check_reach(&self, needed: Right, key: &[u8]) -> Result<(), Refusal> {
+        let Some(known) = &self.known else {
+            return Err(Refusal::new(Code::Unknown, "say who you are first"));
+        };
+        if known.role.has(needed) && key.starts_with(&known.prefix) {
+            return Ok(());
+        }
+        Err(known.refused(known.role.has(needed), needed))
     }
 
     /// Whether it may see everything.

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use olivine_doors::{http::Hosts, limits::Limits};
+use olivine_blobs::Layout;
+use olivine_doors::{blob::Manner, http::Hosts, limits::Limits};
 use olivine_engine::Durability;
 use olivine_model::ModelOptions;
 
@@ -56,6 +57,8 @@ pub struct Settings {
     pub slow: Duration,
     /// Connections that have not logged in, where they must. Default 500.
     pub strangers_max: usize,
+    /// The blobs: their master, a volume, or both; nothing where there are none.
+    pub blobs: BlobSettings,
     /// Where the doors' certificate is; nothing for doors without TLS.
     pub tls: Option<TlsSetting>,
     /// Where coordinators on other machines come to a storage; nothing keeps it to this machine.
@@ -87,6 +90,7 @@ impl Default for Settings {
             queries: QuerySettings::default(),
             hosts: Hosts::default(),
             strangers_max: 500,
+            blobs: BlobSettings::default(),
             tls: None,
             listen: None,
             peers: None,
@@ -123,6 +127,53 @@ impl Default for QuerySettings {
     }
 }
 
+/// What of the blobs a node has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlobSettings {
+    /// The master.
+    pub master: Option<MasterSettings>,
+    /// A volume.
+    pub volume: Option<VolumeSettings>,
+    /// The file with what both share; it is made if it is not there.
+    pub key_file: PathBuf,
+}
+
+/// What a master of blobs is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterSettings {
+    /// Where the index lies.
+    pub dir: PathBuf,
+    /// How it speaks.
+    pub manner: Manner,
+    /// The volumes in other processes, as `host:port`.
+    pub volumes: Vec<String>,
+    /// On how many volumes an object lies. Default 1.
+    pub replicas: usize,
+    /// Objects must be unlinked before they are deleted.
+    pub protects: bool,
+}
+
+/// What a volume is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeSettings {
+    /// Where its objects lie.
+    pub dir: PathBuf,
+    /// How they lie there.
+    pub layout: Layout,
+    /// It does what nobody has signed, too.
+    pub is_open: bool,
+    /// It takes nothing new.
+    pub is_read_only: bool,
+    /// Where clients are sent, as `host:port`; nothing for where its door is.
+    pub advertised: Option<String>,
+    /// How long an extent that many objects share gets. Default 1 GiB.
+    pub extent_bytes_max: u64,
+    /// How long after all was read, and room given back, that is done again. Default 10 minutes.
+    pub tend_every: Duration,
+    /// How long an extent is left alone after it was filled, and kept after nothing live is in it. Default 5 minutes.
+    pub grace: Duration,
+}
+
 /// What of a node a process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Half {
@@ -132,6 +183,8 @@ pub enum Half {
     Storage(Option<PathBuf>),
     /// The doors, to a storage.
     Coordinator(StorageAt),
+    /// Blobs and nothing else.
+    Blobs,
 }
 
 /// Where a coordinator finds its storage.
@@ -163,12 +216,24 @@ pub enum Door {
     Select,
     /// Lines of points and queries, as the storage alone takes them.
     Ingest,
+    /// Where blobs are, over HTTP.
+    Blob,
+    /// Blobs themselves, for who was sent.
+    Volume,
 }
 
 impl Door {
     /// All doors.
-    pub const ALL: [Door; 6] =
-        [Door::Json, Door::Line, Door::Http, Door::Influx, Door::Select, Door::Ingest];
+    pub const ALL: [Door; 8] = [
+        Door::Json,
+        Door::Line,
+        Door::Http,
+        Door::Influx,
+        Door::Select,
+        Door::Ingest,
+        Door::Blob,
+        Door::Volume,
+    ];
 
     /// What flags call it.
     pub fn name(self) -> &'static str {
@@ -179,6 +244,8 @@ impl Door {
             Door::Influx => "influx",
             Door::Select => "select",
             Door::Ingest => "ingest",
+            Door::Blob => "blob",
+            Door::Volume => "volume",
         }
     }
 
@@ -191,6 +258,8 @@ impl Door {
             Door::Influx => 8086,
             Door::Select => 8088,
             Door::Ingest => 8087,
+            Door::Blob => 9000,
+            Door::Volume => 9001,
         }
     }
 }

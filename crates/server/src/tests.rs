@@ -1,6 +1,7 @@
 //! A node on ports of its own, spoken to over sockets.
 
 mod access;
+mod blobs;
 mod disk;
 mod documents;
 mod halves;
@@ -22,7 +23,10 @@ use std::{
 
 use olivine_vfs::{Clock as _, RealClock, RealVfs, Vfs as _};
 
-use crate::{Door, DoorSetting, METRICS, Node, Problem, Settings, Stop};
+use crate::{
+    BlobSettings, Door, DoorSetting, Layout, METRICS, Manner, MasterSettings, Node, Problem,
+    Settings, Stop, VolumeSettings,
+};
 
 /// Held by who measures the memory of this process, and by who takes much of it.
 static MEMORY: Mutex<()> = Mutex::new(());
@@ -59,12 +63,38 @@ fn settings(dir: &Dir) -> Settings {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         DoorSetting { door, address, asked: true }
     };
+    let data_dir = dir.0.join("deep/data");
     Settings {
-        data_dir: dir.0.join("deep/data"),
+        blobs: blobs_in(&data_dir),
+        data_dir,
         memory_bytes: Some(16 << 20),
         doors: Door::ALL.map(any_port).into(),
         workers: 2,
         ..Settings::default()
+    }
+}
+
+/// A master and a volume, in one process.
+fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
+    BlobSettings {
+        master: Some(MasterSettings {
+            dir: data_dir.join("olivedb"),
+            manner: Manner::Smol,
+            volumes: Vec::new(),
+            replicas: 1,
+            protects: false,
+        }),
+        volume: Some(VolumeSettings {
+            dir: data_dir.join("volumes/volume1"),
+            layout: Layout::Packed,
+            is_open: false,
+            is_read_only: false,
+            advertised: None,
+            extent_bytes_max: 1 << 30,
+            tend_every: Duration::from_mins(10),
+            grace: Duration::from_mins(5),
+        }),
+        key_file: data_dir.join("blob.key"),
     }
 }
 

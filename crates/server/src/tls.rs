@@ -192,7 +192,7 @@ fn read(
 }
 
 /// Refuses a key that others may read or replace.
-fn check_private(path: &Path, flag: &str) -> Result<(), Problem> {
+pub(crate) fn check_private(path: &Path, flag: &str) -> Result<(), Problem> {
     let permissions = olivine_vfs::permissions(path).map_err(|source| Problem::System {
         what: format!("cannot look at {}; see {flag}", path.display()),
         source,

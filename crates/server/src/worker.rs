@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     alarm::Alarms,
+    blobs::{self, Blobs},
     connection,
     counted::Counted as Counting,
     guesses::Guesses,
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     /// What each worker has done.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) slow: Slow,
+    pub(crate) blobs: Blobs,
     /// Coordinators that were sent away.
     pub(crate) coordinators_refused: Mutex<Seldom>,
     /// Peers that were waited for in vain, by what for.
@@ -113,7 +115,7 @@ impl Served {
     fn store(&self) -> Option<Arc<Store>> {
         match &self.router {
             Router::Here(Here { store, .. }) => Some(Arc::clone(store)),
-            Router::There(_) => None,
+            Router::There(_) | Router::Nowhere => None,
         }
     }
 }
@@ -125,6 +127,8 @@ pub(crate) enum Place {
     Here(Arc<Store>),
     /// In another.
     There(Target),
+    /// There is none.
+    Nowhere,
 }
 
 /// A connection that was taken.
@@ -231,6 +235,7 @@ async fn run(
             spawn_local(Rc::clone(&link).keep(Arc::clone(&shared)));
             Router::There(link)
         }
+        Place::Nowhere => Router::Nowhere,
     };
     let mut key = [0; 32];
     // Without chance nothing can be guessed either: fingerprints never leave the process.
@@ -277,7 +282,8 @@ async fn serve(served: Rc<Served>, taken: Taken) -> io::Result<()> {
     match door {
         Door::Json => connection::serve_json(served, stream).await,
         Door::Line => connection::serve::<Line>(served, door, stream).await,
-        Door::Http | Door::Influx | Door::Select | Door::Ingest => {
+        Door::Volume => blobs::serve_volume(served, stream).await,
+        Door::Http | Door::Influx | Door::Select | Door::Ingest | Door::Blob => {
             let address = stream.address()?;
             let stream = Counting::new(Rc::clone(&served), door, Vec::new(), stream);
             http::serve(served, door, address, stream).await;

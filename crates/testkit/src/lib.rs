@@ -1,13 +1,14 @@
 //! Breaks the engine on purpose, and says what it must hold all the same.
 //!
 //! Scripts, histories drawn from seeds, an oracle that lives outside the store, and the tiers of
-//! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`, `memory`,
-//! `schedules`, `fuzz`. The program `reliability`
+//! reliability that bring them together: `crash`, `faults`, `full`, `rot`, `kill`, `served`, `blobs`,
+//! `memory`, `schedules`, `fuzz`. The program `reliability`
 //! runs the tiers; `reliability --help` shows how. `planted` runs them against bugs made on purpose.
 //!
 //! 1. Every failure names the seed that repeats it.
 //! 2. What the tiers would overlook proves nothing, so each has tests that show it wrong stores.
 
+pub mod blobs;
 pub mod caught;
 pub mod crash;
 pub mod drive;

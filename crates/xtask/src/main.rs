@@ -36,7 +36,7 @@ usage: cargo xtask <task> [options]
 tasks:
   test    formats, lints, tidy rules, all tests, a slice of each reliability tier
   tidy    the rules that no other tool checks: arrows, headers, names, links
-  rel     the reliability tiers: crash, faults, full, rot, kill, memory, schedules, fuzz, planted
+  rel     the reliability tiers: crash, faults, full, rot, kill, served, blobs, memory, schedules, fuzz, planted
   counts  instructions an operation takes, compared with docs/counts.txt
   bench   the benchmarks, alone or beside rivals
   package the statically linked program as units, a Debian package and an image, each of them tried

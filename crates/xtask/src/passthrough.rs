@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 const RELIABILITY_HELP: &str = "\
 Breaks the engine on purpose and counts what it lost.
 
-usage: cargo xtask rel <crash|faults|full|rot|kill|served|memory|schedules|fuzz|planted|all> [options]
+usage: cargo xtask rel <crash|faults|full|rot|kill|served|blobs|memory|schedules|fuzz|planted|all> [options]
 
 tiers:
   crash    power cuts at every sync of seeded histories: nothing acknowledged is lost, no holes
@@ -18,6 +18,7 @@ tiers:
   rot      flips, truncations and swaps in every kind of file: no wrong byte is returned in silence
   kill     kill -9 of a writing process, with an oracle outside of it
   served   kill -9 of a serving node, in one process and in two, with clients of its doors
+  blobs    kill -9 of a store of blobs, in one process and in a master and volumes, with an oracle in its clients
   memory   ten times the budget of data: resident memory stays within budget + 64 MiB
   schedules  threads of real stores, pushed out of step at every call to disk and clock, and the same
            and more on threads of shuttle, which take turns as a seed says (`--shuttle` for these alone)
@@ -39,6 +40,7 @@ Measures the engine, alone or beside rivals on the same disk in the same run, an
 usage: cargo xtask bench engine [--rivals all|NAMES] [options]
        cargo xtask bench server [options]
        cargo xtask bench series [options]
+       cargo xtask bench blobs [--minikeyvalue DIR] [options]
        cargo xtask bench chunks [options]
        cargo xtask bench chart FILE [--out DIR]
 
@@ -46,7 +48,8 @@ With --rivals the rivals are built first, in a target folder of their own; that 
 libclang and some minutes. `cargo xtask bench engine --help` lists the options.
 `chart` draws what `--json FILE` wrote. `server` measures the JSON door beside a plain Python server and an
 echo; it takes python3. `series` measures time series beside VictoriaMetrics and InfluxDB of
-Debian (packages victoria-metrics and influxdb). `chunks` tells how small and how fast chunks of time series are.
+Debian (packages victoria-metrics and influxdb). `blobs` measures the store of blobs beside nginx
+(package nginx-light) and minikeyvalue, whose sources `--minikeyvalue DIR` names. `chunks` tells how small and how fast chunks of time series are.
 
 examples:
   cargo xtask bench engine --smoke
@@ -56,8 +59,19 @@ examples:
   cargo xtask bench server
 ";
 
-const TIERS: [&str; 10] =
-    ["crash", "faults", "full", "rot", "kill", "served", "memory", "schedules", "fuzz", "planted"];
+const TIERS: [&str; 11] = [
+    "crash",
+    "faults",
+    "full",
+    "rot",
+    "kill",
+    "served",
+    "blobs",
+    "memory",
+    "schedules",
+    "fuzz",
+    "planted",
+];
 
 /// `cargo xtask rel`.
 pub(crate) fn reliability(root: &Path, arguments: &[String]) -> Outcome {
@@ -85,12 +99,14 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             Outcome::Good
         }
         Some("engine" | "chart" | "chunks") => cargo(root, &bench_command(), arguments),
-        Some("server" | "series") => match cargo(root, &SERVED, &[]) {
+        Some("server" | "series" | "blobs") => match cargo(root, &SERVED, &[]) {
             Outcome::Good => cargo(root, &bench_command(), arguments),
             bad => bad,
         },
         Some(unknown) => misused(
-            &format!("no bench `{unknown}`; there are engine, server, series, chunks, chart"),
+            &format!(
+                "no bench `{unknown}`; there are engine, server, series, blobs, chunks, chart"
+            ),
             BENCH_HELP,
         ),
     }
@@ -132,7 +148,7 @@ fn run_tier(root: &Path, tier: &str, arguments: &[String]) -> Outcome {
         let pushed = if alone { Outcome::Good } else { cargo(root, &command, &shared) };
         return worse(pushed, cargo_with(root, &SHUTTLE, &command, &shared));
     }
-    if tier == "served" && !helps && cargo(root, &SERVED, &[]) != Outcome::Good {
+    if matches!(tier, "served" | "blobs") && !helps && cargo(root, &SERVED, &[]) != Outcome::Good {
         return Outcome::Bad;
     }
     let streamed = if tier == "memory" && !helps && !asks(&["--slice"]) {

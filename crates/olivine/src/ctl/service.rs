@@ -82,6 +82,24 @@ pub(super) const SERVICES: &[Service] = &[
         answers: doors_answer,
         needs: Some(("storage", socket_answers)),
     },
+    Service {
+        name: "master",
+        also: &[],
+        command: serve::blobs::MASTER.name,
+        has_store: false,
+        follows: of_master,
+        answers: doors_answer,
+        needs: None,
+    },
+    Service {
+        name: "volume",
+        also: &[],
+        command: serve::blobs::VOLUME.name,
+        has_store: false,
+        follows: of_volume,
+        answers: doors_answer,
+        needs: None,
+    },
 ];
 
 impl Service {
@@ -103,9 +121,17 @@ fn doors_answer(told: &Told, patience: Duration) -> io::Result<()> {
         let (_, address) = told.doors.iter().find(|(name, _)| name == door.name())?;
         address.parse().ok()
     };
-    let found = [Door::Http, Door::Json, Door::Line, Door::Influx, Door::Select, Door::Ingest]
-        .into_iter()
-        .find_map(|door| Some((door, address(&door)?)));
+    let doors = [
+        Door::Http,
+        Door::Json,
+        Door::Line,
+        Door::Influx,
+        Door::Select,
+        Door::Ingest,
+        Door::Blob,
+        Door::Volume,
+    ];
+    let found = doors.into_iter().find_map(|door| Some((door, address(&door)?)));
     match found {
         Some((door, address)) => door_answers(door, address, told.speaks_tls, patience),
         None => Err(io::Error::other("it has no door open")),
@@ -123,6 +149,35 @@ fn where_the_storage_is(
         (Origin::Default, Some(socket)) => vec!["--storage".into(), socket.to_owned()],
         _ => Vec::new(),
     })
+}
+
+/// A master in the background has its index in the data directory, and the volume there, unless it is told otherwise.
+fn of_master(
+    call: &Call,
+    layers: &Layers,
+    arguments: &[OsString],
+) -> Result<Vec<OsString>, Failure> {
+    let mut follows = in_the_data_dir(call, "--db", Path::new("olivedb"));
+    let volume = called(serve::blobs::VOLUME.name, layers, arguments)?.1;
+    let port = volume.value("--volume-port").or(volume.value("--port"));
+    if let (Origin::Default, Some(port)) = (call.origin("--volumes"), port) {
+        let volumes = format!("localhost:{}", port.to_string_lossy());
+        follows.extend(["--volumes".into(), volumes.into()]);
+    }
+    Ok(follows)
+}
+
+/// So does a volume with its objects.
+fn of_volume(call: &Call, _: &Layers, _: &[OsString]) -> Result<Vec<OsString>, Failure> {
+    Ok(in_the_data_dir(call, "--volume-dir", &Path::new("volumes").join("volume1")))
+}
+
+fn in_the_data_dir(call: &Call, option: &str, name: &Path) -> Vec<OsString> {
+    if *call.origin(option) != Origin::Default {
+        return Vec::new();
+    }
+    let data_dir = Path::new(call.value("--data-dir").unwrap_or(OsStr::new("data")));
+    vec![option.into(), data_dir.join(name).into_os_string()]
 }
 
 /// A call of a service's command, as it would be completed.

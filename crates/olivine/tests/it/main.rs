@@ -5,6 +5,7 @@
     reason = "these tests look at the program's files from outside"
 )]
 
+mod blobs;
 mod config;
 mod confined;
 mod copies;

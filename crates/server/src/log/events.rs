@@ -44,9 +44,26 @@ pub const EVENTS: &[EventKind] = &[
         "log_cut",
         "the end of the store's log had never been written whole and was left out; nothing acknowledged is lost",
     ),
+    info("volume_opened", "a volume of blobs is open: where, and what was found there"),
     info("door_opened", "a door is open: where"),
     warn("door_skipped", "a default port was taken, and its door is left out; name another port"),
     info("socket_opened", "the storage takes coordinators: where"),
+    info("volume_there", "a volume of blobs in another process answers the master"),
+    warn("volume_away", "it does not: why. See that it runs, and that both have the same key file"),
+    warn("volumes_unknown", "the master's index failed, and how the volumes are is not known: why"),
+    warn("master_refused", "a master that came to a volume has another key file"),
+    error(
+        "object_damaged",
+        "bytes on a volume are not what was written: where, and whose they are as far as that can be told. Put the object again",
+    ),
+    info(
+        "extent_removed",
+        "nothing live was left in an extent of a volume, and its room is given back",
+    ),
+    warn(
+        "volume_untended",
+        "what a volume does behind its requests failed: why. It is tried again",
+    ),
     warn(
         "connections_refused",
         "so many connections were turned away since this was told last, at `--connections-max`",

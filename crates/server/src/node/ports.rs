@@ -208,7 +208,12 @@ fn turned_away(door: Door, connections_max: usize) -> Vec<u8> {
     match door {
         Door::Json => Json::error(&text, Code::Busy, &mut out),
         Door::Line => Line::error(&text, Code::Busy, &mut out),
-        Door::Http | Door::Influx | Door::Select | Door::Ingest => out.extend_from_slice(
+        Door::Http
+        | Door::Influx
+        | Door::Select
+        | Door::Ingest
+        | Door::Blob
+        | Door::Volume => out.extend_from_slice(
             b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         ),
     }

@@ -13,6 +13,7 @@ pub(super) fn started(settings: &Settings, memory_bytes: u64, started: &Started)
         Half::Both => ("both", true),
         Half::Storage(_) => ("storage", true),
         Half::Coordinator(_) => ("coordinator", false),
+        Half::Blobs => ("blobs", false),
     };
     let durability = format!("{:?}", settings.durability).to_lowercase();
     tracing::info!(

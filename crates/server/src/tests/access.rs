@@ -469,6 +469,14 @@ fn doors_with_tls_speak_nothing_else() {
                     .to_owned(),
                 format!("{{\"version\":\"1.8.10-olivine.{}\"}}", env!("CARGO_PKG_VERSION")),
             ),
+            Door::Blob => (
+                "GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
+                "key not found\n".to_owned(),
+            ),
+            Door::Volume => (
+                "GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
+                "start the volume with --open\n".to_owned(),
+            ),
             Door::Http => (
                 "GET /kv/a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned(),
                 value.clone(),

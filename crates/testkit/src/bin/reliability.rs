@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use olivine_testkit::{
-    Op, crash, faults,
+    Op, blobs, crash, faults,
     full::{self, Answer},
     fuzz, kill, memory, planted,
     rot::{self, Mutation},
@@ -43,6 +43,9 @@ usage: reliability <tier> [options]
              --millis N     longest life (600)        --dir DIR    where the stores lie
   served   a serving node, in one process and in two, is killed under clients of its doors
              --kills N      together (60)             --millis N   longest life (1500)
+             --dir DIR      where the stores lie      --program FILE  the program (beside this one)
+  blobs    a store of blobs, in one process and in three, is killed under its clients
+             --kills N      together (1000)           --millis N   longest life (600)
              --dir DIR      where the stores lie      --program FILE  the program (beside this one)
   memory   writes, reads and scans over ten times the budget stay within budget + 64 MiB resident
              --seconds N    of work (3600)            --mib N      the budget (64)
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         "rot" => rot_tier(words),
         "kill" => kill_tier(words),
         "served" => served_tier(words),
+        "blobs" => blobs_tier(words),
         "memory" => memory_tier(words),
         "memory-child" => memory::run_child(&words).map(|()| true),
         "schedules" => schedules_tier(words),
@@ -95,7 +99,7 @@ fn main() -> ExitCode {
             kill::Orders::parse(&words).and_then(|orders| kill::run_child(&orders)).map(|()| true)
         }
         _ => Err(format!(
-            "{tier:?} is no tier; they are crash, faults, full, rot, kill, served, memory, schedules, fuzz, planted"
+            "{tier:?} is no tier; they are crash, faults, full, rot, kill, served, blobs, memory, schedules, fuzz, planted"
         )),
     };
     match outcome {
@@ -349,6 +353,43 @@ fn served_tier(words: Vec<String>) -> Result<bool, String> {
         plan.promised = 0;
     }
     let summary = served::run(&plan, &say);
+    println!("{summary}");
+    Ok(summary.passed())
+}
+
+fn blobs_tier(words: Vec<String>) -> Result<bool, String> {
+    let mut given = Given(words);
+    let here = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let mut plan = blobs::Plan {
+        seed: 0,
+        kills: 1_000,
+        millis_max: 600,
+        program: here.with_file_name("olivine"),
+        planted: None,
+        dir: std::env::temp_dir().join(format!("olivine-blobs-{}", std::process::id())),
+        promised: blobs::Plan::PROMISED,
+    };
+    if given.flag("--slice") {
+        (plan.kills, plan.millis_max, plan.promised) = (60, 400, 2_000);
+    }
+    let full = (plan.kills, plan.millis_max);
+    given.number("--seed", &mut plan.seed)?;
+    given.number("--kills", &mut plan.kills)?;
+    given.number("--millis", &mut plan.millis_max)?;
+    // Taken for the sake of `all`: the threads are what they are here.
+    given.number("--threads", &mut 0)?;
+    if let Some(dir) = given.text("--dir")? {
+        plan.dir = PathBuf::from(dir);
+    }
+    if let Some(program) = given.text("--program")? {
+        plan.program = PathBuf::from(program);
+    }
+    given.end()?;
+    // Who asks for less is not told that it is little.
+    if plan.kills < full.0 || plan.millis_max < full.1 {
+        plan.promised = 0;
+    }
+    let summary = blobs::run(&plan, &say);
     println!("{summary}");
     Ok(summary.passed())
 }

@@ -1,9 +1,10 @@
 //! What is fed: the engine's parsers of bytes on disk, the program's of what people type, the
-//! doors', and that of chunks of time series.
+//! doors', that of chunks of time series, and those of volumes of blobs.
 //!
 //! 1. A target's name is its own among all, and begins the names of its files in the corpus.
 
 use olivine::fuzzing as program;
+use olivine_blobs::fuzzing as blobs;
 use olivine_engine::fuzzing as engine;
 use olivine_model::series::chunk::fuzzing as chunk;
 
@@ -20,6 +21,8 @@ pub enum Target {
     Door(doors::Target),
     /// Chunks of time series.
     Chunk,
+    /// One of volumes of blobs.
+    Blobs(blobs::Target),
 }
 
 impl Target {
@@ -28,7 +31,8 @@ impl Target {
         let engine = engine::Target::ALL.into_iter().map(Target::Engine);
         let program = program::Target::ALL.into_iter().map(Target::Program);
         let doors = doors::Target::ALL.into_iter().map(Target::Door);
-        engine.chain(program).chain(doors).chain([Target::Chunk])
+        let blobs = blobs::Target::ALL.into_iter().map(Target::Blobs);
+        engine.chain(program).chain(doors).chain([Target::Chunk]).chain(blobs)
     }
 
     /// Its name.
@@ -38,6 +42,7 @@ impl Target {
             Target::Program(target) => format!("{target:?}"),
             Target::Door(target) => format!("{target:?}"),
             Target::Chunk => "Chunk".to_owned(),
+            Target::Blobs(target) => format!("{target:?}"),
         }
         .to_lowercase()
     }
@@ -49,11 +54,13 @@ impl Target {
             Target::Program(target) => 64 + target as u64,
             Target::Door(target) => 128 + target as u64,
             Target::Chunk => 192,
+            Target::Blobs(target) => 196 + target as u64,
         }
     }
 
     /// Of a hundred executions, how many are the target's: quick parsers get more.
     pub(super) fn share(self) -> u64 {
+        use blobs::Target as B;
         use doors::Target as D;
         use engine::Target as E;
         use program::Target as P;
@@ -61,7 +68,7 @@ impl Target {
             Target::Engine(E::Batch | E::Edit) => 11,
             Target::Engine(E::Manifest | E::Log | E::Table | E::Values) => 9,
             Target::Engine(E::Current) => 3,
-            Target::Engine(E::Backup) => 2,
+            Target::Engine(E::Backup) | Target::Blobs(B::Extent | B::Volume | B::Place) => 2,
             Target::Program(P::Arguments | P::Entries) => 6,
             Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries) => 5,
             Target::Engine(E::Pointer)
@@ -89,6 +96,7 @@ impl Target {
             Target::Program(target) => program::parse(target, bytes),
             Target::Door(target) => doors::parse(target, bytes),
             Target::Chunk => chunk::parse(bytes).map_err(|damage| damage.to_string()),
+            Target::Blobs(target) => blobs::parse(target, bytes),
         }
     }
 
@@ -96,14 +104,17 @@ impl Target {
     pub(super) fn seams(self, bytes: &[u8]) -> Vec<(usize, usize)> {
         match self {
             Target::Engine(target) => engine::seams(target, bytes),
+            Target::Blobs(target) => blobs::seams(target, bytes),
             Target::Program(_) | Target::Door(_) | Target::Chunk => Vec::new(),
         }
     }
 
     /// Makes the checksums right of what was changed.
     pub(super) fn mend(self, bytes: &mut Vec<u8>, seams: &[(usize, usize)]) {
-        if let Target::Engine(target) = self {
-            engine::mend(target, bytes, seams);
+        match self {
+            Target::Engine(target) => engine::mend(target, bytes, seams),
+            Target::Blobs(target) => blobs::mend(target, bytes, seams),
+            Target::Program(_) | Target::Door(_) | Target::Chunk => {}
         }
     }
 
@@ -116,6 +127,7 @@ impl Target {
             Target::Program(target) => Ok(program::sample(target, seed)),
             Target::Door(target) => Ok(doors::sample(target, seed)),
             Target::Chunk => Ok(chunk::sample(seed)),
+            Target::Blobs(target) => blobs::sample(target, seed),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "tests", what: "the tests of all crates", run: tests },
     Step {
         name: "clients",
-        what: "the node, asked by curl, influx, promtool and libraries from PyPI",
+        what: "the node, asked by curl, influx, promtool and PyPI's libraries, watched by strace",
         run: clients,
     },
     Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
@@ -40,6 +40,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
     Step { name: "killed", what: "a slice of the killed nodes", run: killed },
+    Step { name: "blobs", what: "a slice of the killed stores of blobs", run: killed_blobs },
     Step { name: "memory", what: "memory within its budget", run: |root| tier(root, "memory") },
     Step {
         name: "schedules",
@@ -116,6 +117,7 @@ fn clients(root: &Path) -> Verdict {
         ("openssl", "openssl"),
         ("python3", "python3"),
         ("promtool", "prometheus"),
+        ("strace", "strace"),
     ];
     for (program, package) in programs {
         if let Some(skipped) = without_program(program, package) {
@@ -238,12 +240,20 @@ fn tier(root: &Path, tier: &'static str) -> Verdict {
     }
 }
 
-/// The tier that has the program run, which is built first.
+/// The tiers that have the program run, which is built first.
 fn killed(root: &Path) -> Verdict {
-    if let Err(verdict) = Call::cargo(root, SERVED).run("killed") {
+    of_program(root, "served")
+}
+
+fn killed_blobs(root: &Path) -> Verdict {
+    of_program(root, "blobs")
+}
+
+fn of_program(root: &Path, name: &'static str) -> Verdict {
+    if let Err(verdict) = Call::cargo(root, SERVED).run(name) {
         return verdict;
     }
-    tier(root, "served")
+    tier(root, name)
 }
 
 /// The other half of the tier `schedules`, which is built in its own way.
@@ -283,7 +293,16 @@ fn served(root: &Path) -> Verdict {
         return verdict;
     }
     let line = bench_command().into_iter().chain(["server", "--smoke"]);
-    quiet(Call::cargo(root, line).run("served"))
+    if let Err(verdict) = Call::cargo(root, line).run("served") {
+        return verdict;
+    }
+    let line = bench_command().into_iter().chain(["blobs", "--smoke"]);
+    match Call::cargo(root, line).run("served-blobs") {
+        Ok(lines) => {
+            Verdict::Passed(lines.into_iter().filter(|line| line.starts_with("LEFT OUT")).collect())
+        }
+        Err(verdict) => verdict,
+    }
 }
 
 /// What is handed to people who run it, built quickly.

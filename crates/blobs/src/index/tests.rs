@@ -1,0 +1,281 @@
+use std::sync::Arc;
+
+use olivine_engine::{EnvironmentOptions, Parts, Work};
+use olivine_vfs::{Clock, ManualClock, MemoryVfs, Vfs};
+
+use super::*;
+use crate::{Kind, NewRecord, Volume, VolumeOptions};
+
+const NOW: u64 = 1_800_000_000_000;
+
+fn opened(environment: &Environment) -> Index {
+    Index::open(environment, Path::new("/olivedb"), Options::default()).unwrap()
+}
+
+fn environment() -> Environment {
+    let options = EnvironmentOptions { memory_bytes: 16 << 20 };
+    let parts = Parts {
+        vfs: Arc::new(MemoryVfs::new()),
+        clock: Arc::new(ManualClock::new()),
+        work: Work::Stepped { seed: 1 },
+    };
+    Environment::with(parts, options).unwrap()
+}
+
+fn row(generation: u64) -> Row {
+    let replica = Replica { volume: 0, extent: 1, offset: generation * 100 };
+    Row {
+        generation,
+        bytes: 10,
+        digest: None,
+        expiry: None,
+        is_unlinked: false,
+        replicas: vec![replica],
+    }
+}
+
+fn nobody(_: u32) -> bool {
+    false
+}
+
+#[test]
+fn of_two_objects_the_one_with_the_higher_generation_stays() {
+    let environment = environment();
+    let index = opened(&environment);
+    let (first, second) = (index.generation().unwrap(), index.generation().unwrap());
+    let put = |generation| index.publish(b"k", &row(generation), Condition::Any, NOW).unwrap().0;
+    assert_eq!(put(second), Changed::Done);
+    assert_eq!(put(first), Changed::Superseded);
+    assert_eq!(index.get(b"k", NOW).unwrap().unwrap().generation, second);
+}
+
+#[test]
+fn an_object_that_is_published_behind_its_deletion_stays_deleted() {
+    let environment = environment();
+    let index = opened(&environment);
+    let [put, late, deleted, after] = [(); 4].map(|()| index.generation().unwrap());
+    let publish = |index: &Index, key: &[u8], generation| {
+        index.publish(key, &row(generation), Condition::Any, NOW).unwrap().0
+    };
+    let remove =
+        |generation| index.remove(b"k", generation, Condition::Any, nobody, NOW).unwrap().0;
+    assert_eq!(publish(&index, b"k", put), Changed::Done);
+    assert_eq!(remove(deleted), Changed::Done);
+    assert_eq!(publish(&index, b"k", late), Changed::Superseded);
+    assert_eq!(index.get(b"k", NOW).unwrap(), None);
+    assert_eq!(remove(deleted), Changed::Absent);
+    assert_eq!(publish(&index, b"k", after), Changed::Done);
+    assert_eq!(remove(deleted), Changed::Superseded);
+    let never_deleted = index.generation().unwrap();
+    index.close().unwrap();
+    // After a start nobody remembers what was deleted before it.
+    let index = opened(&environment);
+    assert_eq!(publish(&index, b"other", never_deleted), Changed::Late);
+    let fresh = index.generation().unwrap();
+    assert!(never_deleted < fresh);
+    assert_eq!(publish(&index, b"other", fresh), Changed::Done);
+    assert_eq!(publish(&index, b"k", never_deleted), Changed::Done, "k is there, and older");
+}
+
+#[test]
+fn conditions_hold_when_it_is_published() {
+    let environment = environment();
+    let index = opened(&environment);
+    let put = |condition| {
+        let generation = index.generation().unwrap();
+        (generation, index.publish(b"k", &row(generation), condition, NOW).unwrap().0)
+    };
+    assert_eq!(put(Condition::Is(1)).1, Changed::Refused);
+    let (first, changed) = put(Condition::Absent);
+    assert_eq!(changed, Changed::Done);
+    assert_eq!(put(Condition::Absent).1, Changed::Refused);
+    assert_eq!(put(Condition::Is(first)).1, Changed::Done);
+    assert_eq!(put(Condition::Is(first)).1, Changed::Refused);
+}
+
+#[test]
+fn generations_are_given_out_once() {
+    let environment = environment();
+    let mut last = 0;
+    for _ in 0..3 {
+        let index = opened(&environment);
+        for _ in 0..3 {
+            let next = index.generation().unwrap();
+            assert!(last < next);
+            last = next;
+        }
+        index.advance_generation(last + 500).unwrap();
+        last += 500;
+        index.close().unwrap();
+    }
+    let index = opened(&environment);
+    for _ in 0..GENERATIONS + 5 {
+        let next = index.generation().unwrap();
+        assert!(last < next);
+        last = next;
+    }
+}
+
+#[test]
+fn what_has_expired_is_not_there() {
+    let environment = environment();
+    let index = opened(&environment);
+    let expiring = Row { expiry: Some(NOW + 10), ..row(index.generation().unwrap()) };
+    index.publish(b"k", &expiring, Condition::Any, NOW).unwrap();
+    assert!(index.get(b"k", NOW + 9).unwrap().is_some());
+    assert!(index.get(b"k", NOW + 10).unwrap().is_none());
+    let lies = Place { extent: 1, offset: expiring.generation * 100, bytes: 10 };
+    assert!(index.names(0, b"k", expiring.generation, &lies, NOW + 9).unwrap());
+    assert!(!index.names(0, b"k", expiring.generation, &lies, NOW + 10).unwrap());
+    let again = row(index.generation().unwrap());
+    let published = index.publish(b"k", &again, Condition::Absent, NOW + 10).unwrap().0;
+    assert_eq!(published, Changed::Done);
+}
+
+#[test]
+fn volumes_keep_their_numbers() {
+    let environment = environment();
+    let index = opened(&environment);
+    assert_eq!(index.number_of(&[1; 16]).unwrap(), 0);
+    assert_eq!(index.number_of(&[2; 16]).unwrap(), 1);
+    index.close().unwrap();
+    let index = opened(&environment);
+    assert_eq!(index.number_of(&[2; 16]).unwrap(), 1);
+    assert_eq!(index.number_of(&[3; 16]).unwrap(), 2);
+    assert_eq!((index.uuid_of(1), index.uuid_of(3)), (Some([2; 16]), None));
+}
+
+#[test]
+fn lists_come_in_order_and_in_parts() {
+    let environment = environment();
+    let index = opened(&environment);
+    for key in ["a/1", "a/2", "a/3", "b"] {
+        let generation = index.generation().unwrap();
+        index.publish(key.as_bytes(), &row(generation), Condition::Any, NOW).unwrap();
+    }
+    let two = index.get(b"a/2", NOW).unwrap().unwrap();
+    index.unlink(b"a/2", two.generation, NOW).unwrap();
+    let list = |prefix: &[u8], start: &[u8], limit, unlinked| {
+        let listing = Listing { prefix, start, limit, unlinked, now: NOW };
+        let Listed { rows, next } = index.list(&listing).unwrap();
+        let text = |key: Vec<u8>| String::from_utf8(key).unwrap();
+        let keys: Vec<String> = rows.into_iter().map(|(key, _)| text(key)).collect();
+        (keys.join(" "), next.map(text))
+    };
+    assert_eq!(list(b"", b"", 10, false), ("a/1 a/3 b".to_owned(), None));
+    assert_eq!(list(b"a/", b"", 1, false), ("a/1".to_owned(), Some("a/2".to_owned())));
+    assert_eq!(list(b"a/", b"a/2", 1, false), ("a/3".to_owned(), None));
+    assert_eq!(list(b"", b"", 10, true), ("a/2".to_owned(), None));
+}
+
+#[test]
+fn what_was_moved_is_found_and_what_changed_meanwhile_is_not_touched() {
+    let environment = environment();
+    let index = opened(&environment);
+    let generation = index.generation().unwrap();
+    index.publish(b"k", &row(generation), Condition::Any, NOW).unwrap();
+    let place = |offset| Place { extent: 1, offset, bytes: 10 };
+    let (old, new) = (place(generation * 100), place(7));
+    assert!(index.names(0, b"k", generation, &old, NOW).unwrap());
+    let relocate =
+        |from: &Place, to: &Place| index.relocate(0, b"k", generation, from, to).unwrap().0;
+    assert_eq!(relocate(&old, &new), Changed::Done);
+    assert_eq!(relocate(&old, &new), Changed::Superseded);
+    assert!(index.names(0, b"k", generation, &new, NOW).unwrap());
+    assert!(!index.names(1, b"k", generation, &new, NOW).unwrap());
+    assert!(!index.names(0, b"k", generation, &old, NOW).unwrap());
+}
+
+#[test]
+fn volumes_that_were_not_asked_write_down_later_what_is_gone() {
+    let environment = environment();
+    let index = opened(&environment);
+    let replica = |volume| Replica { volume, extent: 1, offset: 5 };
+    let on = |generation, volumes: &[u32]| Row {
+        replicas: volumes.iter().map(|volume| replica(*volume)).collect(),
+        ..row(generation)
+    };
+    let [first, second, deleted] = [(); 3].map(|()| index.generation().unwrap());
+    index.publish(b"k", &on(first, &[0, 1, 2]), Condition::Any, NOW).unwrap();
+    index.publish(b"k", &on(second, &[0, 1]), Condition::Any, NOW).unwrap();
+    let burials = |volume| index.burials(volume, 10).unwrap();
+    assert_eq!(burials(0), []);
+    assert_eq!(burials(2).len(), 1);
+    assert_eq!((burials(2)[0].generation, &burials(2)[0].key[..]), (second, &b"k"[..]));
+    index.remove(b"k", deleted, Condition::Any, |volume| volume == 0, NOW).unwrap();
+    assert_eq!((burials(0).len(), burials(1).len()), (0, 1));
+    let burial = burials(1).remove(0);
+    index.buried(1, &Burial { generation: deleted + 1, ..burial.clone() }).unwrap();
+    assert_eq!(burials(1), std::slice::from_ref(&burial), "that was another one");
+    index.buried(1, &burial).unwrap();
+    assert_eq!(burials(1), []);
+}
+
+fn volume(vfs: &Arc<dyn Vfs>, name: &str, drawn: u8) -> Volume {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    let options = VolumeOptions { extent_bytes_max: 64 << 10, ..VolumeOptions::default() };
+    Volume::open(Arc::clone(vfs), clock, Path::new(name), [drawn; 32], &options).unwrap().0
+}
+
+/// What volumes and an index have after some puts and deletions is what an index has that knows only the volumes.
+#[test]
+fn an_index_is_made_anew_of_what_the_volumes_have() {
+    let vfs: Arc<dyn Vfs> = Arc::new(MemoryVfs::new());
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    let options = || EnvironmentOptions { memory_bytes: 16 << 20 };
+    let parts = Parts { vfs: Arc::clone(&vfs), clock, work: Work::Stepped { seed: 1 } };
+    let environment = Environment::with(parts, options()).unwrap();
+    let index = opened(&environment);
+    let volumes = [volume(&vfs, "/one", 1), volume(&vfs, "/two", 2)];
+    let numbers = [0, 1].map(|n: usize| index.number_of(&volumes[n].identity().uuid).unwrap());
+    let append = |volume: &Volume, kind, key: &[u8], generation, value: &[u8]| {
+        let record = NewRecord { kind, key, generation, expiry: None, value, wants_md5: true };
+        volume.append_and_wait(&record).unwrap()
+    };
+    let mut chance = 7_u64;
+    for step in 0..600_u64 {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let key = format!("key {}", chance >> 33 & 63).into_bytes();
+        let generation = index.generation().unwrap();
+        if chance >> 60 < 5 {
+            let Some(row) = index.get(&key, NOW).unwrap() else { continue };
+            for replica in &row.replicas {
+                append(&volumes[replica.volume as usize], Kind::Tombstone, &key, generation, b"");
+            }
+            index.remove(&key, generation, Condition::Any, |_| true, NOW).unwrap();
+            continue;
+        }
+        let value = format!("value {step}").into_bytes();
+        let stored =
+            [0, 1].map(|n: usize| append(&volumes[n], Kind::Put, &key, generation, &value));
+        if step % 50 == 49 {
+            // Its bytes came, and whoever brought them was never told so; as rebuilding sees it, it came.
+            let deleted = index.generation().unwrap();
+            for volume in &volumes {
+                append(volume, Kind::Tombstone, &key, deleted, b"");
+            }
+            index.remove(&key, deleted, Condition::Any, |_| true, NOW).unwrap();
+            continue;
+        }
+        let row = Row {
+            generation,
+            bytes: value.len() as u64,
+            digest: stored[0].digest,
+            expiry: None,
+            is_unlinked: false,
+            replicas: [0, 1].map(|n: usize| replica_at(numbers[n], &stored[n].place)).to_vec(),
+        };
+        index.publish(&key, &row, Condition::Any, NOW).unwrap();
+    }
+    let again = Index::open(&environment, Path::new("/again"), Options::default()).unwrap();
+    assert!(again.is_new().unwrap());
+    let rebuilt = again.rebuild(&volumes, &mut |_| {}).unwrap();
+    assert!(500 < rebuilt.records && 20 < rebuilt.deletions, "{rebuilt:?}");
+    assert!(rebuilt.damaged.is_empty() && !again.is_new().unwrap());
+    let all = Listing { prefix: b"", start: b"", limit: 1_000, unlinked: false, now: NOW };
+    let (before, after) = (index.list(&all).unwrap(), again.list(&all).unwrap());
+    assert!(30 < before.rows.len());
+    assert_eq!(before.rows, after.rows);
+    let highest = before.rows.iter().map(|(_, row)| row.generation).max().unwrap();
+    assert!(highest < again.generation().unwrap());
+}

@@ -1,0 +1,248 @@
+//! Reading an object where its place says.
+//!
+//! It must survive places of yesterday: another record may lie there, a void, the midst of a value, or nothing.
+//!
+//! 1. No byte is handed out before a checksum that covers it matched.
+//! 2. A record that is not of the key and generation asked for is refused.
+//! 3. A value of up to 64 KiB costs one read; a longer one, one for its front and one for each stretch.
+//! 4. Memory is bounded by the stretch asked for, whatever lengths lie on disk.
+
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+use olivine_vfs::File;
+
+use crate::{
+    bytes::Take,
+    error::{Error, Result},
+};
+
+use super::{
+    extents::{Extents, HEADER_BYTES, read_at},
+    place::Place,
+    record::{
+        Bonds, Front, Header, Kind, PIECE_BYTES, SUM_BYTES, head_bytes_max, piece_start,
+        pieced_bytes,
+    },
+    scan::{Scan, ScanSource, Stand},
+};
+
+/// Of a longer value this much is read with its head.
+const FRONT_BYTES: u64 = 256 << 10;
+
+/// The most that one read of pieces takes.
+const STRETCH_BYTES_MAX: usize = 4 << 20;
+
+/// An object that was found at its place.
+#[derive(Debug)]
+pub struct Reading {
+    /// Its time of expiry in milliseconds since 1970, if it has one.
+    pub expiry: Option<u64>,
+    /// The MD5 of its value, if it was asked for when it was written.
+    pub md5: Option<[u8; 16]>,
+    pub(super) bytes: u64,
+    pub(super) source: Source,
+}
+
+/// Where a reading takes the value from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// It is at hand.
+    Whole {
+        /// What was read.
+        buffer: Vec<u8>,
+        /// Where in it the value is.
+        value: Range<usize>,
+    },
+    /// It lies in pieces.
+    Pieces(Pieces),
+    /// It is a file, without checksums.
+    File { file: Arc<dyn File>, path: PathBuf },
+}
+
+/// A value in pieces.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    bonds: Bonds,
+    /// Where in the file the first piece begins.
+    start: u64,
+    bytes: u64,
+    /// The front of the pieces, as read with the head: not verified yet.
+    front: Vec<u8>,
+}
+
+impl Reading {
+    /// Bytes of the value.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the value has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The value, when it is at hand without another read: that of an object of up to 64 KiB.
+    pub fn value(&self) -> Option<&[u8]> {
+        match &self.source {
+            Source::Whole { buffer, value } => buffer.get(value.clone()),
+            Source::Pieces(_) | Source::File { .. } => None,
+        }
+    }
+
+    /// The buffer that has the value at hand, and where in it; nothing where `value` is nothing.
+    pub fn into_value(self) -> Option<(Vec<u8>, Range<usize>)> {
+        match self.source {
+            Source::Whole { buffer, value } => Some((buffer, value)),
+            Source::Pieces(_) | Source::File { .. } => None,
+        }
+    }
+
+    /// Bytes of the value from `offset` on: at least one and at most `bytes_max`, none behind the end. Never more
+    /// than 4 MiB at once; 64 KiB from a multiple of 64 KiB is the least that is read.
+    pub fn read_at(&self, offset: u64, bytes_max: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = left.min(bytes_max);
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        match &self.source {
+            Source::Whole { buffer, value } => {
+                let start = value.start + offset as usize;
+                Ok(buffer.get(start..start + bytes).unwrap_or_default().to_vec())
+            }
+            Source::Pieces(pieces) => pieces.read(offset, bytes),
+            Source::File { file, path } => {
+                let mut buffer = vec![0; bytes.min(STRETCH_BYTES_MAX)];
+                let read = read_at(&**file, path, &mut buffer, offset)?;
+                if read < buffer.len() {
+                    let what = "it is shorter than it was when it was opened";
+                    return Err(Error::corrupt(path, offset + read as u64, what));
+                }
+                Ok(buffer)
+            }
+        }
+    }
+}
+
+impl Pieces {
+    fn read(&self, offset: u64, bytes: usize) -> Result<Vec<u8>> {
+        let first = offset / PIECE_BYTES as u64;
+        let skipped = (offset % PIECE_BYTES as u64) as usize;
+        let most = STRETCH_BYTES_MAX.min(skipped.saturating_add(bytes));
+        let count = most.div_ceil(PIECE_BYTES) as u64;
+        let end = self.bytes.min((first + count).saturating_mul(PIECE_BYTES as u64));
+        let values = (end - first * PIECE_BYTES as u64) as usize;
+        let stored = self.stored(first, values)?;
+        let mut out = Vec::with_capacity(values);
+        let mut rest = &stored[..];
+        let mut start = self.start + piece_start(first);
+        while out.len() < values {
+            let piece = PIECE_BYTES.min(values - out.len());
+            let mut take = Take(rest);
+            let found = take.slice(piece).and_then(|piece| Some((piece, take.u64()?)));
+            let (found, sum) =
+                found.ok_or_else(|| self.damaged(start, "the file ends in a piece"))?;
+            if !self.bonds.piece_holds(found, sum, start) {
+                return Err(self.damaged(start, "the checksum of a piece does not match"));
+            }
+            out.extend(found);
+            rest = take.0;
+            start += (piece + SUM_BYTES) as u64;
+        }
+        out.truncate(skipped.saturating_add(bytes));
+        out.drain(..skipped);
+        Ok(out)
+    }
+
+    /// The bytes of pieces from `first` on that hold so many bytes of the value.
+    fn stored(&self, first: u64, values: usize) -> Result<Vec<u8>> {
+        let bytes = pieced_bytes(values as u64) as usize;
+        let start = usize::try_from(piece_start(first)).ok();
+        let at_hand = start.and_then(|start| self.front.get(start..start.checked_add(bytes)?));
+        if let Some(at_hand) = at_hand {
+            return Ok(at_hand.to_vec());
+        }
+        let mut buffer = vec![0; bytes];
+        let read = read_at(&*self.file, &self.path, &mut buffer, self.start + piece_start(first))?;
+        buffer.truncate(read);
+        Ok(buffer)
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> Error {
+        Error::corrupt(&self.path, offset, what)
+    }
+}
+
+/// The object of `key` and `generation` at `place`.
+pub(super) fn read(
+    extents: &Extents,
+    place: &Place,
+    key: &[u8],
+    generation: u64,
+) -> Result<Reading> {
+    let sort = extents.sort_of(place.extent);
+    let path = extents.path(place.extent, sort);
+    if place.offset < HEADER_BYTES {
+        return Err(Error::Gone { path });
+    }
+    let file = extents.open(place.extent, sort)?;
+    let value = pieced_bytes(place.bytes.min(FRONT_BYTES)).min(FRONT_BYTES);
+    let mut buffer = vec![0; head_bytes_max(key.len()) + value as usize];
+    let read = read_at(&*file, &path, &mut buffer, place.offset)?;
+    buffer.truncate(read);
+    let bonds = extents.bonds(place.extent);
+    // What is asked for fits into what was read; all else has to be looked at more closely.
+    let Front::Record(header) = bonds.front(&buffer, place.offset) else {
+        return Err(other(extents, place, file, path));
+    };
+    let is_asked_for = header.kind == Kind::Put
+        && header.key == key
+        && header.generation == generation
+        && header.bytes == place.bytes;
+    let sealed = buffer.get(..header.sealed_bytes());
+    if !is_asked_for || !sealed.is_some_and(|sealed| bonds.holds(sealed, place.offset)) {
+        return Err(other(extents, place, file, path));
+    }
+    Ok(found(header, buffer, file, path, bonds, place.offset))
+}
+
+/// What is at a place, if not what was asked for.
+fn other(extents: &Extents, place: &Place, file: Arc<dyn File>, path: PathBuf) -> Error {
+    let offset = place.offset;
+    let end = match file.len() {
+        Ok(end) => end,
+        Err(error) => return Error::io("measure", path)(error),
+    };
+    if end <= offset {
+        return Error::corrupt(path, end, "the file ends before the place of an object");
+    }
+    let bonds = extents.bonds(place.extent);
+    let source = ScanSource { file, path: path.clone(), extent: place.extent, bonds };
+    match Scan::new(source, offset, end, false).stand() {
+        Ok(Stand::Record(_)) => Error::Foreign { path, offset },
+        Ok(Stand::Void(_)) => Error::Gone { path },
+        Ok(Stand::Damaged(what, _)) => Error::corrupt(path, offset, what),
+        Err(error) => error,
+    }
+}
+
+fn found(
+    header: Header,
+    mut buffer: Vec<u8>,
+    file: Arc<dyn File>,
+    path: PathBuf,
+    bonds: Bonds,
+    offset: u64,
+) -> Reading {
+    let Header { expiry, md5, bytes, head_bytes, in_pieces, .. } = header;
+    let source = if in_pieces {
+        let start = offset + head_bytes as u64;
+        buffer.drain(..head_bytes);
+        Source::Pieces(Pieces { file, path, bonds, start, bytes, front: buffer })
+    } else {
+        Source::Whole { value: head_bytes..head_bytes + bytes as usize, buffer }
+    };
+    Reading { expiry, md5, bytes, source }
+}

@@ -1,0 +1,245 @@
+//! `olivine master` and `olivine volume`: where blobs are, and blobs themselves; and what `olivine serve` is told of
+//! both.
+
+use std::{path::PathBuf, time::Duration};
+
+use olivine_server::{
+    BlobSettings, Door, Half, Layout, Manner, MasterSettings, Settings, VolumeSettings,
+};
+
+use crate::{
+    call::{Call, Command, MEMORY, Opt},
+    config::CONFIG,
+    ending::Failure,
+};
+
+use super::{
+    BIND, CONNECTIONS_MAX, DATA_DIR, DURABILITY, OF_ACCESS, OF_CONNECTIONS, OF_HTTP_TIMES, OF_LOG,
+    STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors,
+};
+
+const BLOB_PORT: Opt = Opt::value("--blob-port", "PORT", "of the blob door").or("9000");
+const BLOB_BIND: Opt = Opt::value("--blob-bind", "ADDRESS", "of the blob door");
+const VOLUME_PORT: Opt = Opt::value("--volume-port", "PORT", "of the volume door").or("9001");
+const VOLUME_BIND: Opt = Opt::value("--volume-bind", "ADDRESS", "of the volume door");
+const DB: Opt =
+    Opt::value("--db", "DIR", "the directory of the index").or("olivedb, in the data directory");
+const DB_ALONE: Opt = Opt::value("--db", "DIR", "the directory of the index").or("olivedb");
+const MANNER: Opt = Opt::value(
+    "--manner",
+    "MANNER",
+    "smol: who puts is sent to a volume; mkv: objects are brought\n\
+     there, and nothing is overwritten, as minikeyvalue has it",
+)
+.or("smol");
+const REPLICAS: Opt = Opt::value("--replicas", "N", "on how many volumes an object lies").or("1");
+const PROTECT: Opt =
+    Opt::switch("--protect", "objects must be unlinked before they are deleted (mkv)");
+const VOLUMES: Opt = Opt::value("--volumes", "HOST:PORT,…", "the volumes; VOLUMES says it as well")
+    .or("localhost:9001")
+    .also_from("VOLUMES");
+const VOLUME_DIR: Opt = Opt::value("--volume-dir", "DIR", "where the objects of the volume lie")
+    .or("volumes/volume1, in the data directory");
+const VOLUME_DIR_ALONE: Opt =
+    Opt::value("--volume-dir", "DIR", "where the objects lie; VOLUME says it as well")
+        .or("volume1")
+        .also_from("VOLUME");
+const LAYOUT: Opt = Opt::value(
+    "--layout",
+    "LAYOUT",
+    "packed: extents of many objects; smol, mkv: a file an\n\
+     object, in the directories that these have",
+)
+.or("packed");
+const OPEN: Opt = Opt::switch("--open", "the volume does what nobody has signed, too");
+const READ_ONLY: Opt = Opt::switch("--read-only", "the volume takes nothing new");
+const ADVERTISE: Opt =
+    Opt::value("--advertise", "HOST:PORT", "where clients are sent for the volume")
+        .or("where its door is");
+const EXTENT_BYTES_MAX: Opt =
+    Opt::value("--extent-bytes-max", "BYTES", "how long an extent of many objects gets").or("1GiB");
+const TEND_EVERY: Opt = Opt::value(
+    "--tend-every",
+    "TIME",
+    "how long after all objects were read and verified, and\n\
+     room given back, that is done again: 30s, 5m",
+)
+.or("10m");
+const KEY_FILE: Opt =
+    Opt::value("--key-file", "FILE", "what master and volumes share; made if it is not there")
+        .or("blob.key, in the data directory");
+const MASTER_PORT: Opt =
+    Opt::value("--port", "PORT", "the port; PORT says it as well").or("9000").also_from("PORT");
+const ALONE_PORT: Opt =
+    Opt::value("--port", "PORT", "the port; PORT says it as well").or("9001").also_from("PORT");
+
+/// What `serve` is told of blobs.
+pub(super) const OF_BLOBS: &[Opt] = &[
+    BLOB_PORT,
+    BLOB_BIND,
+    VOLUME_PORT,
+    VOLUME_BIND,
+    DB,
+    MANNER,
+    REPLICAS,
+    PROTECT,
+    VOLUME_DIR,
+    LAYOUT,
+    OPEN,
+    READ_ONLY,
+    ADVERTISE,
+    EXTENT_BYTES_MAX,
+    TEND_EVERY,
+    KEY_FILE,
+];
+const OF_LIMITS: &[Opt] = &[CONNECTIONS_MAX, STRANGERS_MAX];
+
+pub(crate) const MASTER: Command = Command {
+    name: "master",
+    what: "where blobs are: sends those who put and get to the volumes",
+    about: "Master keeps the index of blobs, and sends whoever puts, gets or deletes one to the volume that has it. A key is \
+        known when its bytes are kept, and not before.",
+    operands: &[],
+    options: &[
+        &[CONFIG, DATA_DIR, DB_ALONE, WORKERS],
+        &[VOLUMES, MANNER, REPLICAS, PROTECT, KEY_FILE],
+        &[BIND, MASTER_PORT, BLOB_PORT, BLOB_BIND],
+        OF_ACCESS,
+        OF_LIMITS,
+        OF_HTTP_TIMES,
+        OF_CONNECTIONS,
+        &[DURABILITY, MEMORY],
+        OF_LOG,
+    ],
+    notes: "",
+    examples: &[
+        "olivine master",
+        "PORT=9000 VOLUMES=localhost:9001,localhost:9002 olivine master",
+        "olivine master --manner mkv --port 3000 --replicas 3 --volumes a:9001,b:9001,c:9001",
+    ],
+    run: |call| run(call, &of_master(call)?),
+};
+
+pub(crate) const VOLUME: Command = Command {
+    name: "volume",
+    what: "blobs themselves, for those whom the master sends",
+    about: "Volume keeps objects in a directory, and does with them what the master has signed. It needs the same key file as \
+        the master; whichever starts first makes it.",
+    operands: &[],
+    options: &[
+        &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
+        &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
+        &[BIND, ALONE_PORT, VOLUME_PORT, VOLUME_BIND],
+        OF_ACCESS,
+        OF_LIMITS,
+        OF_HTTP_TIMES,
+        OF_CONNECTIONS,
+        &[MEMORY],
+        OF_LOG,
+    ],
+    notes: "",
+    examples: &["olivine volume", "PORT=9002 VOLUME=volume2 olivine volume"],
+    run: |call| run(call, &of_volume(call)?),
+};
+
+pub(super) fn of_master(call: &Call) -> Result<Settings, Failure> {
+    let mut settings = alone(call, Door::Blob)?;
+    let volumes = call.text(VOLUMES.name)?.unwrap_or_else(|| "localhost:9001".to_owned());
+    settings.blobs.master =
+        Some(master(call, PathBuf::from("olivedb"), addresses(call, &volumes)?)?);
+    Ok(settings)
+}
+
+pub(super) fn of_volume(call: &Call) -> Result<Settings, Failure> {
+    let mut settings = alone(call, Door::Volume)?;
+    settings.blobs.volume = Some(volume(call, PathBuf::from("volume1"))?);
+    Ok(settings)
+}
+
+fn alone(call: &Call, door: Door) -> Result<Settings, Failure> {
+    let settings = with_doors(call, &[door], common(call)?)?;
+    let blobs = BlobSettings { key_file: key_file(call, &settings), ..BlobSettings::default() };
+    Ok(Settings { half: Half::Blobs, blobs, ..settings })
+}
+
+/// Adds the blobs to what a node is to be, as far as it has doors for them.
+pub(super) fn with_blobs(call: &Call, mut settings: Settings) -> Result<Settings, Failure> {
+    let has = |door| settings.doors.iter().any(|setting| setting.door == door);
+    let (has_master, has_volume) = (has(Door::Blob), has(Door::Volume));
+    let dir = &settings.data_dir;
+    let (index, objects) = (dir.join("olivedb"), dir.join("volumes").join("volume1"));
+    settings.blobs = BlobSettings {
+        master: if has_master { Some(master(call, index, Vec::new())?) } else { None },
+        volume: if has_volume { Some(volume(call, objects)?) } else { None },
+        key_file: key_file(call, &settings),
+    };
+    Ok(settings)
+}
+
+fn key_file(call: &Call, settings: &Settings) -> PathBuf {
+    let asked = call.value(KEY_FILE.name).map(PathBuf::from);
+    asked.unwrap_or_else(|| settings.data_dir.join("blob.key"))
+}
+
+fn master(call: &Call, dir: PathBuf, volumes: Vec<String>) -> Result<MasterSettings, Failure> {
+    let manner = call.one_of(MANNER.name, &Manner::ALL.map(Manner::name))?;
+    let manner = Manner::ALL.into_iter().find(|known| known.name() == manner).unwrap_or_default();
+    let replicas = count(call, REPLICAS.name, 1)?;
+    if !(1..=16).contains(&replicas) {
+        return Err(call.wrong(REPLICAS.name, format_args!("may be 1 to 16, not {replicas}")));
+    }
+    Ok(MasterSettings {
+        dir: call.value(DB.name).map_or(dir, PathBuf::from),
+        manner,
+        volumes,
+        replicas,
+        protects: call.has(PROTECT.name),
+    })
+}
+
+fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
+    let layout = match call.one_of(LAYOUT.name, &["packed", "smol", "mkv"])? {
+        "smol" => Layout::Smol,
+        "mkv" => Layout::Mkv,
+        _ => Layout::Packed,
+    };
+    let mut tend_every = Duration::from_mins(10);
+    if let Some(text) = call.text(TEND_EVERY.name)? {
+        let wrong = || call.wrong(TEND_EVERY.name, format_args!("wants 30s or 5m, not `{text}`"));
+        let time = duration(&text).filter(|time| !time.is_zero());
+        tend_every = time.ok_or_else(wrong)?;
+    }
+    let advertised = call.text(ADVERTISE.name)?;
+    if let Some(address) = &advertised {
+        check_address(address).map_err(|()| {
+            call.wrong(ADVERTISE.name, format_args!("wants HOST:PORT, not `{address}`"))
+        })?;
+    }
+    Ok(VolumeSettings {
+        dir: call.value(VOLUME_DIR.name).map_or(dir, PathBuf::from),
+        layout,
+        is_open: call.has(OPEN.name),
+        is_read_only: call.has(READ_ONLY.name),
+        advertised,
+        extent_bytes_max: call.bytes(EXTENT_BYTES_MAX.name)?.unwrap_or(1 << 30),
+        tend_every,
+        grace: Duration::from_mins(5),
+    })
+}
+
+fn addresses(call: &Call, text: &str) -> Result<Vec<String>, Failure> {
+    let one = |address: &str| {
+        let address = address.trim();
+        check_address(address).map(|()| address.to_owned()).map_err(|()| {
+            call.wrong(VOLUMES.name, format_args!("wants HOST:PORT,HOST:PORT, not `{address}`"))
+        })
+    };
+    text.split(',').map(one).collect()
+}
+
+fn check_address(address: &str) -> Result<(), ()> {
+    let (host, port) = address.rsplit_once(':').ok_or(())?;
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '[' | ']' | ':');
+    let is_right = !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok();
+    is_right.then_some(()).ok_or(())
+}

@@ -1,0 +1,227 @@
+//! What a volume does behind its requests: reads everything once in a while, tells what is damaged, and gives room
+//! back that nobody's objects take.
+//!
+//! 1. Nothing is given back that the master names, or may yet name: an extent is looked at when it has been full for
+//!    longer than anything is under way, what is live in it is moved and known to be moved, and it is removed
+//!    when no grant names it any more and the master says once more that nothing in it is live.
+//! 2. Whatever happens in between, an object is there once or twice, and named once.
+//! 3. It leaves the disk to those who wait for answers: it reads no faster than it is told.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use olivine_blobs::{
+    Kind, Record, Rewritten,
+    talk::{Answer, Asked, Lying, RECORDS_MAX},
+};
+use tokio::{runtime::Handle, sync::watch, task::spawn_blocking};
+
+use super::volume::Host;
+
+/// Bytes that are read between two looks around.
+const STEP_BYTES: u64 = 4 << 20;
+/// How fast everything is read, at most: so long for a step.
+const STEP_TIME: Duration = Duration::from_millis(60);
+/// Of an extent so much must be dead for it to be worth moving the rest: a quarter.
+const DEAD_PART: u64 = 4;
+
+/// How a volume is tended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tending {
+    /// How long after everything was looked at it is looked at again.
+    pub(crate) every: Duration,
+    /// How long nothing is under way, and grants are good for.
+    pub(crate) grace: Duration,
+}
+
+/// Why a pass ended before its end.
+enum Stop {
+    /// The master is away, or the node ends; another pass does it.
+    Later,
+    Failed(String),
+}
+
+impl From<olivine_blobs::Error> for Stop {
+    fn from(error: olivine_blobs::Error) -> Stop {
+        Stop::Failed(error.to_string())
+    }
+}
+
+/// Tends a volume until the node ends.
+pub(super) async fn tend(host: Arc<Host>, tending: Tending, mut stopping: watch::Receiver<bool>) {
+    let mut keeper = Keeper {
+        host,
+        tending,
+        runtime: Handle::current(),
+        stopping: stopping.clone(),
+        sealed: BTreeMap::new(),
+        left: BTreeMap::new(),
+        age: Duration::ZERO,
+    };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(tending.every) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        keeper.age += tending.every;
+        let pass = spawn_blocking(move || {
+            let ended = keeper.pass();
+            (keeper, ended)
+        });
+        let Ok((kept, ended)) = pass.await else { return };
+        keeper = kept;
+        if let Err(Stop::Failed(why)) = ended {
+            tracing::warn!(event = "volume_untended", why = &*why);
+        }
+    }
+}
+
+struct Keeper {
+    host: Arc<Host>,
+    tending: Tending,
+    runtime: Handle,
+    stopping: watch::Receiver<bool>,
+    /// Since when extents are known to be full.
+    sealed: BTreeMap<u32, Duration>,
+    /// Since when nothing live is in extents.
+    left: BTreeMap<u32, Duration>,
+    /// For how long the volume is tended, not counting what that takes.
+    age: Duration,
+}
+
+impl Keeper {
+    fn pass(&mut self) -> Result<(), Stop> {
+        let mut from = 0;
+        loop {
+            let extents = self.host.volume.extents(from, RECORDS_MAX)?;
+            let Some(last) = extents.last() else { return Ok(()) };
+            from = last.number.saturating_add(1);
+            for extent in extents.iter().filter(|extent| extent.is_sealed) {
+                let since = *self.sealed.entry(extent.number).or_insert(self.age);
+                if self.tending.grace <= self.age - since {
+                    self.look(extent.number, extent.bytes)?;
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, extent: u32, bytes: u64) -> Result<(), Stop> {
+        if let Some(since) = self.left.get(&extent) {
+            if self.age - *since < self.tending.grace {
+                return Ok(());
+            }
+            self.left.remove(&extent);
+            // Somebody may have been told of something in it since.
+            if self.rewrite(extent)? {
+                self.host.volume.remove_extent(extent)?;
+                self.sealed.remove(&extent);
+                tracing::info!(event = "extent_removed", extent = u64::from(extent), bytes);
+            }
+            return Ok(());
+        }
+        if bytes / DEAD_PART <= self.dead_bytes(extent)? && self.rewrite(extent)? {
+            self.left.insert(extent, self.age);
+        }
+        Ok(())
+    }
+
+    /// Reads an extent, tells what is damaged, and returns how much of it nobody needs.
+    fn dead_bytes(&mut self, extent: u32) -> Result<u64, Stop> {
+        let (mut from, mut dead) = (0, 0);
+        loop {
+            let scrubbed = self.host.volume.scrub_step(extent, from, STEP_BYTES)?;
+            for damage in &scrubbed.damaged {
+                let path = damage.path.display().to_string();
+                let key = damage.claim.as_ref().map(|(key, _)| key.escape_ascii().to_string());
+                tracing::error!(
+                    event = "object_damaged",
+                    path = &*path,
+                    offset = damage.offset,
+                    what = damage.what,
+                    key = key.as_deref(),
+                );
+            }
+            for (record, is_live) in scrubbed.records.iter().zip(self.live(&scrubbed.records)?) {
+                if !is_live {
+                    dead += record.record_bytes;
+                }
+            }
+            match scrubbed.next {
+                Some(next) => from = next,
+                None => return Ok(dead),
+            }
+            self.pause()?;
+        }
+    }
+
+    /// Moves what is live in an extent. Returns whether it may be removed when nobody comes for it any more.
+    fn rewrite(&mut self, extent: u32) -> Result<bool, Stop> {
+        let mut from = 0;
+        loop {
+            let mut asked = Ok(());
+            let rewritten = self.host.volume.rewrite_step(extent, from, STEP_BYTES, |records| {
+                // What cannot be told is live.
+                let live = self.live(records);
+                asked = live.as_ref().map(|_| ()).map_err(|_| Stop::Later);
+                Ok(live.unwrap_or_else(|_| vec![true; records.len()]))
+            });
+            let Rewritten { moved, damaged, next, stays, .. } = rewritten?;
+            asked?;
+            let mut is_known = true;
+            for some in moved.chunks(RECORDS_MAX) {
+                let some = some.iter().filter(|moved| moved.record.kind == Kind::Put);
+                let (records, places): (Vec<Lying>, Vec<_>) =
+                    some.map(|moved| (lying(&moved.record), moved.place)).unzip();
+                let volume = self.host.volume.identity().uuid;
+                is_known &= match self.ask(Asked::Moved { volume, records, places }) {
+                    // What is not so any more is dead in both places.
+                    Answer::Each(_) => true,
+                    _ => return Err(Stop::Later),
+                };
+            }
+            if stays || !damaged.is_empty() || !is_known {
+                return Ok(false);
+            }
+            match next {
+                Some(next) => from = next,
+                None => return Ok(true),
+            }
+            self.pause()?;
+        }
+    }
+
+    /// Which of some records somebody needs.
+    fn live(&self, records: &[Record]) -> Result<Vec<bool>, Stop> {
+        let oldest = self.host.volume.oldest_extent()?;
+        let mut live = Vec::with_capacity(records.len());
+        for some in records.chunks(RECORDS_MAX) {
+            let records = some.iter().map(lying).collect();
+            let volume = self.host.volume.identity().uuid;
+            let Answer::Each(named) = self.ask(Asked::Names { volume, records }) else {
+                return Err(Stop::Later);
+            };
+            if named.len() != some.len() {
+                return Err(Stop::Later);
+            }
+            live.extend(some.iter().zip(named).map(|(record, is_named)| match record.kind {
+                Kind::Put => is_named,
+                // What it buries may lie in any older extent.
+                Kind::Tombstone | Kind::State => Some(record.place.extent) != oldest,
+            }));
+        }
+        Ok(live)
+    }
+
+    fn ask(&self, asked: Asked) -> Answer {
+        self.runtime.block_on(self.host.ask(asked))
+    }
+
+    /// Leaves the disk to others; an error if the node ends meanwhile.
+    fn pause(&self) -> Result<(), Stop> {
+        self.runtime.block_on(tokio::time::sleep(STEP_TIME));
+        if *self.stopping.borrow() { Err(Stop::Later) } else { Ok(()) }
+    }
+}
+
+fn lying(record: &Record) -> Lying {
+    Lying { key: record.key.clone(), generation: record.generation, place: record.place }
+}

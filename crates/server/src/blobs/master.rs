@@ -1,0 +1,592 @@
+//! The master: says who may do what with which object on which volume, and knows what there is.
+//!
+//! 1. Nobody is sent to a volume for an object that is not there.
+//! 2. What is published or removed is told when the index is durable.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use olivine_blobs::{
+    GRANT_TIME, Grant, Identity, Place, Secret, Verb,
+    index::{Burial, Changed, Condition, Index, Listed, Listing},
+    placement::{self, Choice},
+    row::{Replica, Row},
+    talk::{Answer, Asked, Lying, Published, State},
+};
+use olivine_doors::blob::{self as door, Manner, path_of};
+
+use super::{
+    carrier::{self, of_volume},
+    volume::Host,
+};
+use crate::{durable::Durable, time::Time};
+
+/// What a volume writes down at once of what is gone.
+const BURIALS: usize = 100;
+
+/// The longest object: 5 TiB.
+pub(crate) const OBJECT_BYTES_MAX: u64 = 5 << 40;
+
+/// What methods are called by volumes that ask for somebody.
+pub(super) const GET: u8 = 1;
+pub(super) const PUT: u8 = 2;
+pub(super) const DELETE: u8 = 3;
+
+/// The place of what lies nowhere yet.
+const NOWHERE: Place = Place { extent: 0, offset: 0, bytes: 0 };
+
+/// Says who may do what with which object on which volume.
+pub(crate) struct Master {
+    index: Index,
+    durable: Durable,
+    secret: Arc<Secret>,
+    pub(crate) manner: Manner,
+    /// On how many volumes an object lies.
+    replicas: usize,
+    /// Objects must be unlinked before they are deleted.
+    protects: bool,
+    members: Vec<Arc<Member>>,
+    /// Keys that are being changed, where the master itself brings objects to volumes.
+    busy: Mutex<BTreeSet<Vec<u8>>>,
+    time: Arc<Time>,
+}
+
+/// Somebody changes a key.
+pub(crate) struct Busy<'a> {
+    master: &'a Master,
+    key: Vec<u8>,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.master.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// What a master is to be.
+pub(crate) struct MasterOptions {
+    pub(crate) manner: Manner,
+    pub(crate) replicas: usize,
+    pub(crate) protects: bool,
+}
+
+/// A volume, as the master has it.
+pub(crate) struct Member {
+    /// Where clients find it: `http://host:port`.
+    pub(crate) url: String,
+    pub(crate) way: Way,
+    known: Mutex<Option<Known>>,
+}
+
+/// How the master reaches a volume.
+pub(crate) enum Way {
+    /// It is in this process.
+    Here(Arc<Host>),
+    /// It is in another, behind a door at `host:port`.
+    There(String),
+}
+
+/// What is known of a volume that answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) identity: Identity,
+    /// What the index calls it.
+    number: u32,
+    /// Bytes that it has room for.
+    room: u64,
+    takes_writes: bool,
+}
+
+/// What somebody is told who asked the master.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// To go there.
+    There {
+        url: String,
+        /// What is there, if something is.
+        row: Option<Row>,
+    },
+    /// There is no such object.
+    Absent,
+    /// What is there is not as it must be.
+    Refused,
+    /// It cannot be done now.
+    Away(String),
+    /// It failed.
+    Failed(String),
+}
+
+type Outcome<T> = Result<T, Told>;
+
+impl Member {
+    pub(crate) fn new(url: String, way: Way) -> Member {
+        Member { url, way, known: Mutex::default() }
+    }
+
+    fn known(&self) -> Option<Known> {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what is known of it; nothing while it does not answer.
+    pub(crate) fn set(&self, known: Option<Known>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+}
+
+impl Master {
+    pub(crate) fn new(
+        index: Index,
+        secret: Arc<Secret>,
+        members: Vec<Arc<Member>>,
+        time: Arc<Time>,
+        options: MasterOptions,
+    ) -> Master {
+        let durable = Durable::of(index.db());
+        let MasterOptions { manner, replicas, protects } = options;
+        Master {
+            index,
+            durable,
+            secret,
+            manner,
+            replicas,
+            protects,
+            members,
+            busy: Mutex::default(),
+            time,
+        }
+    }
+
+    /// Closes the index.
+    pub(crate) fn close(self) -> olivine_engine::Result<()> {
+        self.index.close()
+    }
+
+    /// A generation that nobody was given before.
+    pub(crate) fn generation(&self) -> Outcome<u64> {
+        self.index.generation().map_err(failed)
+    }
+
+    /// Keeps others from a key until what is returned is dropped; nothing while they keep it.
+    pub(crate) fn begin(&self, key: &[u8]) -> Option<Busy<'_>> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(key.to_vec()).then(|| Busy { master: self, key: key.to_vec() })
+    }
+
+    pub(crate) fn protects(&self) -> bool {
+        self.protects
+    }
+
+    /// Learns how the volumes of this process are.
+    pub(crate) fn look(&self) -> olivine_engine::Result<()> {
+        for member in &self.members {
+            if let Way::Here(host) = &member.way {
+                self.learn(member, host.volume.identity(), host.state())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns how a volume is.
+    pub(crate) fn learn(
+        &self,
+        member: &Member,
+        identity: Identity,
+        state: State,
+    ) -> olivine_engine::Result<()> {
+        let State { room, takes_writes } = state;
+        let number = self.index.number_of(&identity.uuid)?;
+        member.set(Some(Known { identity, number, room, takes_writes }));
+        Ok(())
+    }
+
+    /// The volumes.
+    pub(crate) fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// What master and volumes share.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Answers a volume.
+    pub(crate) async fn answer(&self, asked: &Asked) -> Answer {
+        match asked {
+            Asked::Publish(published) => changed(self.publish(published).await),
+            Asked::Remove { key, generation, known, volume } => {
+                let number = self.index.number_of(volume);
+                match number.map_err(|error| error.to_string()) {
+                    Ok(number) => {
+                        changed(self.remove(key, *generation, *known, |one| one == number).await)
+                    }
+                    Err(why) => Answer::Failed(why),
+                }
+            }
+            Asked::Grant { verb, key } => self.granted(*verb, key),
+            Asked::Others { key, generation, expiry, wants_digest, volume } => {
+                let mut grant = self.grant(Verb::Put, *generation, NOWHERE);
+                grant.place.bytes = OBJECT_BYTES_MAX;
+                (grant.expiry, grant.wants_digest) = (*expiry, *wants_digest);
+                self.others(key, &grant, volume)
+            }
+            Asked::Names { volume, records } => self.named(volume, records),
+            Asked::Moved { volume, records, places } => self.moved(volume, records, places).await,
+            Asked::Is(_) => Answer::Nothing,
+        }
+    }
+
+    /// Where somebody would be sent who came to a volume without having been.
+    fn granted(&self, verb: u8, key: &[u8]) -> Answer {
+        let told = match verb {
+            PUT => self.put(key, door::Condition::Any, None),
+            DELETE => self.delete(key, door::Condition::Any),
+            _ => self.get(key),
+        };
+        match told {
+            Told::There { url, .. } => Answer::Urls(vec![([0; 16], url)]),
+            Told::Absent | Told::Refused => Answer::Absent,
+            Told::Away(why) => Answer::Away(why),
+            Told::Failed(why) => Answer::Failed(why),
+        }
+    }
+
+    /// Where else an object goes that somebody brings to one volume.
+    fn others(&self, key: &[u8], grant: &Grant, volume: &[u8; 16]) -> Answer {
+        let asked = || {
+            if self.replicas == 1 {
+                return Ok(Vec::new());
+            }
+            let row = self.row(key)?;
+            let mut places = self.places(key, row.as_ref(), self.replicas)?;
+            match places.iter().position(|(_, known)| known.identity.uuid == *volume) {
+                Some(asking) => drop(places.remove(asking)),
+                // What was best has changed since; it lies there all the same.
+                None => drop(places.pop()),
+            }
+            let grant = Grant { is_part: true, ..grant.clone() };
+            let url = |(member, known): &(Arc<Member>, Known)| {
+                (known.identity.uuid, self.url(member, known, key, &grant))
+            };
+            Ok(places.iter().map(url).collect())
+        };
+        match asked() {
+            Ok(urls) => Answer::Urls(urls),
+            Err(Told::Away(why)) => Answer::Away(why),
+            Err(Told::Failed(why)) => Answer::Failed(why),
+            Err(_) => Answer::Absent,
+        }
+    }
+
+    /// Which of some records are what lies under their keys.
+    fn named(&self, volume: &[u8; 16], records: &[Lying]) -> Answer {
+        let names = || {
+            let (number, now) = (self.index.number_of(volume)?, self.time.now());
+            let is_named = |record: &Lying| {
+                let Lying { key, generation, place } = record;
+                self.index.names(number, key, *generation, place, now)
+            };
+            records.iter().map(is_named).collect::<olivine_engine::Result<_>>()
+        };
+        names().map_or_else(|error| Answer::Failed(error.to_string()), Answer::Each)
+    }
+
+    /// Records were moved. Answers for which of them that is known now, when it lasts.
+    async fn moved(&self, volume: &[u8; 16], records: &[Lying], places: &[Place]) -> Answer {
+        let relocate = || {
+            let number = self.index.number_of(volume)?;
+            let (mut each, mut last) = (Vec::with_capacity(records.len()), None);
+            for (Lying { key, generation, place }, to) in records.iter().zip(places) {
+                let (changed, seqno) = self.index.relocate(number, key, *generation, place, to)?;
+                each.push(changed == Changed::Done);
+                last = last.max(Some(seqno));
+            }
+            Ok::<_, olivine_engine::Error>((each, last))
+        };
+        let (each, last) = match relocate() {
+            Ok(relocated) => relocated,
+            Err(error) => return Answer::Failed(error.to_string()),
+        };
+        if let Some(last) = last
+            && let Err(why) = self.durable.reach(self.index.db(), last).await
+        {
+            return Answer::Failed(why);
+        }
+        Answer::Each(each)
+    }
+
+    /// What is under a key, unlinked or not.
+    pub(crate) fn row(&self, key: &[u8]) -> Outcome<Option<Row>> {
+        self.index.get(key, self.time.now()).map_err(failed)
+    }
+
+    /// What is under a key for those who read.
+    fn live(&self, key: &[u8]) -> Outcome<Option<Row>> {
+        Ok(self.row(key)?.filter(|row| !row.is_unlinked))
+    }
+
+    /// Sends somebody who wants to read.
+    pub(crate) fn get(&self, key: &[u8]) -> Told {
+        let row = match self.live(key) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Told::Absent,
+            Err(told) => return told,
+        };
+        let Some((member, known, place)) = self.nearest(key, &row) else { return nowhere() };
+        let url = self.url(&member, &known, key, &self.grant(Verb::Get, row.generation, place));
+        Told::There { url, row: Some(row) }
+    }
+
+    /// Sends somebody who wants to put something.
+    pub(crate) fn put(&self, key: &[u8], condition: door::Condition, ttl: Option<u64>) -> Told {
+        let asked = || {
+            let row = self.live(key)?;
+            let condition = Master::condition(condition, row.as_ref())?;
+            // There must be enough of them, though whoever asks is sent to one.
+            let (member, known) = self.places(key, row.as_ref(), self.replicas)?.remove(0);
+            let mut grant = self.new_object(condition, ttl)?;
+            grant.has_others = 1 < self.replicas;
+            Ok(Told::There { url: self.url(&member, &known, key, &grant), row })
+        };
+        asked().unwrap_or_else(|told| told)
+    }
+
+    /// Sends somebody who wants to delete something.
+    pub(crate) fn delete(&self, key: &[u8], condition: door::Condition) -> Told {
+        let asked = || {
+            let row = self.live(key)?.ok_or(Told::Absent)?;
+            let condition = Master::condition(condition, Some(&row))?;
+            let Some((member, known, place)) = self.nearest(key, &row) else {
+                return Err(nowhere());
+            };
+            let generation = self.index.generation().map_err(failed)?;
+            let known_there = condition.known();
+            let mut grant = self.grant(Verb::Delete, generation, place);
+            grant.known = known_there;
+            Ok(Told::There { url: self.url(&member, &known, key, &grant), row: Some(row) })
+        };
+        asked().unwrap_or_else(|told| told)
+    }
+
+    /// A grant for an object that nobody has put yet.
+    pub(crate) fn new_object(&self, condition: Condition, ttl: Option<u64>) -> Outcome<Grant> {
+        let generation = self.index.generation().map_err(failed)?;
+        let place = Place { extent: 0, offset: 0, bytes: OBJECT_BYTES_MAX };
+        let mut grant = self.grant(Verb::Put, generation, place);
+        grant.known = condition.known();
+        grant.expiry = ttl.map(|seconds| self.time.now().saturating_add(seconds * 1_000));
+        grant.wants_digest = self.manner == Manner::Mkv;
+        Ok(grant)
+    }
+
+    /// What must be there for a change to happen, as of what is there now.
+    pub(crate) fn condition(condition: door::Condition, row: Option<&Row>) -> Outcome<Condition> {
+        let condition = match (condition, row) {
+            (door::Condition::Any, _) => Condition::Any,
+            (door::Condition::Absent, None) => Condition::Absent,
+            (door::Condition::Absent, Some(_)) | (door::Condition::Present, None) => {
+                return Err(Told::Refused);
+            }
+            (door::Condition::Present, Some(row)) => Condition::Is(row.generation),
+            (door::Condition::Is(generation), _) => Condition::Is(generation),
+        };
+        match condition {
+            Condition::Is(_) if !condition.holds(row) => Err(Told::Refused),
+            condition => Ok(condition),
+        }
+    }
+
+    fn grant(&self, verb: Verb, generation: u64, place: Place) -> Grant {
+        let until = self.time.now() + GRANT_TIME.as_millis() as u64;
+        Grant {
+            verb,
+            generation,
+            until,
+            place,
+            is_part: false,
+            has_others: false,
+            wants_digest: false,
+            known: None,
+            expiry: None,
+        }
+    }
+
+    pub(crate) fn url(&self, member: &Member, known: &Known, key: &[u8], grant: &Grant) -> String {
+        let text = self.secret.grant(&known.identity, key, grant);
+        let (url, path) = (&member.url, path_of(key));
+        format!("{url}{path}?grant={text}")
+    }
+
+    /// Has a volume write down that an object is deleted.
+    pub(crate) async fn bury(
+        &self,
+        member: &Member,
+        known: &Known,
+        key: &[u8],
+        generation: u64,
+        place: Place,
+    ) -> Outcome<()> {
+        match &member.way {
+            Way::Here(host) => {
+                host.bury(key, generation, &place).await.map(drop).map_err(of_volume)
+            }
+            Way::There(_) => {
+                let mut grant = self.grant(Verb::Delete, generation, place);
+                grant.is_part = true;
+                carrier::bury(&self.url(member, known, key, &grant)).await
+            }
+        }
+    }
+
+    /// A volume that answers and has an object, and where.
+    fn nearest(&self, key: &[u8], row: &Row) -> Option<(Arc<Member>, Known, Place)> {
+        // Readers of one key meet at one volume, those of many are spread over all.
+        let first = key.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
+        let count = row.replicas.len();
+        (0..count).find_map(|nth| {
+            let Replica { volume, extent, offset } = row.replicas[(first + nth) % count];
+            let (member, known) = self.member(volume)?;
+            Some((member, known, Place { extent, offset, bytes: row.bytes }))
+        })
+    }
+
+    /// The volume that the index calls by this number, if it answers.
+    pub(crate) fn member(&self, number: u32) -> Option<(Arc<Member>, Known)> {
+        self.members.iter().find_map(|member| {
+            let known = member.known().filter(|known| known.number == number)?;
+            Some((Arc::clone(member), known))
+        })
+    }
+
+    /// The volumes that a new object goes to.
+    pub(crate) fn places(
+        &self,
+        key: &[u8],
+        row: Option<&Row>,
+        count: usize,
+    ) -> Outcome<Vec<(Arc<Member>, Known)>> {
+        let able = self.members.iter().filter_map(|member| {
+            let known = member.known().filter(|known| known.takes_writes)?;
+            Some((Arc::clone(member), known))
+        });
+        let able: Vec<_> = able.collect();
+        let mut chosen: Vec<usize> = Vec::new();
+        // Where something is already, so that its end lies beside its beginning.
+        for replica in row.iter().flat_map(|row| &row.replicas) {
+            chosen.extend(able.iter().position(|(_, known)| known.number == replica.volume));
+        }
+        let choices: Vec<Choice> = able
+            .iter()
+            .map(|(_, known)| Choice { uuid: known.identity.uuid, weight: weight(known.room) })
+            .collect();
+        for place in placement::order(key, &choices) {
+            if !chosen.contains(&place) {
+                chosen.push(place);
+            }
+        }
+        chosen.truncate(count);
+        if chosen.len() < count {
+            let (volumes, able) = (self.members.len(), able.len());
+            return Err(Told::Away(format!(
+                "of {volumes} volumes {able} can take it now, and it wants {count}; they are full, read-only or away"
+            )));
+        }
+        Ok(chosen.into_iter().map(|place| able[place].clone()).collect())
+    }
+
+    /// On how many volumes a new object lies.
+    pub(crate) fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// Has an object be known. Returns when that lasts.
+    pub(crate) async fn publish(&self, published: &Published) -> Result<Changed, String> {
+        let Published { key, generation, bytes, digest, expiry, known, places } = published;
+        let mut replicas = Vec::with_capacity(places.len());
+        for (uuid, Place { extent, offset, .. }) in places {
+            let volume = self.index.number_of(uuid).map_err(|error| error.to_string())?;
+            replicas.push(Replica { volume, extent: *extent, offset: *offset });
+        }
+        let (generation, bytes, digest, expiry) = (*generation, *bytes, *digest, *expiry);
+        let row = Row { generation, bytes, digest, expiry, is_unlinked: false, replicas };
+        let condition = Condition::of_known(*known);
+        let changed = self.index.publish(key, &row, condition, self.time.now());
+        self.lasting(changed).await
+    }
+
+    /// Has what was under a key before `generation` be there no more. Returns when that lasts.
+    pub(crate) async fn remove(
+        &self,
+        key: &[u8],
+        generation: u64,
+        known: Option<u64>,
+        buried: impl Fn(u32) -> bool,
+    ) -> Result<Changed, String> {
+        let condition = Condition::of_known(known);
+        let now = self.time.now();
+        self.lasting(self.index.remove(key, generation, condition, buried, now)).await
+    }
+
+    /// Has volumes write down what they have not yet of what is gone.
+    pub(crate) async fn bury_some(&self) -> olivine_engine::Result<()> {
+        for member in &self.members {
+            let Some(known) = member.known() else { continue };
+            for burial in self.index.burials(known.number, BURIALS)? {
+                let Burial { key, generation, place } = &burial;
+                if self.bury(member, &known, key, *generation, *place).await.is_err() {
+                    break;
+                }
+                self.index.buried(known.number, &burial)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has an object be deleted to those who read. Returns when that lasts.
+    pub(crate) async fn unlink(&self, key: &[u8], generation: u64) -> Result<Changed, String> {
+        self.lasting(self.index.unlink(key, generation, self.time.now())).await
+    }
+
+    async fn lasting(
+        &self,
+        changed: olivine_engine::Result<(Changed, olivine_engine::SeqNo)>,
+    ) -> Result<Changed, String> {
+        let (changed, seqno) = changed.map_err(|error| error.to_string())?;
+        // What was found is waited for, too: it must not be told before it lasts.
+        self.durable.reach(self.index.db(), seqno).await?;
+        Ok(changed)
+    }
+
+    /// A part of a list of what there is.
+    pub(crate) fn list(
+        &self,
+        prefix: &[u8],
+        start: &[u8],
+        limit: usize,
+        unlinked: bool,
+    ) -> Outcome<Listed> {
+        let now = self.time.now();
+        let listing = Listing { prefix, start, limit, unlinked, now };
+        self.index.list(&listing).map_err(failed)
+    }
+}
+
+/// How much of all a volume is to have that has room for so much.
+fn weight(room: u64) -> f64 {
+    // By the logarithm's steps, so that what goes where changes seldom: a quarter less room is the next step.
+    let steps = (room.max(1) as f64).log(4.0 / 3.0).floor();
+    (4.0_f64 / 3.0).powf(steps)
+}
+
+fn changed(outcome: Result<Changed, String>) -> Answer {
+    outcome.map_or_else(Answer::Failed, Answer::Changed)
+}
+
+fn nowhere() -> Told {
+    Told::Away("no volume that has it answers now; try again".to_owned())
+}
+
+pub(crate) fn failed(error: olivine_engine::Error) -> Told {
+    Told::Failed(error.to_string())
+}

@@ -1,0 +1,177 @@
+//! What the master does itself in minikeyvalue's manner: bring an object to the volumes, and take it away.
+//!
+//! 1. What is acknowledged lies on as many volumes as it should.
+//! 2. Nothing that is there is overwritten.
+
+use hyper::{HeaderMap, body::Incoming};
+use olivine_blobs::{
+    Grant, Head, Place,
+    index::{Changed, Condition},
+    row::Row,
+    talk::Published,
+};
+use olivine_doors::{
+    blob::{self as door, Manner, Wrong},
+    http::Response,
+};
+
+use super::{
+    carrier::{Carriers, Kept, of_volume},
+    coming,
+    door::{away, bytes, empty, refused, text, told},
+    master::{Master, Told, Way},
+};
+use crate::{settings::Door, worker::Shared};
+
+/// Why something was not done.
+enum Stop {
+    Told(Told),
+    Wrong(Wrong),
+}
+
+impl From<Told> for Stop {
+    fn from(told: Told) -> Stop {
+        Stop::Told(told)
+    }
+}
+
+impl From<Wrong> for Stop {
+    fn from(wrong: Wrong) -> Stop {
+        Stop::Wrong(wrong)
+    }
+}
+
+fn answer(outcome: Result<Response, Stop>) -> Response {
+    match outcome {
+        Ok(response) => response,
+        Err(Stop::Told(come_to)) => told(Manner::Mkv, &come_to),
+        Err(Stop::Wrong(wrong)) => refused(&wrong),
+    }
+}
+
+/// Brings an object to its volumes.
+pub(super) async fn put(
+    master: &Master,
+    shared: &Shared,
+    key: &[u8],
+    condition: door::Condition,
+    ttl: Option<u64>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Response {
+    let Some(_busy) = master.begin(key) else { return busy() };
+    answer(brought(master, shared, key, condition, ttl, headers, body).await)
+}
+
+/// Somebody else is at it.
+fn busy() -> Response {
+    text(409, "another request changes this key; try again")
+}
+
+async fn brought(
+    master: &Master,
+    shared: &Shared,
+    key: &[u8],
+    condition: door::Condition,
+    ttl: Option<u64>,
+    headers: &HeaderMap,
+    mut body: Incoming,
+) -> Result<Response, Stop> {
+    let row = master.row(key)?;
+    let live = row.as_ref().filter(|row| !row.is_unlinked);
+    Master::condition(condition, live)?;
+    if live.is_some() {
+        return Err(Told::Refused.into());
+    }
+    let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
+    let grant = master.new_object(there, ttl)?;
+    let places = master.places(key, row.as_ref(), master.replicas())?;
+    let mut carriers = Carriers::default();
+    let head = Head {
+        key,
+        generation: grant.generation,
+        expiry: grant.expiry,
+        wants_md5: grant.wants_digest,
+        bytes: bytes(headers),
+    };
+    let part = Grant { is_part: true, ..grant.clone() };
+    for (member, known) in &places {
+        let uuid = known.identity.uuid;
+        match &member.way {
+            Way::Here(host) => carriers.here(uuid, host, &head).map_err(of_volume)?,
+            Way::There(_) => {
+                carriers.there(uuid, master.url(member, known, key, &part), head.bytes)
+            }
+        }
+    }
+    let mut length = 0;
+    while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
+        length += piece.len() as u64;
+        carriers.take(&piece).await?;
+    }
+    if length == 0 || bytes(headers).is_some_and(|bytes| bytes != length) {
+        let text = "an object must have at least one byte, and all it says";
+        return Err(Wrong::new(411, text).into());
+    }
+    let Kept { digest, places } = carriers.finish().await?;
+    let published = Published {
+        key: key.to_vec(),
+        generation: grant.generation,
+        bytes: length,
+        digest,
+        expiry: grant.expiry,
+        known: grant.known,
+        places,
+    };
+    match master.publish(&published).await {
+        Ok(Changed::Done | Changed::Superseded) => Ok(empty(201)),
+        Ok(Changed::Refused | Changed::Absent) => Err(Told::Refused.into()),
+        Ok(Changed::Late) => {
+            Ok(away("it took so long that it cannot be told from what was deleted; put it again"))
+        }
+        Err(why) => Err(Told::Failed(why).into()),
+    }
+}
+
+/// Takes an object away.
+pub(super) async fn delete(master: &Master, key: &[u8], condition: door::Condition) -> Response {
+    let Some(_busy) = master.begin(key) else { return busy() };
+    answer(taken(master, key, condition).await)
+}
+
+async fn taken(master: &Master, key: &[u8], condition: door::Condition) -> Result<Response, Stop> {
+    let row = master.row(key)?.ok_or(Told::Absent)?;
+    if master.protects() && !row.is_unlinked {
+        return Err(Wrong::new(
+            403,
+            "it must be unlinked before; the master was started with --protect",
+        )
+        .into());
+    }
+    let condition = Master::condition(condition, Some(&row))?;
+    let generation = master.generation()?;
+    let buried = bury(master, key, generation, &row).await?;
+    let has_buried = |volume| buried.contains(&volume);
+    match master.remove(key, generation, condition.known(), has_buried).await {
+        Ok(Changed::Done | Changed::Superseded) => Ok(empty(204)),
+        Ok(Changed::Refused) => Err(Told::Refused.into()),
+        Ok(Changed::Absent | Changed::Late) => Err(Told::Absent.into()),
+        Err(why) => Err(Told::Failed(why).into()),
+    }
+}
+
+/// Has those of the volumes that answer write down that an object is deleted. Returns which did: the others do when
+/// they are back.
+async fn bury(master: &Master, key: &[u8], generation: u64, row: &Row) -> Result<Vec<u32>, Told> {
+    let mut buried = Vec::with_capacity(row.replicas.len());
+    for replica in &row.replicas {
+        let Some((member, known)) = master.member(replica.volume) else { continue };
+        let place = Place { extent: replica.extent, offset: replica.offset, bytes: row.bytes };
+        match master.bury(&member, &known, key, generation, place).await {
+            Ok(()) => buried.push(replica.volume),
+            Err(Told::Away(_)) => {}
+            Err(come_to) => return Err(come_to),
+        }
+    }
+    Ok(buried)
+}

@@ -1,0 +1,159 @@
+//! A volume behind its door.
+//!
+//! 1. An object is published when its bytes are kept, and acknowledged when that is known to the master.
+//! 2. An object is in memory as a whole only if it is small.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use olivine_blobs::{
+    Error, Head, Kind, NewRecord, Place, Result, Secret, Stored, Volume, Writer,
+    talk::{Answer, Asked, State},
+};
+use tokio::{sync::oneshot, task::spawn_blocking};
+
+use super::{link::Link, master::Master};
+
+/// What is told while the master cannot be asked.
+pub(super) const AWAY: &str = "the master cannot be reached; try again";
+
+/// Objects up to this length are in memory until they are whole.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of longer ones that are written together.
+const TOGETHER_BYTES: usize = 1 << 20;
+
+/// A volume, and how it reaches the master.
+pub(crate) struct Host {
+    pub(crate) volume: Volume,
+    pub(crate) secret: Arc<Secret>,
+    /// Requests that nobody has signed are carried out, too.
+    pub(crate) is_open: bool,
+    asking: Asking,
+}
+
+/// How a volume asks the master.
+pub(crate) enum Asking {
+    /// It is in this process, once it is there.
+    Here(OnceLock<Weak<Master>>),
+    /// It comes to the volume's door.
+    There(Link),
+}
+
+impl Host {
+    pub(crate) fn new(volume: Volume, secret: Arc<Secret>, is_open: bool, asking: Asking) -> Host {
+        Host { volume, secret, is_open, asking }
+    }
+
+    /// Says who the master in this process is, once.
+    pub(crate) fn belongs_to(&self, master: &Arc<Master>) {
+        if let Asking::Here(known) = &self.asking {
+            known.set(Arc::downgrade(master)).ok();
+        }
+    }
+
+    /// What the master comes over, if it is in another process.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        match &self.asking {
+            Asking::Here(_) => None,
+            Asking::There(link) => Some(link),
+        }
+    }
+
+    /// Asks the master.
+    pub(crate) async fn ask(&self, asked: Asked) -> Answer {
+        match &self.asking {
+            Asking::Here(master) => match master.get().and_then(Weak::upgrade) {
+                Some(master) => master.answer(&asked).await,
+                None => Answer::Away(AWAY.to_owned()),
+            },
+            Asking::There(link) => link.ask(&asked).await,
+        }
+    }
+
+    /// How the volume is.
+    pub(crate) fn state(&self) -> State {
+        match self.volume.usage() {
+            Ok(usage) => State {
+                // A disk that knows no bound has room for everything.
+                room: usage.room.unwrap_or(1 << 50),
+                takes_writes: !usage.is_full && !usage.is_read_only,
+            },
+            Err(_) => State::default(),
+        }
+    }
+
+    /// Writes down that an object is deleted. Returns when that is kept.
+    pub(crate) async fn bury(&self, key: &[u8], generation: u64, place: &Place) -> Result<Stored> {
+        let mut value = Vec::new();
+        place.encode(&mut value);
+        let record = NewRecord {
+            kind: Kind::Tombstone,
+            key,
+            generation,
+            expiry: None,
+            value: &value,
+            wants_md5: false,
+        };
+        let (told, done) = oneshot::channel();
+        // Who does not wait any more need not be told.
+        self.volume.append(&record, move |stored| drop(told.send(stored)));
+        done.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// An object that is coming in.
+pub(crate) struct Receiving {
+    /// Nothing only while it is elsewhere, or after it failed there.
+    writer: Option<Writer>,
+    /// What waits to be written together with what comes.
+    gathered: Vec<u8>,
+    is_long: bool,
+}
+
+impl Receiving {
+    pub(crate) fn new(host: &Host, head: &Head<'_>) -> Result<Receiving> {
+        let is_long = head.bytes.is_some_and(|bytes| SMALL_BYTES_MAX < bytes);
+        let writer = host.volume.begin(head)?;
+        Ok(Receiving { writer: Some(writer), gathered: Vec::new(), is_long })
+    }
+
+    /// Takes more of it.
+    pub(crate) async fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Err(Error::Closed) };
+        let length = writer.bytes() + bytes.len() as u64;
+        if !self.is_long && length <= SMALL_BYTES_MAX {
+            // It stays in memory.
+            return writer.write(bytes);
+        }
+        self.is_long = true;
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() < TOGETHER_BYTES { Ok(()) } else { self.write().await }
+    }
+
+    /// Writes what was gathered, on a thread that may wait for the disk.
+    async fn write(&mut self) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else { return Err(Error::Closed) };
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let written = spawn_blocking(move || {
+            writer.write(&gathered)?;
+            gathered.clear();
+            Ok((writer, gathered))
+        });
+        let (writer, gathered) = written.await.unwrap_or(Err(Error::Closed))?;
+        (self.writer, self.gathered) = (Some(writer), gathered);
+        Ok(())
+    }
+
+    /// Returns when it is kept.
+    pub(crate) async fn finish(mut self) -> Result<Stored> {
+        if !self.gathered.is_empty() {
+            self.write().await?;
+        }
+        let writer = self.writer.take().ok_or(Error::Closed)?;
+        if self.is_long {
+            return spawn_blocking(move || writer.finish()).await.unwrap_or(Err(Error::Closed));
+        }
+        let (told, done) = oneshot::channel();
+        writer.finish_with(move |stored| drop(told.send(stored)));
+        done.await.unwrap_or(Err(Error::Closed))
+    }
+}
