@@ -6,8 +6,8 @@
 //!
 //! Modules in reading order: `layout` draws the rows; `catalog` is what there is; `memo`, `head` and `slots` are
 //! what is in memory of each series; `record` is what the log has; `write` takes points; `seal` makes chunks of
-//! rows, `settle` larger ones of small ones; `find` tells which series have some tags; `read` is the source that
-//! queries read; `alter` carries out statements that change something.
+//! rows, `settle` larger ones of small ones; `find` tells which series have some tags, `offenders` who has too many;
+//! `read` is the source that queries read; `alter` carries out statements that change something.
 //!
 //! 1. A row is seen from when its record is in the log, and shown when that is durable.
 //! 2. A row is in memory or in a chunk, or both for a moment, and never in none: who reads looks at memory
@@ -25,6 +25,7 @@ mod head;
 mod layout;
 mod memo;
 mod merge;
+mod offenders;
 mod read;
 mod record;
 mod seal;
@@ -121,6 +122,8 @@ pub(crate) struct State {
     unsettled: BTreeMap<(u32, i64), u64>,
     /// All rows are being made chunks of.
     sealing: Option<Sealing>,
+    /// Who had all the series when a bucket got no more of them, and when that was.
+    offenders: BTreeMap<u32, (u64, String)>,
     /// The part of the budget that all this takes.
     reservation: Reservation,
 }
@@ -160,6 +163,7 @@ impl SeriesStore {
             full: Vec::new(),
             unsettled: BTreeMap::new(),
             sealing: None,
+            offenders: BTreeMap::new(),
             reservation: budget.reserve(0)?,
         };
         Ok(SeriesStore {

@@ -71,6 +71,8 @@ pub(crate) struct Server {
     name: String,
     port: u16,
     trust: Option<Trust>,
+    /// What should be there.
+    door: &'static str,
     /// The value of `Authorization`, if there is one.
     authorization: Option<String>,
 }
@@ -131,7 +133,12 @@ impl Server {
             return Err(wrong(": that is no name of a host"));
         }
         let (host, name) = (host.to_owned(), name.to_owned());
-        Ok(Server { host, name, port, trust: None, authorization: None })
+        Ok(Server { host, name, port, trust: None, door: "HTTP door", authorization: None })
+    }
+
+    /// The same, where another door should be.
+    pub(crate) fn at_door(self, door: &'static str) -> Server {
+        Server { door, ..self }
     }
 
     /// Connects to it.
@@ -139,7 +146,8 @@ impl Server {
         let failed = |error: io::Error| {
             let host = &self.host;
             let what = format!(
-                "cannot connect to {host}: {error}; is the node there, and its HTTP door at this port?"
+                "cannot connect to {host}: {error}; is the node there, and its {} at this port?",
+                self.door
             );
             Failure::new(Ending::Unreachable, what)
         };
@@ -174,7 +182,7 @@ impl Response {
         let text = str::from_utf8(&self.body).unwrap_or_default();
         let detail = match Json::parse(text) {
             Ok(Json::Object(members)) => members.into_iter().find_map(|member| match member {
-                (name, Json::Text(text)) if name == "detail" => Some(text),
+                (name, Json::Text(text)) if name == "detail" || name == "error" => Some(text),
                 _ => None,
             }),
             _ => None,
@@ -231,16 +239,27 @@ impl Client {
 
     /// Sends a request without a body.
     pub(crate) fn send(&mut self, method: &str, target: &str) -> Result<(), Failure> {
+        self.send_with(method, target, b"")
+    }
+
+    /// Sends a request with a body.
+    pub(crate) fn send_with(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: &[u8],
+    ) -> Result<(), Failure> {
         let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\n", self.server.host);
         if let Some(authorization) = &self.server.authorization {
             let _infallible = write!(head, "authorization: {authorization}\r\n");
         }
         if method != "GET" {
-            head.push_str("content-length: 0\r\n");
+            let _infallible = write!(head, "content-length: {}\r\n", body.len());
         }
         let _infallible = write!(head, "user-agent: olivine/{}\r\n\r\n", env!("CARGO_PKG_VERSION"));
         let stream = self.stream.get_mut();
-        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.flush());
+        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        let sent = sent.and_then(|()| stream.flush());
         sent.map_err(|error| self.lost(&error))
     }
 

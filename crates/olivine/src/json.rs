@@ -52,6 +52,63 @@ pub(crate) fn bytes_member(name: &str, bytes: &[u8]) -> (String, Json) {
     }
 }
 
+/// Parts of a document as they stand in it: of what is long no more is made than what is wanted.
+pub(crate) struct Spans<'a> {
+    reader: Reader<'a>,
+    is_first: bool,
+    is_over: bool,
+}
+
+impl<'a> Spans<'a> {
+    /// The members of the object that a text is.
+    pub(crate) fn members(text: &'a str) -> Result<Vec<(String, &'a str)>, (usize, &'static str)> {
+        let mut reader = Reader { text, at: 0 };
+        let members = reader.member_spans().map_err(|what| (reader.at, what))?;
+        reader.skip_blanks();
+        if reader.at < text.len() {
+            return Err((reader.at, "there is more behind the object"));
+        }
+        Ok(members)
+    }
+
+    /// The elements of the list that a text is, one by one.
+    pub(crate) fn elements(text: &'a str) -> Result<Spans<'a>, (usize, &'static str)> {
+        let mut reader = Reader { text, at: 0 };
+        reader.skip_blanks();
+        if !reader.takes("[") {
+            return Err((reader.at, "a list should be here"));
+        }
+        Ok(Spans { reader, is_first: true, is_over: false })
+    }
+
+    fn step(&mut self) -> Result<Option<&'a str>, &'static str> {
+        self.reader.skip_blanks();
+        if self.reader.takes("]") {
+            return Ok(None);
+        }
+        if !std::mem::take(&mut self.is_first) {
+            if !self.reader.takes(",") {
+                return Err("a comma or ] should be here");
+            }
+            self.reader.skip_blanks();
+        }
+        self.reader.span(1).map(Some)
+    }
+}
+
+impl<'a> Iterator for Spans<'a> {
+    type Item = Result<&'a str, &'static str>;
+
+    fn next(&mut self) -> Option<Result<&'a str, &'static str>> {
+        if self.is_over {
+            return None;
+        }
+        let next = self.step().transpose();
+        self.is_over = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
 impl From<&str> for Json {
     fn from(text: &str) -> Json {
         Json::Text(text.to_owned())
@@ -143,13 +200,89 @@ fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 }
 
 const DEPTH_MAX: usize = 64;
+/// Members of an object of which the parts are looked at.
+const MEMBERS_MAX: usize = 20_000;
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Passes over a value, and returns it as it stands.
+    fn span(&mut self, depth: usize) -> Result<&'a str, &'static str> {
+        let start = self.at;
+        self.pass(depth)?;
+        Ok(&self.text[start..self.at])
+    }
+
+    fn pass(&mut self, depth: usize) -> Result<(), &'static str> {
+        if DEPTH_MAX < depth {
+            return Err("values are nested too deeply");
+        }
+        match self.peek() {
+            Some(b'[') => {
+                self.at += 1;
+                self.skip_blanks();
+                if self.takes("]") {
+                    return Ok(());
+                }
+                loop {
+                    self.skip_blanks();
+                    self.pass(depth + 1)?;
+                    self.skip_blanks();
+                    if self.takes("]") {
+                        return Ok(());
+                    }
+                    if !self.takes(",") {
+                        return Err("a comma or ] should be here");
+                    }
+                }
+            }
+            Some(b'{') => self.object(depth).map(drop),
+            _ => self.value(depth).map(drop),
+        }
+    }
+
+    /// The members of an object, as they stand.
+    fn member_spans(&mut self) -> Result<Vec<(String, &'a str)>, &'static str> {
+        let mut members: Vec<(String, &str)> = Vec::new();
+        self.skip_blanks();
+        if !self.takes("{") {
+            return Err("an object should be here");
+        }
+        self.skip_blanks();
+        if self.takes("}") {
+            return Ok(members);
+        }
+        loop {
+            self.skip_blanks();
+            if self.peek() != Some(b'"') {
+                return Err("the name of a member should be here");
+            }
+            let name = self.text()?;
+            if members.iter().any(|(known, _)| *known == name) {
+                return Err("a member is there twice");
+            }
+            if MEMBERS_MAX <= members.len() {
+                return Err("the object has too many members");
+            }
+            self.skip_blanks();
+            if !self.takes(":") {
+                return Err("a colon should be here");
+            }
+            self.skip_blanks();
+            members.push((name, self.span(1)?));
+            self.skip_blanks();
+            if self.takes("}") {
+                return Ok(members);
+            }
+            if !self.takes(",") {
+                return Err("a comma or } should be here");
+            }
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -385,5 +518,24 @@ mod tests {
             assert_eq!(Json::parse(text).unwrap_err().0, at, "{text}");
         }
         assert!(Json::parse(&"[".repeat(100_000)).is_err());
+        let deep = format!("{{\"a\":{}", "[".repeat(100_000));
+        assert_eq!(Spans::members(&deep), Err((5 + 64, "values are nested too deeply")));
+    }
+
+    #[test]
+    fn parts_are_told_as_they_stand() {
+        let text = " {\"a\\u0062\": [1, 2.50 ,\"]\"] ,\"c\":{\"d\":[{}]}}";
+        let members = Spans::members(text).unwrap();
+        assert_eq!(members[0], ("ab".to_owned(), "[1, 2.50 ,\"]\"]"));
+        assert_eq!(members[1], ("c".to_owned(), "{\"d\":[{}]}"));
+        let elements: Result<Vec<_>, _> = Spans::elements(members[0].1).unwrap().collect();
+        assert_eq!(elements, Ok(vec!["1", "2.50", "\"]\""]));
+        assert_eq!(Spans::elements("[ ]").unwrap().count(), 0);
+        for text in ["{", "[]", "{\"a\":1}x", "{\"a\":1,\"a\":2}", "{\"a\":[1}", "{a:1}", ""] {
+            assert!(Spans::members(text).is_err(), "{text}");
+        }
+        for text in ["[1 2]", "[1", "[,]", "[1,]", "[01]"] {
+            assert!(Spans::elements(text).unwrap().any(|element| element.is_err()), "{text}");
+        }
     }
 }

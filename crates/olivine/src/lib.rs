@@ -24,6 +24,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http_client;
+mod import;
 mod inspect;
 mod json;
 mod load;
@@ -77,7 +78,7 @@ const GROUPS: &[(&str, &[&Command])] = &[
     ("who may do what", &[&users::INIT, &users::USER, &users::TOKEN, &certify::COMMAND]),
     ("configure", &[&config::COMMAND]),
     ("talk", &[&shell::COMMAND]),
-    ("in and out", &[&dump::COMMAND, &load::COMMAND]),
+    ("in and out", &[&dump::COMMAND, &load::COMMAND, &import::COMMAND]),
     ("copies", &[&copies::BACKUP, &copies::RESTORE, &copies::BACKUPS]),
     ("look inside", &[&stats::COMMAND, &check::COMMAND, &inspect::COMMAND, &bench::COMMAND]),
     (

@@ -1,16 +1,19 @@
 //! SELECT of functions over points.
 //!
-//! Each group is done by itself. The functions that take points one by one share one pass over its points; others
-//! get the points they need. What each function comes to is filled, cut to the limit, and then put side by side by
+//! Each group is done by itself. The functions that take points one by one share one pass over its points (`pass`);
+//! others get the points they need. What each function comes to is filled, cut to the limit, and then put side by side by
 //! the times.
 //!
 //! 1. The work is estimated before it is begun: more buckets than the limit are refused at once.
 //! 2. Reading ends as soon as nothing can change the answer any more.
 
+mod pass;
+
+use self::pass::Pass;
 use crate::{
     ast::{Expr, Fill, Ref},
     code::Code,
-    feed::{Block, Flow, Groups, Key, Origin, Part, Summed, Want, groups},
+    feed::{Flow, Groups, Key, Origin, Part, Want, groups},
     fold::{Simple, State},
     forecast::Forecast,
     moment::{SECOND, TIME_MIN},
@@ -23,7 +26,7 @@ use crate::{
     source::Buckets,
     stream::Stream,
     types::{self, Type},
-    vector::{Rows, Vector},
+    vector::Vector,
     window::{Filling, Window},
 };
 use olivine_command::Cell;
@@ -31,6 +34,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A stretch of time that some function needs.
 type Span = (i64, i64);
+
+/// A function that takes points one by one, and of which column.
+type Leaf = (Expr, Simple, Ref, Type);
 
 struct Calls<'a> {
     context: &'a Context<'a>,
@@ -519,7 +525,7 @@ impl<'a> Group<'_, 'a> {
         for call in &calls.plan.calls {
             calls.leaves(call, calls.span, span, &mut leaves);
         }
-        let leaves: Vec<(Expr, Simple, Ref, Type)> = leaves
+        let leaves: Vec<Leaf> = leaves
             .into_iter()
             .map(|(call, simple, reference): (Expr, Simple, Ref)| {
                 let (reference, kind) = self.typed(&reference);
@@ -539,22 +545,12 @@ impl<'a> Group<'_, 'a> {
         let beside = refs.len();
         refs.extend(self.beside().iter().map(|reference| self.typed(reference)));
         let window = calls.window(span);
-        let count = window.count().filter(|count| *count <= DENSE_MAX && window.zone.is_none());
-        let mut fold = Fold {
-            dense: vec![NO_SLOT as u32; count.unwrap_or(0) as usize],
-            window,
-            leaves: &leaves,
-            places: &places,
-            beside,
-            slots: BTreeMap::new(),
-            states: Vec::new(),
-            last: None,
-        };
+        let mut pass = Pass::new(window, &leaves, &places, beside);
         if !leaves.is_empty() {
-            self.read_all(&mut fold, &refs, span)?;
+            self.read_all(&mut pass, &refs, span)?;
         }
         let mut out = Vec::new();
-        let Fold { slots, states, .. } = fold;
+        let Pass { slots, states, .. } = pass;
         for (number, (call, simple, ..)) in leaves.iter().enumerate() {
             let points =
                 self.points_of(&slots, &states, leaves.len(), number, *simple, refs.len() - beside);
@@ -571,14 +567,14 @@ impl<'a> Group<'_, 'a> {
     /// Takes all points of a stretch, as far as they can matter.
     fn read_all(
         &self,
-        fold: &mut Fold<'_>,
+        pass: &mut Pass<'_>,
         refs: &[(Ref, Type)],
         span: Span,
     ) -> Result<(), QueryError> {
         let plan = self.calls.plan;
         let ascending = plan.checked.ascending;
         let interval = plan.interval();
-        let all = |simple: Simple| fold.leaves.iter().all(|(_, leaf, ..)| *leaf == simple);
+        let all = |simple: Simple| pass.leaves.iter().all(|(_, leaf, ..)| *leaf == simple);
         let ends = interval.length == 0 && (all(Simple::First) || all(Simple::Last));
         let limited = interval.length != 0
             && self.calls.at_most != usize::MAX
@@ -593,9 +589,9 @@ impl<'a> Group<'_, 'a> {
                     Type::Field(crate::ast::FieldType::Text | crate::ast::FieldType::Boolean)
                 )
         };
-        let summed = fold.beside == refs.len()
+        let summed = pass.beside == refs.len()
             && plan.zone.is_none()
-            && fold.leaves.iter().all(|(_, simple, _, kind)| counted(simple, kind));
+            && pass.leaves.iter().all(|(_, simple, _, kind)| counted(simple, kind));
         for origin in self.origins(span) {
             let buckets = Buckets {
                 origin: interval.offset,
@@ -609,27 +605,27 @@ impl<'a> Group<'_, 'a> {
                 summaries: (summed && !origin.is_filtered()).then_some(buckets),
                 valued: false,
             };
-            let mut seen = vec![false; fold.leaves.len()];
+            let mut seen = vec![false; pass.leaves.len()];
             origin.read(self.calls.context, &want, &mut |part| {
                 let at = match part {
                     Part::Block(block) => {
-                        fold.block(&block, &mut seen);
+                        pass.block(&block, &mut seen);
                         let row = block.rows.get(if backward { 0 } else { block.rows.len() - 1 });
                         block.times[row]
                     }
                     Part::Summary(summary) => {
-                        fold.summary(&summary, &mut seen);
+                        pass.summary(&summary, &mut seen);
                         if backward { summary.first } else { summary.last }
                     }
                 };
                 let enough = ends && seen.iter().all(|seen| *seen)
-                    || limited && fold.beyond(at, self.calls.at_most, plan.checked.fill, ascending);
+                    || limited && pass.beyond(at, self.calls.at_most, plan.checked.fill, ascending);
                 Ok(if enough { Flow::Enough } else { Flow::More })
             })?;
             if plan.checked.fill == Fill::None {
                 let limit = self.calls.context.settings().limits.buckets_max;
-                if limit != 0 && limit < fold.slots.len() as u64 {
-                    self.calls.context.budget.take_buckets(fold.slots.len() as u64)?;
+                if limit != 0 && limit < pass.slots.len() as u64 {
+                    self.calls.context.budget.take_buckets(pass.slots.len() as u64)?;
                 }
             }
         }
@@ -747,146 +743,4 @@ fn best_of_each(points: &Points, by: usize, shape: &Shape, window: Window<'_>) -
         kept.extend(rows);
     }
     points.picked(&kept)
-}
-
-/// One pass over points.
-struct Fold<'f> {
-    window: Window<'f>,
-    leaves: &'f [(Expr, Simple, Ref, Type)],
-    /// In which column each function finds its values.
-    places: &'f [usize],
-    /// From which column on there are those that a selector brings with it.
-    beside: usize,
-    /// The number of each stretch, by its beginning.
-    slots: BTreeMap<i64, usize>,
-    /// For each stretch one state for each function.
-    states: Vec<State>,
-    /// The stretch that was used last.
-    last: Option<(i64, usize)>,
-    /// The numbers of the stretches one behind the other, where there are not too many.
-    dense: Vec<u32>,
-}
-
-/// What stands for a stretch without a number.
-const NO_SLOT: usize = u32::MAX as usize;
-/// Stretches that are found without a search.
-const DENSE_MAX: u64 = 1 << 14;
-
-/// How many at the beginning are so. Most often they are few, so it looks near first.
-fn before<T>(items: &[T], is_so: impl Fn(&T) -> bool) -> usize {
-    let mut far = 8;
-    while far < items.len() && is_so(&items[far]) {
-        far *= 2;
-    }
-    items[..far.min(items.len())].partition_point(is_so)
-}
-
-impl Fold<'_> {
-    fn slot(&mut self, start: i64) -> usize {
-        if let Some((last, slot)) = self.last
-            && last == start
-        {
-            return slot;
-        }
-        let near = self.near(start);
-        let known = near.map(|near| self.dense[near] as usize).filter(|slot| *slot != NO_SLOT);
-        let slot = known.unwrap_or_else(|| {
-            let next = self.slots.len();
-            let slot = *self.slots.entry(start).or_insert(next);
-            if slot == next {
-                self.states.resize_with((next + 1) * self.leaves.len(), State::default);
-            }
-            if let Some(near) = near {
-                self.dense[near] = slot as u32;
-            }
-            slot
-        });
-        self.last = Some((start, slot));
-        slot
-    }
-
-    /// The place of a stretch among those that are found without a search.
-    fn near(&self, start: i64) -> Option<usize> {
-        if self.dense.is_empty() {
-            return None;
-        }
-        let first = self.window.of(self.window.from).0;
-        let place = start.checked_sub(first)? / self.window.interval.length;
-        usize::try_from(place).ok().filter(|place| *place < self.dense.len())
-    }
-
-    fn block(&mut self, block: &Block<'_>, seen: &mut [bool]) {
-        let cut = self.window.interval.length != 0;
-        let mut from = 0;
-        while from < block.rows.len() {
-            let first = block.times[block.rows.get(from)];
-            let (start, end) = self.window.of(first);
-            let to = match &block.rows {
-                _ if !cut => block.rows.len(),
-                Rows::Range(begin, stop) => {
-                    from + before(&block.times[begin + from..*stop], |time| *time < end).max(1)
-                }
-                Rows::List(list) => {
-                    let count = before(&list[from..], |row| block.times[*row as usize] < end);
-                    from + count.max(1)
-                }
-            };
-            let rows = block.rows.slice(from, to);
-            self.rows(block, &rows, start, seen);
-            from = to;
-        }
-    }
-
-    fn rows(&mut self, block: &Block<'_>, rows: &Rows, start: i64, seen: &mut [bool]) {
-        let mut slot = None;
-        for (number, seen) in seen.iter_mut().enumerate() {
-            let simple = self.leaves[number].1;
-            let state = simple.of(block, self.places[number], rows, self.beside);
-            if matches!(state, State::None) {
-                continue;
-            }
-            *seen = true;
-            let slot = *slot.get_or_insert_with(|| self.slot(start));
-            simple.join(&mut self.states[slot * self.leaves.len() + number], state);
-        }
-    }
-
-    fn summary(&mut self, summary: &Summed<'_>, seen: &mut [bool]) {
-        let (start, _) = self.window.of(summary.first);
-        for (number, seen) in seen.iter_mut().enumerate() {
-            let Some(Some(field)) = summary.columns.get(self.places[number]) else {
-                continue;
-            };
-            let simple = self.leaves[number].1;
-            let state = simple.of_summary(field);
-            *seen = true;
-            let slot = self.slot(start);
-            simple.join(&mut self.states[slot * self.leaves.len() + number], state);
-        }
-    }
-
-    /// Whether a moment lies beyond all rows that the limit leaves.
-    fn beyond(&self, at: i64, at_most: usize, fill: Fill, ascending: bool) -> bool {
-        let (start, _) = self.window.of(at);
-        let length = self.window.interval.length;
-        let rows = i64::try_from(at_most).unwrap_or(i64::MAX);
-        if fill == Fill::None {
-            // Enough stretches before it have points, whatever is found in later ones.
-            return if ascending {
-                self.slots.keys().nth(at_most).is_some_and(|other| *other <= start)
-            } else {
-                self.slots.keys().rev().nth(at_most).is_some_and(|other| start <= *other)
-            };
-        }
-        if matches!(fill, Fill::Linear) || self.slots.is_empty() {
-            return false;
-        }
-        let whole = length.saturating_mul(rows);
-        if ascending {
-            self.window.from != TIME_MIN
-                && self.window.of(self.window.from).0.saturating_add(whole) <= start
-        } else {
-            start <= self.window.of(self.window.to).0.saturating_sub(whole)
-        }
-    }
 }

@@ -267,6 +267,31 @@ impl<'a> Listing<'a> {
         reads.map(|(name, reads)| Ok(table(name, columns, cells(reads)?))).collect()
     }
 
+    /// How many series of a measurement are meant. All of those in one policy need not be looked at.
+    fn series_count(&self, reads: &[Read]) -> Result<usize, QueryError> {
+        if let (true, [read]) = (self.is_open(), reads)
+            && let Some(count) = self.lookup.source.series_count(read.place(), &read.name)?
+        {
+            return Ok(count as usize);
+        }
+        Ok(self.series(reads)?.len())
+    }
+
+    /// How many values of its tags are meant.
+    fn value_count(&self, reads: &[Read]) -> Result<usize, QueryError> {
+        if let (true, [read]) = (self.is_open(), reads) {
+            let admits =
+                |key: &&String| self.narrowed.key.as_ref().is_none_or(|test| test.admits(key));
+            let keys: Vec<String> = read.tags.iter().filter(admits).cloned().collect();
+            let counted = self.lookup.source.value_count(read.place(), &read.name, &keys)?;
+            if let Some(count) = counted {
+                return Ok(count as usize);
+            }
+        }
+        let pairs = self.tag_values(reads)?;
+        Ok(pairs.into_iter().map(|(_, value)| value).collect::<BTreeSet<_>>().len())
+    }
+
     fn count(&self, exact: bool) -> Result<Answer, QueryError> {
         let plain = !exact
             && self.narrowed.from.is_empty()
@@ -285,12 +310,9 @@ impl<'a> Listing<'a> {
         let mut sum = 0;
         for (name, reads) in &self.reads {
             let count = match self.listed {
-                Listed::Series => self.series(reads)?.len(),
+                Listed::Series => self.series_count(reads)?,
                 Listed::TagKeys => self.tag_keys(reads)?.len(),
-                Listed::TagValues => {
-                    let pairs = self.tag_values(reads)?;
-                    pairs.into_iter().map(|(_, value)| value).collect::<BTreeSet<_>>().len()
-                }
+                Listed::TagValues => self.value_count(reads)?,
                 _ => Self::field_keys(reads).len(),
             };
             sum += count;

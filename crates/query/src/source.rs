@@ -280,6 +280,17 @@ pub trait Source: Sync {
         to: i64,
     ) -> Result<Vec<Series>, Fault>;
 
+    /// How many series a measurement has in a policy; nothing if that takes looking at each.
+    fn series_count(&self, _: Place<'_>, _: &str) -> Result<Option<u64>, Fault> {
+        Ok(None)
+    }
+
+    /// How many different values some tags of a measurement have together; nothing if that takes looking at each
+    /// series.
+    fn value_count(&self, _: Place<'_>, _: &str, _: &[String]) -> Result<Option<u64>, Fault> {
+        Ok(None)
+    }
+
     /// The rows of a series.
     fn read<'a>(
         &'a self,

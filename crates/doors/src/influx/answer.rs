@@ -105,11 +105,15 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
     if writing.wrong == 0 && rejected.is_empty() {
         return done(writing, stored);
     }
+    // The store tells of the first ones why.
+    let points: u64 = writing.pieces.iter().map(|(count, _)| count).sum();
+    let dropped = points.saturating_sub(stored);
     let lines = wrong_lines(writing, &rejected);
     let mut why: Vec<String> = lines.iter().map(WrongLine::said).collect();
     why.dedup();
     let told = lines.len() as u64;
-    let untold = (writing.wrong + rejected.len() as u64).saturating_sub(told);
+    let rejected_count = if writing.all_or_none { rejected.len() as u64 } else { dropped };
+    let untold = (writing.wrong + rejected_count).saturating_sub(told);
     if untold != 0 {
         why.push(format!("and {untold} more lines"));
     }
@@ -119,15 +123,18 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
     } else if writing.pieces.is_empty() {
         why
     } else {
-        format!("partial write: {why} dropped={}", rejected.len())
+        format!("partial write: {why} dropped={dropped}")
     };
+    if writing.form == WriteForm::Third {
+        return wrong_as_version_3(writing, &lines, &text);
+    }
     let mut body = String::from("{\"error\":");
     put_text(&text, &mut body);
     if writing.form == WriteForm::Second {
         body.push_str(",\"code\":\"invalid\",\"message\":");
         put_text(&text, &mut body);
     }
-    body.push_str(",\"lines\":[");
+    write(&mut body, format_args!(",\"refused\":{},\"lines\":[", writing.wrong + dropped));
     for (nth, line) in lines.iter().enumerate() {
         if nth != 0 {
             body.push(',');
@@ -136,6 +143,33 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
     }
     body.push_str("]}\n");
     with_error(400, &text, body)
+}
+
+/// What version 3 says of lines that are wrong: all that is told of, or the first where nothing is written.
+fn wrong_as_version_3(writing: &Write<'_>, lines: &[WrongLine], text: &str) -> Response {
+    let mut body = String::from("{\"error\":");
+    let what = if writing.all_or_none {
+        "parsing failed for write_lp endpoint"
+    } else {
+        "partial write of line protocol occurred"
+    };
+    put_text(what, &mut body);
+    let shown = if writing.all_or_none { &lines[..lines.len().min(1)] } else { lines };
+    body.push_str(if writing.all_or_none { ",\"data\":" } else { ",\"data\":[" });
+    for (nth, line) in shown.iter().enumerate() {
+        body.push_str(if nth == 0 { "" } else { "," });
+        body.push_str("{\"original_line\":");
+        put_text(&line.text, &mut body);
+        write(&mut body, format_args!(",\"line_number\":{},\"error_message\":", line.number));
+        put_text(&line.why, &mut body);
+        body.push('}');
+    }
+    body.push_str(match (writing.all_or_none, shown) {
+        (true, []) => "null}\n",
+        (true, _) => "}\n",
+        (false, _) => "]}\n",
+    });
+    with_error(400, text, body)
 }
 
 /// All was written.

@@ -33,13 +33,15 @@ pub struct Reading {
 /// The unit of times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Precision {
-    /// How many nanoseconds it has.
+    /// How many nanoseconds it has; 0 if the size of each time tells it.
     pub nanos: i64,
 }
 
 impl Precision {
     /// Nanoseconds.
     pub const NANOSECONDS: Precision = Precision { nanos: 1 };
+    /// Whatever the size of each time tells.
+    pub const TOLD_BY_SIZE: Precision = Precision { nanos: 0 };
 
     /// What clients call it: n, ns, u, us, µ, ms, s, m or h; nothing said is nanoseconds.
     pub fn named(name: &str) -> Option<Precision> {
@@ -153,20 +155,39 @@ pub fn lines_numbered<'a>(body: &'a [u8], numbers: &[u64]) -> Vec<&'a [u8]> {
     found
 }
 
+/// Whether a text is lines that are whole: the last one's end, which is not there, would not be one of a text.
+pub fn is_whole(lines: &[u8]) -> bool {
+    let mut at = 0;
+    while at < lines.len() {
+        let (end, is_text) = end_of(lines, at);
+        if is_text {
+            return false;
+        }
+        at = end + 1;
+    }
+    true
+}
+
 /// Where the line that begins at `start` ends: at its line end, or that of the body. Texts, which stand behind
 /// an `=` in the fields, enclose line ends.
 fn line_end(body: &[u8], start: usize) -> usize {
+    end_of(body, start).0
+}
+
+/// Where a line ends, and whether that is within a text.
+fn end_of(body: &[u8], start: usize) -> (usize, bool) {
     let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
     let mut at = start + body[start..].iter().take_while(is_blank).count();
     if body.get(at) == Some(&b'#') {
-        return memchr(b'\n', &body[at..]).map_or(body.len(), |end| at + end);
+        return (memchr(b'\n', &body[at..]).map_or(body.len(), |end| at + end), false);
     }
     // Up to the fields no quotes count.
     loop {
-        let Some(found) = memchr3(b' ', b'\\', b'\n', &body[at..]) else { return body.len() };
+        let found = memchr3(b' ', b'\\', b'\n', &body[at..]);
+        let Some(found) = found else { return (body.len(), false) };
         at += found;
         match body[at] {
-            b'\n' => return at,
+            b'\n' => return (at, false),
             b' ' => break,
             _ => at = past_escaped(body, at),
         }
@@ -174,7 +195,7 @@ fn line_end(body: &[u8], start: usize) -> usize {
     let (mut is_text, mut equals, mut commas) = (false, 0_usize, 0_usize);
     while let Some(byte) = body.get(at) {
         match byte {
-            b'\n' if !is_text => return at,
+            b'\n' if !is_text => return (at, false),
             b'\\' => {
                 at = if is_text { at + 2 } else { past_escaped(body, at) };
                 continue;
@@ -186,7 +207,7 @@ fn line_end(body: &[u8], start: usize) -> usize {
         }
         at += 1;
     }
-    body.len()
+    (body.len(), is_text)
 }
 
 /// Behind a backslash and what it stands before; no line end is escaped.
@@ -520,7 +541,7 @@ impl<'a> Lines<'a, '_> {
         let unit = self.reading.precision.nanos;
         if self.end_at(start).is_some() {
             let now = self.reading.now;
-            return Ok(now - now.rem_euclid(unit));
+            return Ok(now - now.rem_euclid(unit.max(1)));
         }
         let is_negative = self.byte(start) == b'-';
         let digits = start + usize::from(is_negative);
@@ -533,7 +554,9 @@ impl<'a> Lines<'a, '_> {
         // 19 digits are no more than 64 bits.
         let number = if count <= 19 { i64::try_from(number).ok() } else { None };
         let number = number.map(|number| if is_negative { -number } else { number });
-        let time = number.and_then(|number| number.checked_mul(unit));
+        let time = number.and_then(|number| {
+            number.checked_mul(if unit == 0 { unit_by_size(number) } else { unit })
+        });
         match time {
             Some(time) if TIMES.contains(&time) => Ok(time),
             _ => {
@@ -541,6 +564,17 @@ impl<'a> Lines<'a, '_> {
                 self.wrong(start, why)
             }
         }
+    }
+}
+
+/// The unit of a time of which nobody says it, by its size: as InfluxDB 3 has it, seconds up to the year 2128, and the
+/// others as far.
+fn unit_by_size(time: i64) -> i64 {
+    match time.unsigned_abs() {
+        0..5_000_000_000 => 1_000_000_000,
+        5_000_000_000..5_000_000_000_000 => 1_000_000,
+        5_000_000_000_000..5_000_000_000_000_000 => 1_000,
+        _ => 1,
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) enum WriteForm {
     First,
     /// As version 2 does.
     Second,
+    /// As version 3 does.
+    Third,
     /// With a line that says what was done.
     Told,
 }
@@ -203,6 +205,7 @@ impl<'a> Asked<'_, 'a> {
         match (self.way, self.head.path, self.head.method) {
             (Way::Influx, "/write", "POST") => self.write(&parameters, WriteForm::First),
             (Way::Influx, "/api/v2/write", "POST") => self.write_second(&parameters),
+            (Way::Influx, "/api/v3/write_lp", "POST") => self.write_third(&parameters),
             (Way::Influx | Way::Ingest, "/", "POST") => self.write(&parameters, WriteForm::Told),
             (Way::Influx, "/query", "GET" | "POST") => self.query(&parameters),
             (Way::Select | Way::Ingest, "/", "GET") => Ok(self.objects(&parameters)?),
@@ -228,6 +231,7 @@ impl<'a> Asked<'_, 'a> {
             Way::Influx => &[
                 ("/write", "POST"),
                 ("/api/v2/write", "POST"),
+                ("/api/v3/write_lp", "POST"),
                 ("/query", "GET, POST"),
                 ("/ping", "GET, HEAD"),
                 ("/health", "GET, HEAD"),
@@ -260,6 +264,16 @@ impl<'a> Asked<'_, 'a> {
         self.write_into(database, policy, parameters, WriteForm::Second)
     }
 
+    /// Reads a write as version 3 has it.
+    fn write_third(&self, parameters: &Parameters<'_>) -> Outcome<Request<'a>> {
+        let Some(database) = parameters.get("db") else {
+            return Err(failed(400, "db is required"));
+        };
+        // Whoever need not wait for the disk is answered as all others are: no sooner, and no less surely.
+        parameters.flag("no_sync").map_err(invalid)?;
+        self.write_into(database, "", parameters, WriteForm::Third)
+    }
+
     fn write(&self, parameters: &Parameters<'_>, form: WriteForm) -> Outcome<Request<'a>> {
         let database = match (parameters.get("db"), form) {
             (Some(database), _) => database,
@@ -282,7 +296,10 @@ impl<'a> Asked<'_, 'a> {
         form: WriteForm,
     ) -> Outcome<Request<'a>> {
         let precision = parameters.get("precision").unwrap_or_default();
-        let Some(precision) = Precision::named(precision) else {
+        let told_by_size = form == WriteForm::Third && matches!(precision, "" | "auto");
+        let named =
+            if told_by_size { Some(Precision::TOLD_BY_SIZE) } else { Precision::named(precision) };
+        let Some(precision) = named else {
             let shown: String = precision.chars().take(64).collect();
             let text = format!("invalid precision {shown:?}; there are n, ns, u, us, ms, s, m, h");
             return Err(failed(400, &text));

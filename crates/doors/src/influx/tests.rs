@@ -184,6 +184,20 @@ fn times_have_their_unit() {
     assert!(told_with(b"m x=1 9223372036854775807", "n", 100).contains("time outside range"));
     assert!(told_with(b"m x=1 -9223372036854775806", "n", 100).contains("| -9223372036854775806"));
     assert_eq!(Precision::named("zz"), None);
+    // Of which nobody says it, it is told by the size.
+    let reading = Reading { precision: Precision::TOLD_BY_SIZE, now: NOW, line_bytes_max: 100 };
+    for (line, time) in [
+        ("m x=1 4999999999", 4_999_999_999_000_000_000),
+        ("m x=1 -5000000000", -5_000_000_000_000_000),
+        ("m x=1 1700000000000", 1_700_000_000_000_000_000),
+        ("m x=1 1700000000000000", 1_700_000_000_000_000_000),
+        ("m x=1 1700000000000000001", 1_700_000_000_000_000_001),
+        ("m x=1", NOW),
+    ] {
+        let points = read(line.as_bytes(), &reading).points.remove(0).finish();
+        let point = PointReader::new(&points).next().unwrap().unwrap();
+        assert_eq!(point.time, time, "{line}");
+    }
 }
 
 #[test]

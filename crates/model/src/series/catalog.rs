@@ -200,6 +200,11 @@ impl Catalog {
         Some(number)
     }
 
+    /// How many numbers were given out, or a few more.
+    pub(crate) fn counted(&self, what: &[u8]) -> u64 {
+        self.counters.get(what).copied().unwrap_or(0).min(u32::MAX.into())
+    }
+
     /// Makes a database, with a policy that keeps points for ever unless another is given. Nothing happens to
     /// one that is there.
     pub(crate) fn make_database(

@@ -4,6 +4,8 @@
 //! then asked the whole filter by its own tags, so that postings may be used as far as they help and no
 //! further.
 
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+
 use olivine_command::points::split_key;
 use olivine_engine::{Error, Result};
 use olivine_query::{
@@ -12,7 +14,7 @@ use olivine_query::{
 };
 
 use super::{
-    SeriesStore,
+    SeriesStore, State,
     catalog::damage,
     layout::{posting_prefix, posting_rest, row},
 };
@@ -46,6 +48,9 @@ impl From<Error> for NotFound {
         NotFound::Failed(error)
     }
 }
+
+/// Numbers of series with their keys.
+pub(super) type Keys = Vec<(u32, Arc<[u8]>)>;
 
 /// Series that are looked at before it is asked whether to go on.
 const STEP: usize = 4_096;
@@ -188,20 +193,33 @@ impl SeriesStore {
 
     /// The tags of series by their numbers; those that are gone are left out.
     fn known(&self, bucket: u32, numbers: &[u32]) -> Result<Vec<Series>> {
-        let mut known = Vec::with_capacity(numbers.len());
-        let mut cold = Vec::new();
-        {
-            let state = self.lock();
-            for number in numbers {
-                match state.slots.find_number(bucket, *number) {
-                    Some(slot) => {
-                        let key = std::sync::Arc::clone(&state.slots.all[slot as usize].key);
-                        known.push((*number, key));
-                    }
-                    None => cold.push(*number),
+        let (mut known, cold) = Self::keys_met(&self.lock(), bucket, numbers);
+        self.add_cold_keys(bucket, &cold, &mut known)?;
+        let series = known.iter().map(|(number, key)| {
+            let key = split_key(key).map_err(|_| damage(&self.series, key))?;
+            let tags =
+                key.tags.into_iter().map(|(tag, value)| (tag.into_owned(), value.into_owned()));
+            Ok(Series { id: (*number).into(), tags: tags.collect() })
+        });
+        series.collect()
+    }
+
+    /// The keys of those series that were met, and the numbers of the others.
+    pub(super) fn keys_met(state: &State, bucket: u32, numbers: &[u32]) -> (Keys, Vec<u32>) {
+        let (mut known, mut cold) = (Keys::with_capacity(numbers.len()), Vec::new());
+        for number in numbers {
+            match state.slots.find_number(bucket, *number) {
+                Some(slot) => {
+                    known.push((*number, Arc::clone(&state.slots.all[slot as usize].key)));
                 }
+                None => cold.push(*number),
             }
         }
+        (known, cold)
+    }
+
+    /// Reads the keys of series by their numbers; those that are gone are left out.
+    pub(super) fn add_cold_keys(&self, bucket: u32, cold: &[u32], known: &mut Keys) -> Result<()> {
         let rows: Vec<Vec<u8>> =
             cold.iter().map(|number| row(b'r', &[bucket, *number], &[])).collect();
         for (numbers, rows) in cold.chunks(256).zip(rows.chunks(256)) {
@@ -212,13 +230,88 @@ impl SeriesStore {
                 }
             }
         }
-        let series = known.iter().map(|(number, key)| {
-            let key = split_key(key).map_err(|_| damage(&self.series, key))?;
-            let tags =
-                key.tags.into_iter().map(|(tag, value)| (tag.into_owned(), value.into_owned()));
-            Ok(Series { id: (*number).into(), tags: tags.collect() })
-        });
-        series.collect()
+        Ok(())
+    }
+
+    /// How many series a table has.
+    pub(crate) fn count_series(
+        &self,
+        asked: &Asked,
+        patience: &Patience<'_>,
+    ) -> Result<u64, NotFound> {
+        let mut numbers: Vec<u32> = Vec::new();
+        for partition in &asked.partitions {
+            if (patience.stop)().is_some() {
+                return Err(NotFound::Stopped);
+            }
+            numbers.extend(self.of_value(asked, *partition, "", "")?);
+            numbers.sort_unstable();
+            numbers.dedup();
+            if patience.bytes_max < numbers.len() * size_of::<u32>() {
+                return Err(NotFound::TooMany(patience.bytes_max));
+            }
+        }
+        Ok(numbers.len() as u64)
+    }
+
+    /// How many different values some tags of a table have together. Postings have them in order, partition by
+    /// partition and tag by tag; the walks over them go on side by side, so that none is kept.
+    pub(crate) fn count_values(
+        &self,
+        asked: &Asked,
+        tags: &[String],
+        patience: &Patience<'_>,
+    ) -> Result<u64, NotFound> {
+        let mut walks = Vec::new();
+        let mut next = BinaryHeap::new();
+        for partition in &asked.partitions {
+            for tag in tags {
+                let prefix = posting_prefix(asked.bucket, *partition, asked.table, tag);
+                let mut walk =
+                    Values { store: self, entries: self.postings.prefix(&prefix)?, prefix };
+                if let Some(value) = walk.next("")? {
+                    next.push(Reverse((value, walks.len())));
+                }
+                walks.push(walk);
+            }
+        }
+        let (mut count, mut last) = (0, None);
+        for step in 0_usize.. {
+            let Some(Reverse((value, walk))) = next.pop() else { break };
+            if step % STEP == 0 && (patience.stop)().is_some() {
+                return Err(NotFound::Stopped);
+            }
+            if let Some(behind) = walks[walk].next(&value)? {
+                next.push(Reverse((behind, walk)));
+            }
+            if last.as_ref() != Some(&value) {
+                count += 1;
+                last = Some(value);
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// The values of a tag in a partition, in order.
+struct Values<'s, E> {
+    store: &'s SeriesStore,
+    entries: E,
+    prefix: Vec<u8>,
+}
+
+impl<K: AsRef<[u8]>, V, E: Iterator<Item = Result<(K, V)>>> Values<'_, E> {
+    /// The next value that is not the one before.
+    fn next(&mut self, before: &str) -> Result<Option<String>> {
+        for entry in &mut self.entries {
+            let (key, _) = entry?;
+            let rest = posting_rest(&self.prefix, key.as_ref());
+            let (value, _) = rest.ok_or_else(|| damage(&self.store.postings, key.as_ref()))?;
+            if value != before {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -48,6 +48,33 @@ impl Reading<'_> {
             None => Err(Fault::NoPolicy(place.policy.to_owned())),
         }
     }
+
+    /// The table of a measurement, and its partitions that meet a stretch of time.
+    fn asked(
+        &self,
+        place: Place<'_>,
+        measurement: &str,
+        from: i64,
+        to: i64,
+    ) -> Result<Option<Asked>, Fault> {
+        self.bucket(place, |bucket| {
+            let (table, _) = bucket.table(measurement)?;
+            let partitions = bucket.partitions_in(from, to);
+            Some(Asked { bucket: bucket.id, table, partitions })
+        })
+    }
+}
+
+/// Why the series of a measurement are not told.
+fn not_found(why: NotFound, measurement: &str) -> Fault {
+    match why {
+        NotFound::Failed(error) => failed(error),
+        NotFound::Stopped => Fault::Cancelled,
+        NotFound::TooMany(bytes) => Fault::Failed(format!(
+            "max-select-bytes limit exceeded: the tags of the series of {measurement} take more than {bytes} bytes; \
+             ask for fewer series, or raise `query-bytes-max` and `memory`"
+        )),
+    }
 }
 
 impl Source for Reading<'_> {
@@ -113,22 +140,37 @@ impl Source for Reading<'_> {
         from: i64,
         to: i64,
     ) -> Result<Vec<Series>, Fault> {
-        let asked = self.bucket(place, |bucket| {
-            let (table, _) = bucket.table(measurement)?;
-            let partitions = bucket.partitions_in(from, to);
-            Some(Asked { bucket: bucket.id, table, partitions })
-        })?;
+        let asked = self.asked(place, measurement, from, to)?;
         let Some(asked) = asked else { return Ok(Vec::new()) };
         let patience = Patience { bytes_max: self.tags_bytes_max, stop: self.stop };
-        match self.store.find(&asked, filter, &patience) {
-            Ok(found) => Ok(found),
-            Err(NotFound::Failed(error)) => Err(failed(error)),
-            Err(NotFound::Stopped) => Err(Fault::Cancelled),
-            Err(NotFound::TooMany(bytes)) => Err(Fault::Failed(format!(
-                "max-select-bytes limit exceeded: the tags of the series of {measurement} take more than {bytes} \
-                 bytes; ask for fewer series, or raise `query-bytes-max` and `memory`"
-            ))),
+        let found = self.store.find(&asked, filter, &patience);
+        found.map_err(|why| not_found(why, measurement))
+    }
+
+    fn series_count(&self, place: Place<'_>, measurement: &str) -> Result<Option<u64>, Fault> {
+        let asked = self.asked(place, measurement, i64::MIN, i64::MAX)?;
+        let Some(asked) = asked else { return Ok(Some(0)) };
+        let patience = Patience { bytes_max: self.tags_bytes_max, stop: self.stop };
+        let counted = self.store.count_series(&asked, &patience);
+        counted.map(Some).map_err(|why| not_found(why, measurement))
+    }
+
+    fn value_count(
+        &self,
+        place: Place<'_>,
+        measurement: &str,
+        keys: &[String],
+    ) -> Result<Option<u64>, Fault> {
+        /// Walks that go on side by side.
+        const WALKS_MAX: usize = 256;
+        let asked = self.asked(place, measurement, i64::MIN, i64::MAX)?;
+        let Some(asked) = asked else { return Ok(Some(0)) };
+        if WALKS_MAX < asked.partitions.len().saturating_mul(keys.len()) {
+            return Ok(None);
         }
+        let patience = Patience { bytes_max: self.tags_bytes_max, stop: self.stop };
+        let counted = self.store.count_values(&asked, keys, &patience);
+        counted.map(Some).map_err(|why| not_found(why, measurement))
     }
 
     fn read<'a>(

@@ -9,7 +9,7 @@
 use std::sync::{Arc, PoisonError};
 
 use olivine_command::points::split_key;
-use olivine_engine::{Batch, Result, SeqNo};
+use olivine_engine::{Batch, Error, Result, SeqNo};
 use olivine_query::source::Column;
 
 use super::{
@@ -112,12 +112,28 @@ impl SeriesStore {
         }
         let mut state = self.lock();
         state.sealing = None;
-        if self.heads_bytes_max / 2 < state.slots.bytes() {
+        if self.heads_bytes_max / 2 < state.slots.bytes() && self.has_stored(&mut state)? {
             // Series that still come are met again; the others cost nothing any more.
             state.slots.forget();
         }
         state.charge();
         Ok(())
+    }
+
+    /// Stores what waits for the next batch; false if the store is behind. Series of which the rows are nowhere yet
+    /// are known by their slots alone: forgotten, they would be made a second time.
+    fn has_stored(&self, state: &mut State) -> Result<bool> {
+        if state.unstored.is_empty() && state.postings.is_empty() {
+            return Ok(true);
+        }
+        let mut batch = Batch::new();
+        self.add_unstored(state, &mut batch)?;
+        match self.put(batch) {
+            Ok(position) => state.stored(position, 0),
+            Err(Error::Busy { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     /// Makes chunks of the frozen rows of some slots.

@@ -72,6 +72,7 @@ impl SeriesStore {
         let mut writing = Writing {
             store: self,
             bucket,
+            now,
             oldest: state.oldest(bucket, now),
             record: RecordWriter::new(bucket),
             staged: Staged::default(),
@@ -119,6 +120,7 @@ impl SeriesStore {
 struct Writing<'s> {
     store: &'s SeriesStore,
     bucket: u32,
+    now: u64,
     /// The first moment that the policy keeps.
     oldest: i64,
     record: RecordWriter,
@@ -205,6 +207,9 @@ impl Writing<'_> {
             state.slots.note_raw(self.bucket, raw, slot);
             return Ok(Ok(slot));
         }
+        if let Some(why) = self.none_more(state, &key.measurement, &ordered)? {
+            return Ok(Err(why));
+        }
         let State { catalog, slots, unstored, .. } = state;
         let exhausted = || Refusal::new(Code::TooLarge, "all numbers of measurements are used up");
         let table = catalog.table(self.bucket, &key.measurement, unstored).ok_or_else(exhausted)?;
@@ -213,7 +218,7 @@ impl Writing<'_> {
             let number = number.as_ref().try_into().map(u32::from_be_bytes);
             number.map_err(|_| super::catalog::damage(&self.store.series, &by_key))?
         } else {
-            let series = match new_series(catalog, self.bucket, self.store.series_max, unstored) {
+            let series = match new_series(catalog, self.bucket, unstored) {
                 Ok(series) => series,
                 Err(why) => return Ok(Err(why)),
             };
@@ -226,6 +231,26 @@ impl Writing<'_> {
         let slot = slots.add(self.bucket, table, series, &ordered);
         slots.note_raw(self.bucket, raw, slot);
         Ok(Ok(slot))
+    }
+
+    /// Why a series is not made, if it is none that is there and there are as many as there may be. A measurement
+    /// is not made for it either.
+    fn none_more(
+        &self,
+        state: &mut State,
+        measurement: &str,
+        key: &[u8],
+    ) -> Result<Option<String>, Stop> {
+        let Some(bucket) = state.catalog.bucket(self.bucket) else { return Ok(None) };
+        if bucket.series < self.store.series_max {
+            return Ok(None);
+        }
+        if let Some((table, _)) = bucket.table(measurement)
+            && self.store.series.contains(&row(b'k', &[self.bucket, table], key))?
+        {
+            return Ok(None);
+        }
+        Ok(Some(self.store.too_many(state, self.bucket, self.now)?))
     }
 
     /// The layout of a shape in a table.
@@ -272,22 +297,10 @@ impl Writing<'_> {
 }
 
 /// Gives out the number of a new series.
-fn new_series(
-    catalog: &mut Catalog,
-    bucket: u32,
-    series_max: u64,
-    unstored: &mut Unstored,
-) -> Result<u32, String> {
+fn new_series(catalog: &mut Catalog, bucket: u32, unstored: &mut Unstored) -> Result<u32, String> {
     let Some(known) = catalog.bucket_mut(bucket) else {
         return Err("the database is gone".to_owned());
     };
-    if series_max <= known.series {
-        let database = &known.database;
-        return Err(format!(
-            "max-series-per-database limit exceeded: ({series_max}); SHOW TAG VALUES EXACT CARDINALITY ON \"{database}\" \
-             WITH KEY = \"...\" tells which tag has many, `series-max` is the limit"
-        ));
-    }
     let count = known.series + 1;
     known.count_series(count, unstored);
     catalog

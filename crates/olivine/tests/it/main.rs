@@ -10,6 +10,8 @@ mod config;
 mod confined;
 mod copies;
 mod ctl;
+mod import;
+mod libraries;
 mod log;
 mod node;
 mod notify;
@@ -20,6 +22,7 @@ mod signals;
 mod tools;
 mod upgrading;
 mod users;
+mod writers;
 
 use std::{
     env, fs,

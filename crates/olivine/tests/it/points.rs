@@ -26,7 +26,7 @@ fn listening(command: &mut Command) -> Node {
 }
 
 /// Asks a door, and returns status and body.
-fn asked(
+pub(crate) fn asked(
     node: &Node,
     door: &str,
     method: &str,
@@ -56,12 +56,82 @@ fn write(node: &Node, lines: &str) -> (u16, String) {
     asked(node, "influx", "POST", "/write?db=db", "", lines.as_bytes())
 }
 
-fn query(node: &Node, text: &str) -> (u16, String) {
+pub(crate) fn query(node: &Node, text: &str) -> (u16, String) {
     let mut escaped = String::new();
     for byte in text.bytes() {
         write!(escaped, "%{byte:02x}").unwrap();
     }
     asked(node, "influx", "GET", &format!("/query?db=db&epoch=ns&q={escaped}"), "", b"")
+}
+
+/// As many series as there may be: what is new is refused with the names of those that have most, and whoever was
+/// there before goes on.
+#[test]
+fn series_beyond_the_limit_are_told_who_has_them() {
+    let dir = Dir::new("points-series");
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
+        command.args(["serve", "--data-dir", dir.path(), "--memory", "64MiB"]);
+        listening(command.args(["--series-max", "100"]))
+    };
+    let node = start();
+    let mut lines = String::new();
+    for id in 0..60 {
+        writeln!(lines, "many,id={id},region=r{} v={id}i 1", id % 4).unwrap();
+    }
+    for host in 0..39_u64 {
+        // Of some there are points in more than one partition.
+        writeln!(
+            lines,
+            "cpu,host=h{host} v=1 1\ncpu,host=h{host} v=1 {}",
+            host % 2 * (1_u64 << 60)
+        )
+        .unwrap();
+    }
+    lines += "mem,host=h0 v=1 1\n";
+    assert_eq!(write(&node, &lines), (204, String::new()));
+    let why = "max-series-per-database limit exceeded: (100): the database \"db\" gets no new series (`series-max` is \
+               the limit), those it has go on; of 100 that were looked at 60 are of \"many\" (different values: 60 of \
+               tag \"id\", 4 of tag \"region\"), 39 of \"cpu\" (different values: 39 of tag \"host\"), 1 of \"mem\" \
+               (different values: 1 of tag \"host\"); SHOW SERIES EXACT CARDINALITY ON \"db\" counts them by \
+               measurement";
+    let why = why.replace('"', "\\\"");
+    let refused = |node: &Node| {
+        let lines = "many,id=new v=1i 2\ncpu,host=h0 v=2 2\nnew v=1 2\nnew,t=1 v=1 2\n";
+        let (status, answer) = write(node, lines);
+        assert_eq!(status, 400);
+        let told = format!(
+            "{{\"error\":\"partial write: {why} dropped=3\",\"refused\":3,\"lines\":[{{\"line\":1,\"reason\":"
+        );
+        assert!(answer.starts_with(&told), "{answer}\n{told}");
+    };
+    refused(&node);
+    // From where its rows are on the disk it is told the same.
+    node.end(Interrupt::Term);
+    let node = start();
+    refused(&node);
+    assert!(query(&node, "SELECT v FROM cpu WHERE host = 'h0' AND time = 2").1.contains("[[2,2]]"));
+    // What the reason says to ask finds them, too.
+    let counts = |statement: &str| {
+        let (_, answer) = query(&node, statement);
+        let tables = answer.split("\"name\":\"").skip(1);
+        let count = |table: &str| {
+            let (name, rest) = table.split_once('"').unwrap();
+            let (_, count) = rest.split_once("\"values\":[[").unwrap();
+            format!("{name} {}", count.split(']').next().unwrap())
+        };
+        tables.map(count).collect::<Vec<String>>()
+    };
+    assert_eq!(counts("SHOW SERIES EXACT CARDINALITY ON db"), ["cpu 39", "many 60", "mem 1"]);
+    assert_eq!(counts("SHOW SERIES EXACT CARDINALITY FROM cpu WHERE host = 'h0'"), ["cpu 1"]);
+    let values = "SHOW TAG VALUES EXACT CARDINALITY ON db WITH KEY";
+    assert_eq!(counts(&format!("{values} = id")), ["many 60"]);
+    assert_eq!(counts(&format!("{values} IN (host, region)")), ["cpu 39", "many 4", "mem 1"]);
+    assert_eq!(counts(&format!("{values} IN (id, region)")), ["many 64"]);
+    let (_, answer) = query(&node, "SHOW MEASUREMENTS");
+    assert!(!answer.contains("new"), "{answer}");
+    let (_, answer) = query(&node, "SHOW SERIES CARDINALITY ON db");
+    assert!(answer.contains("[[100]]"), "{answer}");
 }
 
 #[test]
@@ -141,6 +211,11 @@ fn hostile_requests_take_no_node_down() {
     let (status, answer) = refused.expect("two million series were taken");
     assert!(status == 400 && answer.contains("max-series-per-database"), "{status} {answer}");
     assert_eq!(write(&node, "cpu,host=a value=3 2000").0, 204);
+    // Counting them takes no memory for each.
+    let (_, answer) = query(&node, "SHOW SERIES EXACT CARDINALITY");
+    assert!(answer.contains("[[999998]]"), "{answer}");
+    let (_, answer) = query(&node, "SHOW TAG VALUES EXACT CARDINALITY WITH KEY = id");
+    assert!(answer.contains("[[999998]]"), "{answer}");
     assert!(began.elapsed() < Duration::from_mins(5));
 
     // Everything of everything.

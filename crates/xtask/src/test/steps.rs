@@ -26,7 +26,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "tests", what: "the tests of all crates", run: tests },
     Step {
         name: "clients",
-        what: "the node, asked by curl, influx, Python and promtool, and watched by strace",
+        what: "the node, asked by curl, influx, promtool and PyPI's libraries, watched by strace",
         run: clients,
     },
     Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
@@ -124,9 +124,59 @@ fn clients(root: &Path) -> Verdict {
             return skipped;
         }
     }
-    let line = ["test", "--locked", "--package", "olivine", "--test", "it", "--", "--ignored"];
-    let call = Call::cargo(root, line);
-    counted(call.run("clients"), &call)
+    let call = |more: &[&'static str]| {
+        let line = ["test", "--locked", "--package", "olivine", "--test", "it", "--", "--ignored"];
+        Call::cargo(root, line.into_iter().chain(more.iter().copied()))
+    };
+    // What can run here does, whether or not the libraries can be had.
+    let programs = call(&["--skip", "libraries::"]);
+    let of_programs = match programs.run("clients") {
+        Ok(lines) if 0 < tests_run(&lines) => lines,
+        outcome => return counted(outcome, &programs),
+    };
+    let python = match libraries(root) {
+        Ok(python) => python,
+        Err(why) => {
+            let remedy = "let pip reach PyPI, and apt-get install python3-venv".to_owned();
+            return Verdict::Skipped { why, remedy };
+        }
+    };
+    let with_libraries = call(&["libraries::"]).with("LIBRARIES_PYTHON", python);
+    match with_libraries.run("libraries") {
+        Ok(lines) if 0 < tests_run(&lines) => {
+            let count = tests_run(&of_programs) + tests_run(&lines);
+            Verdict::Passed(vec![format!("{count} tests")])
+        }
+        outcome => counted(outcome, &with_libraries),
+    }
+}
+
+/// The Python that has the client libraries, which are installed into a folder of their own unless they are there.
+fn libraries(root: &Path) -> Result<String, String> {
+    let wanted = root.join("crates/olivine/tests/libraries/requirements.txt");
+    let folder = root.join("target/xtask/libraries");
+    let (python, there) = (folder.join("bin/python"), folder.join("requirements.txt"));
+    let shown = python.display().to_string();
+    let text = fs::read_to_string(&wanted).map_err(|error| error.to_string())?;
+    if python.is_file() && fs::read_to_string(&there).is_ok_and(|there| there == text) {
+        return Ok(shown);
+    }
+    let run = |program: &Path, arguments: &[&str], path: &Path| {
+        let output = Command::new(program).args(arguments).arg(path).output();
+        let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        Err(format!("the client libraries of PyPI cannot be installed: {last}"))
+    };
+    run(Path::new("python3"), &["-m", "venv", "--clear"], &folder)?;
+    let line =
+        ["-m", "pip", "install", "--disable-pip-version-check", "--only-binary", ":all:", "-r"];
+    run(&python, &line, &wanted)?;
+    fs::write(&there, text).map_err(|error| error.to_string())?;
+    Ok(shown)
 }
 
 fn doctests(root: &Path) -> Verdict {

@@ -93,7 +93,7 @@ fn writes_are_answered_as_influxdb_does() {
     let two = (1, "200 2 points written\n".to_owned());
     assert_eq!(wrote("POST /", b"m x=1\nm x=2", &stored(2)), two);
     assert_eq!(wrote("POST /", b"m x=1", &stored(1)), (1, "200 1 point written\n".to_owned()));
-    let lines = "\"lines\":[{\"line\":2,\"column\":5,\"reason\":\"missing field value\",\"text\":\"m y=\"}]}\n";
+    let lines = "\"refused\":1,\"lines\":[{\"line\":2,\"column\":5,\"reason\":\"missing field value\",\"text\":\"m y=\"}]}\n";
     let why = "unable to parse 'm y=': missing field value";
     assert_eq!(
         wrote(line, b"m x=1\nm y=\n", &stored(1)).1,
@@ -113,11 +113,37 @@ fn writes_are_answered_as_influxdb_does() {
         answer,
         format!(
             "400 {{\"error\":\"partial write: {shown} dropped=1\",\
-             \"lines\":[{{\"line\":3,\"reason\":\"{shown}\",\"text\":\"m x=2i\"}}]}}\n"
+             \"refused\":1,\"lines\":[{{\"line\":3,\"reason\":\"{shown}\",\"text\":\"m x=2i\"}}]}}\n"
         )
     );
     let (_, second) = wrote("POST /api/v2/write?bucket=a", b"m y=\n", &stored(0));
     assert!(second.contains(",\"code\":\"invalid\",\"message\":\"unable to parse"), "{second}");
+}
+
+#[test]
+fn writes_of_version_3_are_answered_as_it_does() {
+    let line = "POST /api/v3/write_lp?db=a&no_sync=true";
+    assert_eq!(wrote(line, b"m x=1\n", &stored(1)), (1, "204 ".to_owned()));
+    let bad =
+        "{\"original_line\":\"m y=\",\"line_number\":2,\"error_message\":\"missing field value\"}";
+    assert_eq!(
+        wrote(line, b"m x=1\nm y=\nm x=2", &stored(2)).1,
+        format!("400 {{\"error\":\"partial write of line protocol occurred\",\"data\":[{bad}]}}\n")
+    );
+    assert_eq!(
+        wrote(&format!("{line}&accept_partial=false"), b"m x=1\nm y=\nm y=", &stored(0)).1,
+        format!("400 {{\"error\":\"parsing failed for write_lp endpoint\",\"data\":{bad}}}\n")
+    );
+    for (line, told) in [
+        ("POST /api/v3/write_lp", "400 {\"error\":\"db is required\"}"),
+        ("POST /api/v3/write_lp?db=a&no_sync=perhaps", "400 "),
+        ("POST /api/v3/write_lp?db=a&precision=days", "400 "),
+        ("GET /api/v3/write_lp?db=a", "405 "),
+        ("POST /write?db=a&precision=auto", "400 "),
+    ] {
+        let (_, answer) = wrote(line, b"m x=1", &stored(1));
+        assert!(answer.starts_with(told), "{line}: {answer}");
+    }
 }
 
 #[test]
