@@ -208,4 +208,36 @@ mod tests {
             }
         }
     }
+
+    /// A first share of what the fuzz tier does, for whoever changes this crate.
+    #[test]
+    fn whatever_is_changed_is_parsed_or_refused() {
+        let numbers = [0, 1, 0x7f, 0x80, 0xff, 0x7fff_ffff, u64::MAX];
+        for target in Target::ALL {
+            for seed in 0..2_000 {
+                let mut random = Random::new(seed);
+                let mut bytes = sample(target, seed % 40).unwrap();
+                let seams = seams(target, &bytes);
+                for _ in 0..random.between(1, 4) {
+                    let at = random.index(bytes.len());
+                    match random.below(4) {
+                        0 => bytes[at] ^= 1 << random.below(8),
+                        1 => bytes[at] = random.below(256) as u8,
+                        2 => bytes.truncate(at.max(1)),
+                        _ => {
+                            let number = random.pick(&numbers).unwrap().to_le_bytes();
+                            let count =
+                                random.between(1, 8).min((bytes.len() - at) as u64) as usize;
+                            bytes[at..at + count].copy_from_slice(&number[..count]);
+                        }
+                    }
+                }
+                if random.chance(3, 4) {
+                    mend(target, &mut bytes, &seams);
+                }
+                // It panics, or not.
+                std::hint::black_box(parse(target, &bytes).is_ok());
+            }
+        }
+    }
 }

@@ -300,7 +300,15 @@ impl Index {
         let changing = lock(&self.changing);
         let there = self.get(key, now)?;
         let changed = match &there {
-            Some(there) if row.generation <= there.generation => Changed::Superseded,
+            // Whoever put it brings it again, or something else with the same grant.
+            Some(there) if row.generation == there.generation => {
+                if there.replicas == row.replicas {
+                    Changed::Superseded
+                } else {
+                    Changed::Refused
+                }
+            }
+            Some(there) if row.generation < there.generation => Changed::Superseded,
             there if !condition.holds(there.as_ref()) => Changed::Refused,
             Some(_) => Changed::Done,
             None => changing.check(key, row.generation).unwrap_or(Changed::Done),

@@ -276,7 +276,8 @@ impl Volume {
     ///
     /// What was moved is durable in its new place, and is in its old one until the extent is removed. To be done by the
     /// caller, in this order: publish the new places; go on until there is no `next`; wait until no grant
-    /// names an old place; remove the extent.
+    /// names an old place; remove the extent. An object that was deleted between the question and the answer has its
+    /// tombstone before its new copy: it is to be buried once more, or a rebuilt index might find the copy alone.
     pub fn rewrite_step(
         &self,
         extent: u32,

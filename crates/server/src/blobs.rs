@@ -21,11 +21,11 @@ use std::{
     io,
     path::Path,
     rc::Rc,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, OnceLock, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use olivine_blobs::{Opened, Volume, VolumeOptions, index::Index};
+use olivine_blobs::{Opened, Usage, Volume, VolumeOptions, index::Index};
 use olivine_engine::{Environment, Options};
 
 pub(crate) use door::respond as respond_master;
@@ -127,6 +127,21 @@ impl Blobs {
         let tending =
             tending.map(|volume| Tending { every: volume.tend_every, grace: volume.grace });
         Ok(Blobs { master, volume, tending })
+    }
+
+    /// How many volumes the master has that take objects, that answer and do not, and that do not answer.
+    pub(crate) fn volumes(&self) -> [usize; 3] {
+        self.master.as_ref().map_or([0; 3], |master| master.states())
+    }
+
+    /// What the volume has, if there is one.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.volume.as_ref()?.volume.usage().ok()
+    }
+
+    /// Damage that was found on the volume since this process began.
+    pub(crate) fn damaged(&self) -> u64 {
+        self.volume.as_ref().map_or(0, |host| host.damaged.load(Relaxed))
     }
 
     /// Begins what is done behind the requests.

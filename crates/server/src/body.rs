@@ -1,13 +1,17 @@
 //! The body of an answer: bytes that are at hand, or those of an object, read as they are taken.
 //!
-//! 1. No more than two pieces of an object are in memory, however slowly they are taken.
+//! 1. No more than two pieces of an object are in memory, however slowly they are taken; the more readers there
+//!    are, the smaller pieces are, and of many readers each has one.
 //! 2. An object that turns out damaged ends the connection before its end: what was not verified is not sent.
 
 use std::{
     future::Future as _,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -19,8 +23,12 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-/// How much of an object is read at once.
-const PIECE_BYTES: u64 = 512 << 10;
+/// How much of an object is read at once, for few readers.
+const PIECE_BYTES_MAX: u64 = 512 << 10;
+/// The same for many.
+const PIECE_BYTES_MIN: u64 = 64 << 10;
+/// What all readers have in memory together, as long as they are not too many for the least.
+const ALL_BYTES: u64 = 64 << 20;
 
 /// The body of an answer.
 pub(crate) enum Body {
@@ -51,17 +59,35 @@ pub(crate) struct Object {
     from: u64,
     to: u64,
     coming: Option<JoinHandle<olivine_blobs::Result<Vec<u8>>>>,
+    readers: Reader,
+}
+
+/// One of those who read objects.
+struct Reader(Arc<AtomicU64>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Object {
     /// The bytes from `from` up to before `to`.
-    pub(crate) fn new(reading: Reading, from: u64, to: u64) -> Object {
-        Object { reading: Arc::new(reading), from, to, coming: None }
+    pub(crate) fn new(reading: Reading, from: u64, to: u64, readers: &Arc<AtomicU64>) -> Object {
+        readers.fetch_add(1, Relaxed);
+        let readers = Reader(Arc::clone(readers));
+        Object { reading: Arc::new(reading), from, to, coming: None, readers }
+    }
+
+    /// What there is for each of the readers.
+    fn share(&self) -> u64 {
+        ALL_BYTES / self.readers.0.load(Relaxed).max(1)
     }
 
     fn ask(&mut self) {
         let (reading, from) = (Arc::clone(&self.reading), self.from);
-        let most = PIECE_BYTES.min(self.to - from) as usize;
+        let piece = (self.share() / 2).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
+        let most = piece.min(self.to - from) as usize;
         self.coming = Some(spawn_blocking(move || reading.read_at(from, most)));
     }
 }
@@ -104,7 +130,7 @@ impl hyper::body::Body for Body {
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         }
         object.from += bytes.len() as u64;
-        if object.from < object.to {
+        if object.from < object.to && 2 * PIECE_BYTES_MIN <= object.share() {
             object.ask();
         }
         Poll::Ready(Some(Ok(Frame::data(bytes.into()))))

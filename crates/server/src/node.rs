@@ -209,6 +209,10 @@ impl Node {
                 let target = host(name, *port, peers.clone())?;
                 (Arc::new(Time::new(clock, 0)), Place::There(target), None)
             }
+            Half::Blobs if settings.blobs.master.is_some() => {
+                ports::check_alone(settings)?;
+                (Arc::new(Time::new(clock, 0)), Place::Nowhere, None)
+            }
             Half::Blobs => (Arc::new(Time::new(clock, 0)), Place::Nowhere, None),
             half => {
                 let model = open_store(&environment, settings, &mut started)?;

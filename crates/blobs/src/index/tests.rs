@@ -1,3 +1,5 @@
+//! The index over a disk in memory.
+
 use std::sync::Arc;
 
 use olivine_engine::{EnvironmentOptions, Parts, Work};
@@ -47,6 +49,12 @@ fn of_two_objects_the_one_with_the_higher_generation_stays() {
     assert_eq!(put(second), Changed::Done);
     assert_eq!(put(first), Changed::Superseded);
     assert_eq!(index.get(b"k", NOW).unwrap().unwrap().generation, second);
+    // One that was published is not replaced by something else of the same generation.
+    assert_eq!(put(second), Changed::Superseded);
+    let mut other = row(second);
+    other.replicas[0].offset += 1;
+    let again = index.publish(b"k", &other, Condition::Any, NOW).unwrap().0;
+    assert_eq!(again, Changed::Refused);
 }
 
 #[test]

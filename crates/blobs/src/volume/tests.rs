@@ -328,3 +328,97 @@ fn a_volume_that_is_read_only_changes_nothing() {
     volume.advance_epoch().unwrap_err();
     assert_eq!(file.len().unwrap(), length + 4);
 }
+
+/// Many threads put, read and vacuum at once, and find what they put.
+#[test]
+fn many_threads_share_a_volume() {
+    let disk = MemoryVfs::new();
+    let volume = open(&disk);
+    let places = Mutex::new(std::collections::BTreeMap::new());
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let read_some = |step: u64| {
+        let some: Vec<(u64, Place)> = {
+            let places = places.lock().unwrap();
+            places.iter().skip(step as usize % 10).step_by(20).map(|(g, p)| (*g, *p)).collect()
+        };
+        for (generation, place) in some {
+            match volume.read(&place, b"key", generation) {
+                // It has been moved since.
+                Err(Error::Gone { .. }) => {}
+                reading => {
+                    let reading = reading.unwrap();
+                    assert_eq!(
+                        reading.read_at(0, 10).unwrap(),
+                        generation.to_string().as_bytes()[..1].repeat(10)
+                    );
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..8)
+            .map(|thread| {
+                let (volume, places, read_some) = (&volume, &places, &read_some);
+                scope.spawn(move || {
+                    for step in 0..60 {
+                        let generation = thread * 1000 + step;
+                        let length = 10 + (generation * 7919 % 30_000) as usize;
+                        let value = generation.to_string().as_bytes()[..1].repeat(length);
+                        let place =
+                            volume.append_and_wait(&put(b"key", generation, &value)).unwrap().place;
+                        places.lock().unwrap().insert(generation, place);
+                        if step % 10 == 0 {
+                            read_some(step);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                vacuum_first(&volume, &places);
+            }
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let places = places.into_inner().unwrap();
+    assert_eq!(places.len(), 8 * 60);
+    for (generation, place) in places {
+        let length = 10 + (generation * 7919 % 30_000) as usize;
+        let expected = generation.to_string().as_bytes()[..1].repeat(length);
+        assert!(whole(&volume, &place, b"key", generation) == expected);
+    }
+}
+
+/// Moves what is live out of the first extent, once all of it is named, and removes it.
+fn vacuum_first(volume: &Volume, places: &Mutex<std::collections::BTreeMap<u64, Place>>) {
+    let infos = volume.extents(0, 1).unwrap();
+    let Some(info) = infos.first().filter(|info| info.is_sealed) else { return };
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let named = |records: &[Record]| {
+            let places = places.lock().unwrap();
+            Ok(records
+                .iter()
+                .map(|record| places.get(&record.generation) == Some(&record.place))
+                .collect())
+        };
+        let is_all_named = volume.scan(info.number, 0).unwrap().all(|found| match found.unwrap() {
+            Found::Record(record) => places.lock().unwrap().contains_key(&record.generation),
+            Found::Damage(damage) => panic!("{damage:?}"),
+        });
+        if !is_all_named {
+            return;
+        }
+        let step = volume.rewrite_step(info.number, at, 50_000, named).unwrap();
+        let mut places = places.lock().unwrap();
+        for Moved { record, place } in step.moved {
+            places.insert(record.generation, place);
+        }
+        from = step.next;
+    }
+    volume.remove_extent(info.number).unwrap();
+}

@@ -1,3 +1,5 @@
+//! What the doors of blobs read and write.
+
 use super::*;
 
 fn head<'a>(method: &'a str, path: &'a str, query: &'a str) -> Head<'a> {

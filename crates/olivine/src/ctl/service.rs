@@ -87,7 +87,7 @@ pub(super) const SERVICES: &[Service] = &[
         also: &[],
         command: serve::blobs::MASTER.name,
         has_store: false,
-        follows: |_, _, _| Ok(Vec::new()),
+        follows: of_master,
         answers: doors_answer,
         needs: None,
     },
@@ -96,7 +96,7 @@ pub(super) const SERVICES: &[Service] = &[
         also: &[],
         command: serve::blobs::VOLUME.name,
         has_store: false,
-        follows: |_, _, _| Ok(Vec::new()),
+        follows: of_volume,
         answers: doors_answer,
         needs: None,
     },
@@ -149,6 +149,35 @@ fn where_the_storage_is(
         (Origin::Default, Some(socket)) => vec!["--storage".into(), socket.to_owned()],
         _ => Vec::new(),
     })
+}
+
+/// A master in the background has its index in the data directory, and the volume there, unless it is told otherwise.
+fn of_master(
+    call: &Call,
+    layers: &Layers,
+    arguments: &[OsString],
+) -> Result<Vec<OsString>, Failure> {
+    let mut follows = in_the_data_dir(call, "--db", Path::new("olivedb"));
+    let volume = called(serve::blobs::VOLUME.name, layers, arguments)?.1;
+    let port = volume.value("--volume-port").or(volume.value("--port"));
+    if let (Origin::Default, Some(port)) = (call.origin("--volumes"), port) {
+        let volumes = format!("localhost:{}", port.to_string_lossy());
+        follows.extend(["--volumes".into(), volumes.into()]);
+    }
+    Ok(follows)
+}
+
+/// So does a volume with its objects.
+fn of_volume(call: &Call, _: &Layers, _: &[OsString]) -> Result<Vec<OsString>, Failure> {
+    Ok(in_the_data_dir(call, "--volume-dir", &Path::new("volumes").join("volume1")))
+}
+
+fn in_the_data_dir(call: &Call, option: &str, name: &Path) -> Vec<OsString> {
+    if *call.origin(option) != Origin::Default {
+        return Vec::new();
+    }
+    let data_dir = Path::new(call.value("--data-dir").unwrap_or(OsStr::new("data")));
+    vec![option.into(), data_dir.join(name).into_os_string()]
 }
 
 /// A call of a service's command, as it would be completed.

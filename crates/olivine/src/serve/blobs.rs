@@ -103,7 +103,7 @@ pub(crate) const MASTER: Command = Command {
     options: &[
         &[CONFIG, DATA_DIR, DB_ALONE, WORKERS],
         &[VOLUMES, MANNER, REPLICAS, PROTECT, KEY_FILE],
-        &[BIND, MASTER_PORT],
+        &[BIND, MASTER_PORT, BLOB_PORT, BLOB_BIND],
         OF_ACCESS,
         OF_LIMITS,
         OF_HTTP_TIMES,
@@ -129,7 +129,7 @@ pub(crate) const VOLUME: Command = Command {
     options: &[
         &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
         &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
-        &[BIND, ALONE_PORT],
+        &[BIND, ALONE_PORT, VOLUME_PORT, VOLUME_BIND],
         OF_ACCESS,
         OF_LIMITS,
         OF_HTTP_TIMES,

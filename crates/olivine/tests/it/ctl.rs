@@ -13,7 +13,7 @@ use olivine_vfs::{Interrupt, Lock, RealVfs, Vfs as _};
 use crate::{Dir, text};
 
 const PORTS: &str = "json-port = 0\nline-port = 0\nhttp-port = 0\ninflux-port = 0\nselect-port = 0\n\
-    ingest-port = 0\nmemory = '16MiB'\n";
+    ingest-port = 0\nblob-port = 0\nvolume-port = 0\nmemory = '16MiB'\n";
 
 /// A directory with a configuration, in which `olivine ctl` is called; what still runs at the end is ended.
 struct Place(Dir);
@@ -95,7 +95,8 @@ fn services_start_answer_and_stop() {
     let stopped = place.ctl("status");
     assert_eq!(stopped.0, 3, "{}", stopped.1);
     assert!(!place.0.0.join("data").exists(), "looking makes nothing");
-    let all = ["select", "insert", "kv", "storage"].map(|name| format!("{name}: does not run\n"));
+    let all = ["volume", "master", "select", "insert", "kv", "storage"]
+        .map(|name| format!("{name}: does not run\n"));
     assert_eq!(place.good("stop"), all.concat());
 
     let said = place.good("start");
@@ -133,7 +134,7 @@ fn services_start_answer_and_stop() {
     assert!(said.contains(&format!("\nkv: stopped, process {kv}\nstorage: stopped, ")), "{said}");
     let said = place.good("stop --json");
     assert!(
-        said.starts_with(r#"{"services":[{"service":"select","did":"stopped","pid":"#),
+        said.starts_with(r#"{"services":[{"service":"volume","did":"stopped","pid":"#),
         "{said}"
     );
     let left: Vec<_> = fs::read_dir(place.0.0.join("data/run")).unwrap().collect();
@@ -287,7 +288,7 @@ fn a_storage_that_was_started_by_hand_is_found_and_stopped() {
     assert_eq!(
         place.good("stop"),
         format!(
-            "select: does not run\ninsert: does not run\nkv: does not run\nstorage: stopped, process {}\n",
+            "volume: does not run\nmaster: does not run\nselect: does not run\ninsert: does not run\nkv: does not run\nstorage: stopped, process {}\n",
             storage.id()
         )
     );
@@ -336,7 +337,7 @@ fn what_cannot_be_is_told_before_anything_is_started() {
         (
             "start vm-alert.py",
             2,
-            "error: no service `vm-alert.py`; there are storage, kv, insert, select, and all",
+            "error: no service `vm-alert.py`; there are storage, kv, insert, select, master, volume, and all",
         ),
         ("start kv more", 2, "error: `more` is one too many"),
     ] {

@@ -59,7 +59,18 @@ impl Running {
         let log = log_file(dir);
         let mut arguments = vec!["serve", "--data-dir", dir.path(), "--memory", "16MiB"];
         arguments.extend(["--json-port", "0", "--line-port", "0", "--http-port", "0"]);
-        arguments.extend(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"]);
+        arguments.extend([
+            "--influx-port",
+            "0",
+            "--select-port",
+            "0",
+            "--ingest-port",
+            "0",
+            "--blob-port",
+            "0",
+            "--volume-port",
+            "0",
+        ]);
         arguments.extend(["--durability", "os", "--log-file", &log]);
         arguments.extend(more);
         Running::start(&arguments, Stdio::inherit())

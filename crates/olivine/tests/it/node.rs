@@ -21,7 +21,18 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
         command.args(["serve", "--data-dir", dir.path(), "--memory", "16MiB"]);
         command.args(["--json-port", "0", "--line-port", "0", "--http-port", "0"]);
-        command.args(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"]);
+        command.args([
+            "--influx-port",
+            "0",
+            "--select-port",
+            "0",
+            "--ingest-port",
+            "0",
+            "--blob-port",
+            "0",
+            "--volume-port",
+            "0",
+        ]);
         Node::from(command.args(more).stdout(Stdio::piped()))
     }
 
@@ -185,6 +196,7 @@ fn the_five_minutes_of_the_readme() {
         ("8080", "http"),
         ("8086", "influx"),
         ("8088", "select"),
+        ("9000", "blob"),
     ];
     let mut typed = 0;
     for step in session.unwrap().strip_prefix("$ ").unwrap().split("\n$ ") {

@@ -60,7 +60,18 @@ fn serve(dir: &Dir, manager: &str) -> Command {
     command
         .args(["serve", "--data-dir", &format!("{}/data", dir.path()), "--memory", "16MiB"])
         .args(["--json-port", "0", "--line-port", "0", "--http-port", "0"])
-        .args(["--influx-port", "0", "--select-port", "0", "--ingest-port", "0"])
+        .args([
+            "--influx-port",
+            "0",
+            "--select-port",
+            "0",
+            "--ingest-port",
+            "0",
+            "--blob-port",
+            "0",
+            "--volume-port",
+            "0",
+        ])
         .env("NOTIFY_SOCKET", manager)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

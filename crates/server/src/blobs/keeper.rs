@@ -7,10 +7,14 @@
 //! 2. Whatever happens in between, an object is there once or twice, and named once.
 //! 3. It leaves the disk to those who wait for answers: it reads no faster than it is told.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use olivine_blobs::{
-    Kind, Record, Rewritten,
+    Kind, Place, Record, Rewritten,
     talk::{Answer, Asked, Lying, RECORDS_MAX},
 };
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking};
@@ -129,6 +133,7 @@ impl Keeper {
         let (mut from, mut dead) = (0, 0);
         loop {
             let scrubbed = self.host.volume.scrub_step(extent, from, STEP_BYTES)?;
+            self.host.damaged.fetch_add(scrubbed.damaged.len() as u64, Relaxed);
             for damage in &scrubbed.damaged {
                 let path = damage.path.display().to_string();
                 let key = damage.claim.as_ref().map(|(key, _)| key.escape_ascii().to_string());
@@ -166,19 +171,13 @@ impl Keeper {
             });
             let Rewritten { moved, damaged, next, stays, .. } = rewritten?;
             asked?;
-            let mut is_known = true;
             for some in moved.chunks(RECORDS_MAX) {
                 let some = some.iter().filter(|moved| moved.record.kind == Kind::Put);
                 let (records, places): (Vec<Lying>, Vec<_>) =
                     some.map(|moved| (lying(&moved.record), moved.place)).unzip();
-                let volume = self.host.volume.identity().uuid;
-                is_known &= match self.ask(Asked::Moved { volume, records, places }) {
-                    // What is not so any more is dead in both places.
-                    Answer::Each(_) => true,
-                    _ => return Err(Stop::Later),
-                };
+                self.publish(records, places)?;
             }
-            if stays || !damaged.is_empty() || !is_known {
+            if stays || !damaged.is_empty() {
                 return Ok(false);
             }
             match next {
@@ -187,6 +186,23 @@ impl Keeper {
             }
             self.pause()?;
         }
+    }
+
+    /// Tells the master where records lie now.
+    fn publish(&self, records: Vec<Lying>, places: Vec<Place>) -> Result<(), Stop> {
+        let volume = self.host.volume.identity().uuid;
+        let asked = Asked::Moved { volume, records: records.clone(), places: places.clone() };
+        let Answer::Each(each) = self.ask(asked) else { return Err(Stop::Later) };
+        for ((record, place), is_named) in records.iter().zip(&places).zip(each) {
+            if !is_named {
+                // It was deleted or replaced meanwhile. What says so lies before the copy, and may go before it does:
+                // whoever makes an index of this volume must find it said behind the copy, too.
+                let Lying { key, generation, .. } = record;
+                let buried = self.host.bury(key, generation + 1, place);
+                self.runtime.block_on(buried)?;
+            }
+        }
+        Ok(())
     }
 
     /// Which of some records somebody needs.

@@ -206,6 +206,19 @@ impl Master {
         &self.members
     }
 
+    /// How many of them take objects, answer and do not, and do not answer.
+    pub(crate) fn states(&self) -> [usize; 3] {
+        let mut states = [0; 3];
+        for member in &self.members {
+            states[match member.known() {
+                Some(Known { takes_writes: true, .. }) => 0,
+                Some(_) => 1,
+                None => 2,
+            }] += 1;
+        }
+        states
+    }
+
     /// What master and volumes share.
     pub(crate) fn secret(&self) -> &Secret {
         &self.secret
@@ -341,8 +354,13 @@ impl Master {
     /// Sends somebody who wants to put something.
     pub(crate) fn put(&self, key: &[u8], condition: door::Condition, ttl: Option<u64>) -> Told {
         let asked = || {
-            let row = self.live(key)?;
-            let condition = Master::condition(condition, row.as_ref())?;
+            let row = self.row(key)?;
+            let live = row.as_ref().filter(|row| !row.is_unlinked);
+            let condition = match (Master::condition(condition, live)?, &row) {
+                // What is unlinked may be replaced, and nothing else.
+                (Condition::Absent, Some(row)) => Condition::Is(row.generation),
+                (condition, _) => condition,
+            };
             // There must be enough of them, though whoever asks is sent to one.
             let (member, known) = self.places(key, row.as_ref(), self.replicas)?.remove(0);
             let mut grant = self.new_object(condition, ttl)?;
@@ -355,7 +373,7 @@ impl Master {
     /// Sends somebody who wants to delete something.
     pub(crate) fn delete(&self, key: &[u8], condition: door::Condition) -> Told {
         let asked = || {
-            let row = self.live(key)?.ok_or(Told::Absent)?;
+            let row = self.row(key)?.ok_or(Told::Absent)?;
             let condition = Master::condition(condition, Some(&row))?;
             let Some((member, known, place)) = self.nearest(key, &row) else {
                 return Err(nowhere());

@@ -3,7 +3,7 @@
 //! 1. An object is published when its bytes are kept, and acknowledged when that is known to the master.
 //! 2. An object is in memory as a whole only if it is small.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak, atomic::AtomicU64};
 
 use olivine_blobs::{
     Error, Head, Kind, NewRecord, Place, Result, Secret, Stored, Volume, Writer,
@@ -27,6 +27,10 @@ pub(crate) struct Host {
     pub(crate) secret: Arc<Secret>,
     /// Requests that nobody has signed are carried out, too.
     pub(crate) is_open: bool,
+    /// How many read objects that are not in memory as a whole.
+    pub(crate) readers: Arc<AtomicU64>,
+    /// Damage that was found.
+    pub(crate) damaged: AtomicU64,
     asking: Asking,
 }
 
@@ -40,7 +44,8 @@ pub(crate) enum Asking {
 
 impl Host {
     pub(crate) fn new(volume: Volume, secret: Arc<Secret>, is_open: bool, asking: Asking) -> Host {
-        Host { volume, secret, is_open, asking }
+        let (readers, damaged) = Default::default();
+        Host { volume, secret, is_open, readers, damaged, asking }
     }
 
     /// Says who the master in this process is, once.

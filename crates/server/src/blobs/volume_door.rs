@@ -152,7 +152,7 @@ fn got(
         return (response, None);
     }
     let body = if reading.value().is_none() {
-        Body::Object(Object::new(reading, from, to))
+        Body::Object(Object::new(reading, from, to, &host.readers))
     } else {
         let at_hand = reading.into_value().map(|(buffer, value)| {
             let (from, to) = (value.start + from as usize, value.start + to as usize);

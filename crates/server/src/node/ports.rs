@@ -109,6 +109,16 @@ pub(super) fn check_users(settings: &Settings, users: u64) -> Result<(), Problem
     }
 }
 
+/// Refuses a master that is open to other machines while there is nobody who could be let in.
+pub(super) fn check_alone(settings: &Settings) -> Result<(), Problem> {
+    let Some(DoorSetting { door, address, .. }) = public(settings) else { return Ok(()) };
+    let (name, ip) = (door.name(), address.ip());
+    Err(Problem::Settings(format!(
+        "the {name} door would be open to other machines at {ip}, and a master by itself knows no users; have \
+         `olivine serve` be the master, or bind it to 127.0.0.1, or say --insecure if the network is trusted"
+    )))
+}
+
 /// Opens the port that coordinators on other machines come to.
 pub(super) fn open_to_hosts(settings: &Settings) -> Result<Option<TcpListener>, Problem> {
     let Some(address) = settings.listen else { return Ok(None) };

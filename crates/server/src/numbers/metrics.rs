@@ -281,6 +281,32 @@ pub const METRICS: &[Metric] = &[
     ),
     store("olivine_backups_under_way", "backups_under_way", "Backups being made."),
     node(
+        "olivine_blob_volumes",
+        "state",
+        "Volumes of blobs that the master of this process has, by whether they answer and take objects.",
+        |facts, out| {
+            let states = facts.shared.blobs.volumes();
+            for (state, count) in ["writable", "full", "away"].into_iter().zip(states) {
+                out.labelled(&format!("state=\"{state}\""), count);
+            }
+        },
+    ),
+    node(
+        "olivine_volume_bytes",
+        "",
+        "Bytes of the volume of this process, those that nobody needs any more included.",
+        |facts, out| out.one(facts.shared.blobs.usage().map_or(0, |usage| usage.bytes)),
+    ),
+    node("olivine_volume_free_bytes", "", "Bytes that its disk has left.", |facts, out| {
+        out.one(facts.shared.blobs.usage().and_then(|usage| usage.room).unwrap_or(0))
+    }),
+    node(
+        "olivine_objects_damaged_total",
+        "",
+        "Damage that was found while the volume was read through.",
+        |facts, out| out.one(facts.shared.blobs.damaged()),
+    ),
+    node(
         "process_cpu_seconds_total",
         "",
         "Time on processors, of the process that answers.",

@@ -224,6 +224,35 @@ fn a_volume_does_only_what_was_signed() {
 }
 
 #[test]
+fn a_grant_puts_one_object_and_not_another_later() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let master = at(&node, Door::Blob);
+    let sent = ask(master, "PUT", "/k", "", b"first");
+    let rest = sent.header("location").unwrap().strip_prefix("http://").unwrap().to_owned();
+    let (address, path) = rest.split_at(rest.find('/').unwrap());
+    let put = |value: &[u8]| ask(address.parse().unwrap(), "PUT", path, "", value).status;
+    assert_eq!(put(b"first"), 201);
+    assert_eq!(put(b"other"), 412);
+    assert_eq!(get(master, "/k"), (200, b"first".to_vec()));
+    assert_eq!(ask(master, "UNLINK", "/k", "", b"").status, 204);
+    assert_eq!(follow(master, "PUT", "/k", "if-none-match: *\r\n", b"new").status, 201);
+    assert_eq!(ask(master, "UNLINK", "/k", "", b"").status, 204);
+    assert_eq!(follow(master, "DELETE", "/k", "", b"").status, 200);
+    assert_eq!(ask(master, "DELETE", "/k", "", b"").status, 404);
+}
+
+#[test]
+fn a_master_that_others_can_reach_has_nobody_to_let_in() {
+    let dir = Dir::new();
+    let mut settings = master_of(&dir, &[], |_| {});
+    settings.tls = Some(crate::TlsSetting::Auto);
+    settings.doors[0].address = SocketAddr::from(([0, 0, 0, 0], 0));
+    let problem = Node::start(&settings).map(drop).unwrap_err().to_string();
+    assert!(problem.contains("--insecure"), "{problem}");
+}
+
+#[test]
 fn an_open_volume_does_what_was_not_signed() {
     let dir = Dir::new();
     let mut settings = settings(&dir);

@@ -113,3 +113,34 @@ fn a_crash_while_opening_loses_nothing() {
         }
     }
 }
+
+/// Grants of an epoch that was left must stay void, whatever happens.
+#[test]
+fn an_epoch_that_was_left_never_comes_back() {
+    let disk = CrashingVfs::new();
+    let clock = Arc::new(ManualClock::new());
+    let (volume, _) = open(Arc::new(disk.clone()), &clock).unwrap();
+    let left = Arc::new(Mutex::new(volume.identity().epoch));
+    let images = Arc::new(Mutex::new(Vec::new()));
+    let (taken, epoch) = (Arc::clone(&images), Arc::clone(&left));
+    disk.on_event(move |event, disk| {
+        let epoch = *epoch.lock().unwrap();
+        for survival in Survival::ALL {
+            let told = format!("{event:?}, {survival:?}");
+            taken.lock().unwrap().push((disk.crash(survival, event.index), epoch, told));
+        }
+    });
+    for _ in 0..3 {
+        let epoch = volume.advance_epoch().unwrap();
+        *left.lock().unwrap() = epoch;
+    }
+    disk.clear_on_event();
+    assert_eq!(*left.lock().unwrap(), 4);
+    for (image, epoch, told) in images.lock().unwrap().drain(..) {
+        let (volume, opened) = open(Arc::new(image), &clock).unwrap();
+        assert!(!opened.is_new, "{told}");
+        let found = volume.identity();
+        assert!((epoch..=epoch + 1).contains(&found.epoch), "{told}: {found:?}");
+        assert_eq!(volume.advance_epoch().unwrap(), found.epoch + 1, "{told}");
+    }
+}

@@ -1,4 +1,4 @@
-//! How near durable writes of small objects come to what the disk does.
+//! How near durable writes of small objects come to what the disk does, and what long ones take of memory.
 //!
 //! Not run unasked: `cargo test -p olivine-blobs group_commit -- --ignored --nocapture`, on the disk of the
 //! folder that `OLIVINE_MEASURE_DIR` names, `target` if none.
@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use olivine_vfs::{Clock, EntryKind, Open, RealClock, RealVfs, Vfs, make_dirs};
+use olivine_vfs::{Clock, EntryKind, Open, RealClock, RealVfs, Vfs, make_dirs, resident_bytes};
 
-use crate::{Kind, NewRecord, Volume, VolumeOptions};
+use crate::{Head, Kind, NewRecord, Volume, VolumeOptions};
 
 const THREADS: u64 = 16;
 const VALUE: [u8; 1024] = [7; 1024];
@@ -152,4 +152,40 @@ fn durable_puts_beside_a_bare_loop() {
             ahead / bare
         );
     }
+}
+
+/// A long object streamed in and out: memory must not grow with it. Of the machine's own disk and not of one in memory.
+#[test]
+#[ignore = "measures memory, so it has to be alone in its process"]
+fn a_long_object_takes_little_memory() {
+    const CHUNKS: u64 = 2048;
+    let dir = dir("long");
+    let (vfs, clock) = (Arc::new(RealVfs), Arc::new(RealClock::new()));
+    let options = VolumeOptions { room_bytes_min: 0, ..VolumeOptions::default() };
+    let (volume, _) = Volume::open(vfs, clock, &dir, [1; 32], &options).unwrap();
+    let chunk = vec![7; 1 << 20];
+    let clock = RealClock::new();
+    let (before, begun) = (resident_bytes(std::process::id()).unwrap(), clock.now());
+    let head = Head { key: b"long", generation: 1, expiry: None, wants_md5: false, bytes: None };
+    let mut writer = volume.begin(&head).unwrap();
+    let mut most = 0;
+    for _ in 0..CHUNKS {
+        writer.write(&chunk).unwrap();
+        most = most.max(resident_bytes(std::process::id()).unwrap());
+    }
+    let place = writer.finish().unwrap().place;
+    let written = clock.now();
+    let reading = volume.read(&place, b"long", 1).unwrap();
+    let mut at = 0;
+    while at < reading.len() {
+        at += reading.read_at(at, 1 << 20).unwrap().len() as u64;
+        most = most.max(resident_bytes(std::process::id()).unwrap());
+    }
+    let took = |from: Duration, to: Duration| CHUNKS as f64 / to.saturating_sub(from).as_secs_f64();
+    let (write, read) = (took(begun, written), took(written, clock.now()));
+    let grown = most.saturating_sub(before) >> 10;
+    println!("2 GiB: written {write:.0} MiB/s, read {read:.0} MiB/s, memory grew by {grown} KiB");
+    assert!(grown < 8 << 10);
+    drop((reading, volume));
+    clear(&dir);
 }
