@@ -20,7 +20,8 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{drive::Until, store::Result};
@@ -81,6 +82,8 @@ const LARGE_KEYS: u64 = 64;
 /// What is read where it lies: row, prefix, bytes and number of the keys.
 const READS: [(&str, &str, usize, u64); 2] =
     [("get 1 KiB", "kib", KIB, SMALL_KEYS), ("get 1 MiB", "mib", MIB, LARGE_KEYS)];
+/// How long a master may take to know its volumes.
+const PATIENCE: Duration = Duration::from_secs(20);
 const BARE_THREADS: usize = 16;
 /// The first number of what is measured: keys of the warming up are others.
 const MEASURED: u64 = 1 << 32;
@@ -286,7 +289,20 @@ impl Run<'_> {
     }
 
     fn start(&self, kind: Kind, dir: &Path, shape: (usize, usize)) -> Result<Site> {
-        Site::start(kind, dir, shape, self.minikeyvalue.as_deref())
+        let site = Site::start(kind, dir, shape, self.minikeyvalue.as_deref())?;
+        if kind == Kind::Nginx {
+            return Ok(site);
+        }
+        // A master that has just started does not know its volumes yet.
+        let began = Instant::now();
+        loop {
+            let mut probe = Puts(self.scene(&site, "probe", SMALL_BYTES));
+            match load::run(1, 0, Until::Count(1), &mut probe) {
+                Ok(_) => return Ok(site),
+                Err(failure) if PATIENCE < began.elapsed() => return Err(failure),
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     fn scene(&self, site: &Site, prefix: &'static str, value_bytes: usize) -> Scene {

@@ -546,10 +546,9 @@ fn with_store(call: &Call, mut settings: Settings) -> Result<Settings, Failure> 
 /// What every process with a store or with objects is told, as far as its role takes it.
 fn with_memory(call: &Call, settings: &mut Settings) -> Result<(), Failure> {
     settings.memory_bytes = call.bytes("--memory")?;
-    if !takes(call, DURABILITY.name) {
-        return Ok(());
-    }
-    if let Some(text) = call.text(DURABILITY.name)? {
+    if takes(call, DURABILITY.name)
+        && let Some(text) = call.text(DURABILITY.name)?
+    {
         let wanted = "wants sync, os, interval or interval=500ms";
         let wrong = || call.wrong(DURABILITY.name, format_args!("{wanted}, not `{text}`"));
         (settings.durability, settings.interval) = durability(&text).ok_or_else(wrong)?;
@@ -748,7 +747,6 @@ fn doors(call: &Call, defaults: &[Door]) -> Result<Vec<DoorSetting>, Failure> {
     }
     let setting = |door: Door| {
         let mut setting = DoorSetting::default_of(door);
-        // Who has one door only has no options that name it.
         let own = |what| {
             let named = format!("--{}-{what}", door.name());
             if takes(call, &named) { named } else { format!("--{what}") }
