@@ -56,6 +56,8 @@ pub struct Settings {
     pub slow: Duration,
     /// Connections that have not logged in, where they must. Default 500.
     pub strangers_max: usize,
+    /// How often an address may fail to log in before it must wait. Default 5, 1 to 1,000.
+    pub guesses_max: u32,
     /// Where the doors' certificate is; nothing for doors without TLS.
     pub tls: Option<TlsSetting>,
     /// Where coordinators on other machines come to a storage; nothing keeps it to this machine.
@@ -87,6 +89,7 @@ impl Default for Settings {
             queries: QuerySettings::default(),
             hosts: Hosts::default(),
             strangers_max: 500,
+            guesses_max: 5,
             tls: None,
             listen: None,
             peers: None,

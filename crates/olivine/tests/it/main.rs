@@ -9,6 +9,7 @@ mod config;
 mod confined;
 mod copies;
 mod ctl;
+mod hostile;
 mod log;
 mod node;
 mod notify;
