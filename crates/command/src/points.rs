@@ -18,7 +18,7 @@ mod read;
 mod write;
 
 pub use key::{Key, KeyFault, split_key, write_key};
-pub use read::{Point, PointReader, PointValues, Shape};
+pub use read::{Mark, Point, PointReader, PointValues, Shape};
 pub use write::PointWriter;
 
 /// The type of a field. The numbers are in frames and in stored rows.

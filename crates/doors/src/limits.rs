@@ -11,6 +11,8 @@ pub struct Limits {
     pub line_bytes_max: usize,
     /// Bytes of lines of points in one request, unpacked. Default 64 MiB, at most 1 GiB.
     pub points_bytes_max: usize,
+    /// Bytes of the head of a request over HTTP. Default 64 KiB, 8 KiB to 1 MiB.
+    pub head_bytes_max: usize,
     /// Keys and values in one request. Default 100,000.
     pub batch_entries_max: usize,
     /// Entries in one answer to a scan. Default 10,000.
@@ -24,6 +26,7 @@ impl Default for Limits {
             value_bytes_max: 16 << 20,
             line_bytes_max: 16 << 20,
             points_bytes_max: 64 << 20,
+            head_bytes_max: 64 << 10,
             batch_entries_max: 100_000,
             page_entries_max: 10_000,
         }
@@ -40,6 +43,11 @@ impl Limits {
 
     /// The most that lines of points may be let be.
     pub const POINTS_BYTES_MOST: usize = 1 << 30;
+
+    /// The least that heads over HTTP may be let be.
+    pub const HEAD_BYTES_LEAST: usize = 8 << 10;
+    /// The most.
+    pub const HEAD_BYTES_MOST: usize = 1 << 20;
 
     /// Refuses a key that is too long.
     pub fn check_key(&self, key: &[u8]) -> Result<(), String> {

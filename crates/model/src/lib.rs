@@ -26,3 +26,4 @@ mod tests;
 pub use layout::KEY_BYTES_MAX;
 pub use model::{Applied, Behind, Model, ModelOptions};
 pub use refused::refused;
+pub use series::{PointsWrite, Progress};

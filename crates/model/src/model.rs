@@ -22,7 +22,7 @@ use crate::{
     locks::Locks,
     numbers,
     refused::{Stop, refused},
-    series::{Patience, SeriesOptions, SeriesStore, Target},
+    series::{Patience, PointsWrite, SLICE_UNITS_MAX, SeriesOptions, SeriesStore, Target},
     work::Work,
 };
 
@@ -143,21 +143,18 @@ impl Model {
         Applied { replies: vec![reply], durable_at }
     }
 
-    /// Writes points.
-    fn write_points(
+    /// Writes the next slice of points; returns what came of all of them when it was the last. Where the store is
+    /// behind, the slice has not happened; so it is for who does not wait while others are at the series.
+    pub fn write_slice(
         &self,
         now: u64,
-        target: &Target<'_>,
-        points: &[u8],
-    ) -> Result<Applied, Behind> {
-        match self.series.write(now, target, points) {
-            Ok((reply, durable_at)) => Ok(Applied { replies: vec![reply], durable_at }),
-            Err(Stop::Failed(Error::Busy { retry_after })) => Err(Behind { retry_after }),
-            Err(Stop::Failed(Error::LogHeld { .. })) => {
-                Err(Behind { retry_after: Duration::from_millis(10) })
-            }
-            Err(Stop::Failed(error)) => Ok(refusing(refused(&error))),
-            Err(Stop::Refused(refusal)) => Ok(refusing(refusal)),
+        request: &mut PointsWrite<'_>,
+        waits: bool,
+    ) -> Result<Option<Applied>, Behind> {
+        match self.series.write_slice(now, request, SLICE_UNITS_MAX, waits) {
+            Ok(None) => Ok(None),
+            Ok(Some(written)) => outcome(Ok(written)).map(Some),
+            Err(stop) => outcome(Err(stop)).map(Some),
         }
     }
 
@@ -208,7 +205,7 @@ impl Model {
                 makes_database: *makes_database,
                 all_or_none: *all_or_none,
             };
-            return self.write_points(now, &target, points);
+            return outcome(self.series.write(now, target, points));
         }
         if let [command] = commands
             && is_about_access(command)
@@ -278,6 +275,19 @@ impl Model {
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+/// What came of points.
+fn outcome(written: Result<(Reply, Option<Position>), Stop>) -> Result<Applied, Behind> {
+    match written {
+        Ok((reply, durable_at)) => Ok(Applied { replies: vec![reply], durable_at }),
+        Err(Stop::Failed(Error::Busy { retry_after })) => Err(Behind { retry_after }),
+        Err(Stop::Failed(Error::LogHeld { .. })) => {
+            Err(Behind { retry_after: Duration::from_millis(10) })
+        }
+        Err(Stop::Failed(error)) => Ok(refusing(refused(&error))),
+        Err(Stop::Refused(refusal)) => Ok(refusing(refusal)),
     }
 }
 

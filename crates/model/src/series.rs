@@ -1,11 +1,11 @@
 //! Time series: points by measurement, tags and time.
 //!
-//! A request of points becomes one record of the log, and rows in memory; from there they go into chunks,
+//! A request of points, or a slice of a large one, becomes one record of the log, and rows in memory; from there they go into chunks,
 //! column by column, which are values of the engine, and small chunks into larger ones. Databases, fields, series
 //! and postings are rows of the engine, in the batch of the record that needs them first.
 //!
 //! Modules in reading order: `layout` draws the rows; `catalog` is what there is; `memo`, `head` and `slots` are
-//! what is in memory of each series; `record` is what the log has; `write` takes points; `seal` makes chunks of
+//! what is in memory of each series; `record` is what the log has; `request` is what points come in, `write` takes them; `seal` makes chunks of
 //! rows, `settle` larger ones of small ones; `find` tells which series have some tags, `offenders` who has too many;
 //! `read` is the source that queries read; `alter` carries out statements that change something.
 //!
@@ -28,6 +28,7 @@ mod merge;
 mod offenders;
 mod read;
 mod record;
+mod request;
 mod seal;
 mod settle;
 mod slots;
@@ -39,7 +40,10 @@ mod tests;
 use std::{
     collections::BTreeMap,
     num::NonZero,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use olivine_command::points::FieldType;
@@ -61,6 +65,8 @@ use self::{
 };
 
 pub(crate) use answer::Patience;
+pub(crate) use request::SLICE_UNITS_MAX;
+pub use request::{PointsWrite, Progress};
 pub(crate) use write::Target;
 
 /// Rows of a series in memory from which on a chunk is made of them.
@@ -85,6 +91,8 @@ pub(crate) struct SeriesStore {
     postings: Keyspace,
     chunks: Keyspace,
     state: Mutex<State>,
+    /// Who waits for it.
+    waiting: AtomicUsize,
     /// Held by who makes chunks, or rewrites them.
     working: Mutex<Option<Settling>>,
     heads_bytes_max: usize,
@@ -173,6 +181,7 @@ impl SeriesStore {
             postings,
             chunks,
             state: Mutex::new(state),
+            waiting: AtomicUsize::new(0),
             working: Mutex::default(),
             heads_bytes_max: (share / HEADS_PART) as usize,
             series_max: options.series_max,
@@ -183,7 +192,36 @@ impl SeriesStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some(guard) = self.lock_if_free() {
+            return guard;
+        }
+        self.waiting.fetch_add(1, Relaxed);
+        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Relaxed);
+        guard
+    }
+
+    /// The same if nobody has it.
+    fn lock_if_free(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// The same for who comes again and again: whoever waits for a lock is not awake when it is let go of, and would
+    /// find it taken every time.
+    fn lock_behind_others(&self) -> MutexGuard<'_, State> {
+        /// More than anybody takes to wake up; and nobody is let pass for ever.
+        const TURNS_MAX: usize = 1_000;
+        for _ in 0..TURNS_MAX {
+            if self.waiting.load(Relaxed) == 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        self.lock()
     }
 
     /// Takes the rows of a record that the log has.

@@ -34,11 +34,12 @@ use service::{SERVICES, Service, Unit};
 const TIMEOUT: Opt = Opt::value(
     "--timeout",
     "N",
-    "seconds until a service must answer that is started (30), or have ended that is stopped (15)",
+    "seconds until a service must answer that is started (30), or have ended that is stopped (5 more than its\ndrain-time-max: 15)",
 );
-/// How long a service may take to answer, and to end in order.
+/// How long a service may take to answer.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long it may take to end in order, once its connections have.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) const COMMAND: Command = Command {
     name: "ctl",
@@ -94,7 +95,8 @@ fn run(call: &Call) -> Result<Ending, Failure> {
     let mut report = Report { json: call.has("--json"), done: Vec::new() };
     if action != "start" {
         for unit in units.iter().rev() {
-            report.add(stop::run(unit, patience.unwrap_or(STOP_PATIENCE), force)?)?;
+            let patience = patience.unwrap_or(unit.drain + CLOSE_PATIENCE);
+            report.add(stop::run(unit, patience, force)?)?;
         }
     }
     if action != "stop" {

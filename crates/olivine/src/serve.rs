@@ -26,9 +26,9 @@ use crate::{
 };
 
 use blobs::{OF_BLOBS, with_blobs};
+pub(crate) use times::patience;
 use times::{
     OF_CONNECTIONS, OF_HTTP_TIMES, OF_LINES_TIMES, OF_LINK_TIMES, OF_STORE_TIMES, duration,
-    patience,
 };
 
 const DATA_DIR: Opt = Opt::value("--data-dir", "DIR", "where everything lies").or("data");
@@ -147,6 +147,14 @@ const LOG_FILES_MAX: Opt =
 const SLOW_MILLIS: Opt =
     Opt::value("--slow-millis", "N", "tell of requests that take as long; 0 tells of all")
         .or("100");
+const HEAD_BYTES_MAX: Opt =
+    Opt::value("--head-bytes-max", "BYTES", "the longest head of a request over HTTP").or("64KiB");
+const GUESSES_MAX: Opt = Opt::value(
+    "--guesses-max",
+    "N",
+    "failed logins of an address within a minute, after which it\nmust wait",
+)
+.or("5");
 const STRANGERS_MAX: Opt =
     Opt::value("--strangers-max", "N", "most connections that have yet to log in").or("500");
 const SOCKET: Opt = Opt::value("--socket", "SOCKET", "where coordinators come")
@@ -191,6 +199,8 @@ const OF_QUERIES: &[Opt] = &[QUERY_TIME_MAX, QUERY_BYTES_MAX, QUERY_POINTS_MAX];
 const OF_LIMITS: &[Opt] = &[
     CONNECTIONS_MAX,
     STRANGERS_MAX,
+    GUESSES_MAX,
+    HEAD_BYTES_MAX,
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
     LINE_BYTES_MAX,
@@ -201,8 +211,15 @@ const OF_LIMITS: &[Opt] = &[
 ];
 
 /// The same of points and queries alone.
-const OF_SERIES_LIMITS: &[Opt] =
-    &[CONNECTIONS_MAX, STRANGERS_MAX, LINE_BYTES_MAX, POINTS_BYTES_MAX, REQUIRE_DATABASES];
+const OF_SERIES_LIMITS: &[Opt] = &[
+    CONNECTIONS_MAX,
+    STRANGERS_MAX,
+    GUESSES_MAX,
+    HEAD_BYTES_MAX,
+    LINE_BYTES_MAX,
+    POINTS_BYTES_MAX,
+    REQUIRE_DATABASES,
+];
 
 /// What a node tells while it runs, and where.
 const OF_LOG: &[Opt] =
@@ -566,6 +583,15 @@ fn with_doors(call: &Call, defaults: &[Door], mut settings: Settings) -> Result<
     settings.limits = limits(call)?;
     settings.hosts = Hosts { names: call.texts("--host-name")? };
     settings.strangers_max = count(call, "--strangers-max", settings.strangers_max)?;
+    if takes(call, GUESSES_MAX.name)
+        && let Some(guesses) = number::<u32>(call, GUESSES_MAX.name)?
+    {
+        if !(1..=1_000).contains(&guesses) {
+            let what = format_args!("may be 1 to 1000, not {guesses}");
+            return Err(call.wrong(GUESSES_MAX.name, what));
+        }
+        settings.guesses_max = guesses;
+    }
     settings.tls = tls(call)?;
     settings.insecure = call.has("--insecure");
     Ok(settings)
@@ -703,6 +729,13 @@ fn limits(call: &Call) -> Result<Limits, Failure> {
         }
         Ok(bytes as usize)
     };
+    let head_bytes_max =
+        bytes(HEAD_BYTES_MAX.name, default.head_bytes_max, Limits::HEAD_BYTES_MOST)?;
+    if head_bytes_max < Limits::HEAD_BYTES_LEAST {
+        let least = Limits::HEAD_BYTES_LEAST;
+        let what = format_args!("must be {least} at least, not {head_bytes_max}");
+        return Err(call.wrong(HEAD_BYTES_MAX.name, what));
+    }
     let entries = [BATCH_ENTRIES_MAX.name, PAGE_ENTRIES_MAX.name]
         .map(|name| if takes(call, name) { number::<usize>(call, name) } else { Ok(None) });
     let [batch, page] = entries;
@@ -719,6 +752,7 @@ fn limits(call: &Call) -> Result<Limits, Failure> {
             default.points_bytes_max,
             Limits::POINTS_BYTES_MOST,
         )?,
+        head_bytes_max,
         batch_entries_max: batch?.unwrap_or(default.batch_entries_max),
         page_entries_max: page?.map_or(default.page_entries_max, |entries| entries as u64),
     })

@@ -1,7 +1,8 @@
 //! Frames between the coordinator and the storage: batches one way, replies the other.
 //!
 //! A frame is its length behind this field (4 bytes, little endian), a number that ties replies to
-//! their batch (8 bytes), and what `olivine_command::wire` makes of batch or replies.
+//! their batch (8 bytes), and what `olivine_command::wire` makes of batch or replies. A frame to the storage that ends
+//! behind the number says that nobody waits for the replies to that batch any more.
 //!
 //! 1. A frame that is longer than `FRAME_BYTES_MAX` is refused before any of it is waited for, and never sent as an answer.
 
@@ -21,6 +22,11 @@ pub(crate) fn put(number: u64, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8
     write(out);
     let length = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Adds a frame that says that nobody waits for the replies to a batch any more.
+pub(crate) fn put_given_up(number: u64, out: &mut Vec<u8>) {
+    put(number, out, |_| {});
 }
 
 /// Adds a frame with replies. Those that are too long to be sent become refusals that say so.

@@ -25,6 +25,7 @@ use olivine_doors::{
     http::{self as door, Head, Shape},
     influx::Way,
     json,
+    limits::Limits,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
@@ -42,9 +43,6 @@ use crate::{
     slow::{Stage, Watch},
     worker::{Served, Shared},
 };
-
-/// Bytes of a request's head.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Serves a connection until it ends, or the node does.
 pub(crate) async fn serve(
@@ -80,7 +78,7 @@ pub(crate) async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(shared.patience.of(Wait::Head))
-        .max_buf_size(HEAD_BYTES_MAX);
+        .max_buf_size(shared.limits.head_bytes_max.max(Limits::HEAD_BYTES_LEAST));
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),

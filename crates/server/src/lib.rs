@@ -4,7 +4,7 @@
 //! frames between them over a socket. The way of a command is the same.
 //!
 //! Modules in reading order: `settings` says what a node is to be, `patience` how long it waits for others; `time` is when commands are
-//! accepted; `copies` lends the files of the store to who makes backups; `store` carries commands out and waits for the disk; `secret` is what proves who
+//! accepted; `copies` lends the files of the store to who makes backups; `bulk` has the turns of large requests; `store` carries commands out and waits for the disk; `secret` is what proves who
 //! somebody is, `passwords` and `guesses` check it and bound what guessing costs, `session` decides what
 //! each may have, `local` is the way of whoever runs the node; `tls` and `stream` are sockets that nobody
 //! else can listen to; `frames` are the bytes between the two
@@ -26,6 +26,7 @@
 mod alarm;
 mod blobs;
 mod body;
+mod bulk;
 mod connection;
 mod copies;
 mod counted;

@@ -8,7 +8,8 @@
 //!    with words that say so, and the link tries again and again to come back.
 //! 2. A command that was under way when the storage went is not sent again: whether it was carried out
 //!    is not known, and its sender is told just that.
-//! 3. What waits to be sent is bounded; who asks for more waits.
+//! 3. The storage is told of queries that nobody waits for any more.
+//! 4. What waits to be sent is bounded; who asks for more waits.
 
 use std::{
     cell::RefCell,
@@ -152,11 +153,14 @@ impl Link {
         while WAITING_BYTES_MAX < self.state.borrow().out.len() {
             self.sent.notified().await;
         }
-        let Some(replies) = self.send(now, commands) else {
+        let Some((number, replies)) = self.send(now, commands) else {
             let text = "the storage cannot be reached; it is tried again and again";
             return refused(text, commands);
         };
-        match replies.await {
+        let mut asked = Asked { link: self, number, is_query: commands.iter().all(is_query) };
+        let replies = replies.await;
+        asked.is_query = false;
+        match replies {
             Ok(replies) if are_answered(commands, &replies) => replies,
             Ok(_) => {
                 refused("the storage answered something else; is it of this release?", commands)
@@ -168,7 +172,11 @@ impl Link {
         }
     }
 
-    fn send(&self, now: u64, commands: &[Command<'_>]) -> Option<oneshot::Receiver<Vec<Reply>>> {
+    fn send(
+        &self,
+        now: u64,
+        commands: &[Command<'_>],
+    ) -> Option<(u64, oneshot::Receiver<Vec<Reply>>)> {
         let mut state = self.state.borrow_mut();
         if !state.is_open {
             return None;
@@ -179,7 +187,17 @@ impl Link {
         let (sender, receiver) = oneshot::channel();
         state.waiting.insert(number, sender);
         self.asked.notify_one();
-        Some(receiver)
+        Some((number, receiver))
+    }
+
+    /// Tells the storage that nobody waits for replies any more.
+    fn give_up(&self, number: u64) {
+        let mut state = self.state.borrow_mut();
+        // Who is not among those that wait was answered, or is of a connection that is gone.
+        if state.waiting.remove(&number).is_some() {
+            frames::put_given_up(number, &mut state.out);
+            self.asked.notify_one();
+        }
     }
 
     /// Keeps the link open, for ever.
@@ -324,6 +342,26 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// A batch that was sent; who drops it before the replies have come has gone away.
+struct Asked<'a> {
+    link: &'a Link,
+    number: u64,
+    /// What only reads, and may take long.
+    is_query: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if self.is_query {
+            self.link.give_up(self.number);
+        }
+    }
+}
+
+fn is_query(command: &Command<'_>) -> bool {
+    matches!(command, Command::Query { .. })
 }
 
 /// Whether these are replies to the first of the commands.

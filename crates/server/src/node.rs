@@ -35,6 +35,7 @@ use ports::Coming;
 
 use crate::{
     blobs::Blobs,
+    bulk::Bulk,
     copies::Copies,
     guesses::Guesses,
     link::{Links, Target},
@@ -199,6 +200,7 @@ impl Node {
             started.listening = Some(listener.local_addr().map_err(system("tell an address"))?);
         }
         let socket = || socket_in(&settings.data_dir);
+        let bulk = bulk(settings);
         let (time, place, coordinators) = match &settings.half {
             Half::Coordinator(StorageAt::Socket(asked)) => {
                 let socket = asked.clone().unwrap_or_else(socket);
@@ -221,7 +223,8 @@ impl Node {
                 let (db, lent) = (model.db().clone(), settings.data_dir.join("lent"));
                 let copies = Copies::new(db, lent, vfs, &clock, settings.backup_idle_max);
                 let (patience, queries) = (settings.patience.clone(), &settings.queries);
-                let store = Store::new(model, copies, Arc::clone(&time), patience, queries);
+                let (now, bulk) = (Arc::clone(&time), Arc::clone(&bulk));
+                let store = Store::new(model, copies, now, patience, queries, bulk);
                 let store = Arc::new(store);
                 // The store's lock is ours, so whoever left a socket there is gone.
                 let coordinators = match half {
@@ -257,13 +260,14 @@ impl Node {
             patience: settings.patience.clone(),
             requires_databases: settings.requires_databases,
             queries: settings.queries.clone(),
+            bulk,
             hosts: settings.hosts.clone(),
             counters: Counters::default(),
             asks_always: ports::public(settings).is_some(),
             tls,
             peers,
             passwords: Passwords::start().map_err(system("start a thread"))?,
-            guesses: Guesses::default(),
+            guesses: Guesses::new(settings.guesses_max),
             strangers: AtomicUsize::new(0),
             strangers_max: settings.strangers_max,
             tallies: (0..settings.workers.max(1)).map(|_| Tally::default()).collect(),
@@ -394,6 +398,12 @@ impl Node {
         tracing::info!(event = "stopped");
         Ok(())
     }
+}
+
+/// What large requests of points may take together: one is always taken, packed and unpacked and as points.
+fn bulk(settings: &Settings) -> Arc<Bulk> {
+    let one = 3 * settings.limits.points_bytes_max as u64;
+    Bulk::new(settings.workers, environment_options(settings).memory_bytes.max(one))
 }
 
 fn environment_options(settings: &Settings) -> EnvironmentOptions {

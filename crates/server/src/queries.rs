@@ -1,11 +1,15 @@
 //! Where queries over time series are answered: on threads that serve nobody, so many at once.
 //!
 //! 1. Never more than `threads` are answered at once and `waiting_max` wait; one more is refused.
-//! 2. A query whose asker has gone away is given up.
+//! 2. A query whose asker has gone away is given up: it is told, and looks every few milliseconds. Its thread is free
+//!    for another when it has.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use olivine_command::{Code, Refusal};
@@ -15,16 +19,18 @@ use crate::settings::QuerySettings;
 
 /// The queries of a store.
 pub(crate) struct Queries {
-    running: Semaphore,
+    turns: Arc<Semaphore>,
+    /// How many run.
+    running: Arc<AtomicUsize>,
     /// How many run or wait, and how many may.
     count: AtomicUsize,
     most: usize,
 }
 
 /// Counts one of them while it lives.
-struct One<'a>(&'a AtomicUsize);
+struct One<C: Deref<Target = AtomicUsize>>(C);
 
-impl Drop for One<'_> {
+impl<C: Deref<Target = AtomicUsize>> Drop for One<C> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -43,7 +49,13 @@ impl Queries {
     pub(crate) fn new(settings: &QuerySettings) -> Queries {
         let threads = settings.threads.clamp(1, Semaphore::MAX_PERMITS);
         let most = threads.saturating_add(settings.waiting_max);
-        Queries { running: Semaphore::new(threads), count: AtomicUsize::new(0), most }
+        let turns = Arc::new(Semaphore::new(threads));
+        Queries { turns, running: Arc::default(), count: AtomicUsize::new(0), most }
+    }
+
+    /// How many are being answered.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Relaxed)
     }
 
     /// Has a thread do something that may take long, and that looks now and then whether it was given up.
@@ -58,12 +70,19 @@ impl Queries {
                 format!("max-concurrent-queries limit exceeded({}, {})", before + 1, self.most);
             return Err(Refusal::new(Code::Busy, text));
         }
-        let Ok(_permit) = self.running.acquire().await else {
+        let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
             return Err(Refusal::new(Code::Unavailable, "the node ends"));
         };
+        self.running.fetch_add(1, Relaxed);
+        let one = One(Arc::clone(&self.running));
         let given_up = Arc::new(AtomicBool::new(false));
         let told = GivingUp(Arc::clone(&given_up));
-        let done = spawn_blocking(move || work(&given_up)).await;
+        let work = move || {
+            // Over when the thread is, and not when nobody waits any more.
+            let _both = (turn, one);
+            work(&given_up)
+        };
+        let done = spawn_blocking(work).await;
         drop(told);
         done.map_err(|_| Refusal::new(Code::Failed, "the query panicked"))
     }

@@ -11,7 +11,7 @@ use olivine_command::{Access, Code, Command, Refusal, Reply};
 use crate::{
     link::Link,
     slow::{Stage, Watch},
-    store::{Pending, Store},
+    store::{Pending, Store, is_long},
 };
 
 /// The way of one worker to the store.
@@ -118,7 +118,9 @@ impl Here {
         };
         // Others whose requests have arrived write first, and are then kept by the same sync.
         tokio::task::yield_now().await;
-        let kept = self.keep(pending).await;
+        // A sync of much that was written takes long, and this thread has others to serve.
+        let is_long = commands.first().is_some_and(is_long);
+        let kept = self.keep(pending, is_long).await;
         watch.passed(Stage::Durable);
         match kept {
             Ok(()) => replies,
@@ -127,8 +129,8 @@ impl Here {
     }
 
     /// Returns when the store is durable that far.
-    async fn keep(&self, pending: Pending) -> Result<(), Refusal> {
-        if self.under_way.get() == 1 {
+    async fn keep(&self, pending: Pending, is_long: bool) -> Result<(), Refusal> {
+        if self.under_way.get() == 1 && !is_long {
             self.store.lead(pending)
         } else {
             self.store.durable(pending).await

@@ -2,12 +2,10 @@
 //!
 //! 1. Who sends a request is known before its body is read.
 //! 2. A packed body is unpacked no further than the limit of bodies.
-//! 3. Statements are carried out one after the other; behind one that fails, none is.
+//! 3. What is large is unpacked and read on a thread that serves nobody.
+//! 4. Statements are carried out one after the other; behind one that fails, none is.
 
-use std::{
-    io::{self, Read as _},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -15,6 +13,7 @@ use hyper::{
     Request,
     body::Incoming,
     header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, ORIGIN},
+    http::request::Parts,
 };
 use olivine_command::{Answer, Code, Command, Refusal, Reply};
 use olivine_doors::{
@@ -23,6 +22,7 @@ use olivine_doors::{
 };
 
 use crate::{
+    bulk::{BULK_BYTES_MIN, Kept, NotUnpacked, unpacked},
     http::{header, replied},
     patience::Wait,
     session::{Session, away},
@@ -57,29 +57,51 @@ pub(crate) async fn respond(
     {
         return refused;
     }
-    let body = match collected(served, at, body, header(CONTENT_ENCODING)).await {
-        Ok(body) => body,
+    let come = match collected(served, at, body).await {
+        Ok(come) => come,
         Err(refused) => return refused,
-    };
-    let head = Head {
-        method: parts.method.as_str(),
-        path: parts.uri.path(),
-        query,
-        content_type: header(CONTENT_TYPE),
-        accept: header(ACCEPT),
     };
     let taking = Taking {
         now: i64::try_from(shared.time.clock().wall().as_nanos()).unwrap_or(i64::MAX),
         line_bytes_max: shared.limits.line_bytes_max,
         makes_databases: !shared.requires_databases,
     };
+    let most = shared.limits.points_bytes_max;
     let mut watch = Watch::start(shared.time.clock());
-    match door::read(way, &head, &body, &taking) {
+    let is_large = come.is_large(header(CONTENT_ENCODING).is_some());
+    let read = move || read(way, &parts, come, &taking, most);
+    let (request, body, kept) = if is_large {
+        match shared
+            .bulk
+            .turn(usize::MAX, read)
+            .await
+            .unwrap_or_else(|refusal| Err(door::refused(&refusal)))
+        {
+            Ok(read) => read,
+            Err(refused) => return refused,
+        }
+    } else {
+        match read() {
+            Ok(read) => read,
+            Err(refused) => return refused,
+        }
+    };
+    match request {
         door::Request::Own(response) => response,
         door::Request::Write(writing) => {
             let commands = writing.commands();
             let replies = carried_out(served, at, &mut session, now, &commands, &mut watch).await;
-            door::written(&writing, replies)
+            drop(commands);
+            let written = move || {
+                let _kept = kept;
+                door::written(&writing, &body, replies)
+            };
+            if !is_large {
+                return written();
+            }
+            // It may have to be read again, and takes a while to be let go of.
+            let written = shared.bulk.turn(usize::MAX, written).await;
+            written.unwrap_or_else(|refusal| door::refused(&refusal))
         }
         door::Request::Settle => {
             let commands = [Command::Settle];
@@ -90,6 +112,30 @@ pub(crate) async fn respond(
             answered(served, at, &mut session, now, &query, &mut watch).await
         }
     }
+}
+
+/// Makes of a request what it asks; what of memory it takes is kept count of by the last.
+fn read(
+    way: Way,
+    parts: &Parts,
+    come: Come,
+    taking: &Taking,
+    bytes_max: usize,
+) -> Result<(door::Request, Vec<u8>, Kept), Response> {
+    let header = |name| header(&parts.headers, name);
+    let (body, mut kept) = come.body(header(CONTENT_ENCODING), bytes_max)?;
+    // Points take about as much as their lines.
+    if BULK_BYTES_MIN < body.len() {
+        kept.add(body.len()).map_err(|refusal| door::refused(&refusal))?;
+    }
+    let head = Head {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        content_type: header(CONTENT_TYPE),
+        accept: header(ACCEPT),
+    };
+    Ok((door::read(way, &head, &body, taking), body, kept))
 }
 
 /// Finds out who sends a request, before any more of it is read.
@@ -170,79 +216,82 @@ async fn answered(
     door::answered(query, &outcomes)
 }
 
-/// The whole body, unpacked, or why it is not taken.
-async fn collected(
-    served: &Served,
-    at: Door,
-    body: Incoming,
-    encoding: Option<&str>,
-) -> Result<Bytes, Response> {
-    let most = served.shared.limits.points_bytes_max;
-    let patience = &served.shared.patience;
-    let collecting = Limited::new(body, most).collect();
-    let collecting = tokio::time::timeout(patience.of(Wait::Body), collecting);
-    let body = match collecting.await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(most)),
-        Ok(Err(error)) => {
-            return Err(door::failed(400, &format!("the body did not arrive: {error}")));
-        }
-        Err(_) => {
-            served.shared.late(at.name(), Wait::Body);
-            return Err(door::failed(408, &patience.over(Wait::Body)));
-        }
-    };
-    match encoding.map(str::trim) {
-        None | Some("") => Ok(body),
-        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(body),
-        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") => {
-            let unpacked = unpacked(&body, most);
-            let unpacked = unpacked
-                .map_err(|error| door::failed(400, &format!("the body is no gzip: {error}")))?;
-            if most < unpacked.len() { Err(too_large(most)) } else { Ok(unpacked.into()) }
-        }
-        Some(encoding) => {
-            let encoding: String = encoding.chars().take(64).collect();
-            let text =
-                format!("bodies are taken as they are or with gzip, and not with `{encoding}`");
-            Err(door::failed(415, &text))
+/// A body as it came, in pieces.
+struct Come {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    kept: Kept,
+}
+
+impl Come {
+    /// Whether reading it takes longer than others should wait.
+    fn is_large(&self, is_packed: bool) -> bool {
+        /// What comes to `BULK_BYTES_MIN` at most, however well it is packed.
+        const PACKED_BYTES: usize = BULK_BYTES_MIN / 1_024;
+        let most = if is_packed { PACKED_BYTES } else { BULK_BYTES_MIN };
+        most < self.bytes
+    }
+
+    /// The whole body, unpacked, or why it is not taken.
+    fn body(self, encoding: Option<&str>, most: usize) -> Result<(Vec<u8>, Kept), Response> {
+        let Come { pieces, mut kept, .. } = self;
+        match encoding.map(str::trim) {
+            None | Some("") => Ok((pieces.concat(), kept)),
+            Some(encoding) if encoding.eq_ignore_ascii_case("identity") => {
+                Ok((pieces.concat(), kept))
+            }
+            Some(encoding) if encoding.eq_ignore_ascii_case("gzip") => {
+                let packed = pieces.concat();
+                match unpacked(&packed[..], most, &mut kept) {
+                    Ok(unpacked) if most < unpacked.len() => Err(too_large(most)),
+                    Ok(unpacked) => Ok((unpacked, kept)),
+                    Err(NotUnpacked::Wrong(error)) => {
+                        Err(door::failed(400, &format!("the body is no gzip: {error}")))
+                    }
+                    Err(NotUnpacked::Refused(refusal)) => Err(door::refused(&refusal)),
+                }
+            }
+            Some(encoding) => {
+                let encoding: String = encoding.chars().take(64).collect();
+                let text =
+                    format!("bodies are taken as they are or with gzip, and not with `{encoding}`");
+                Err(door::failed(415, &text))
+            }
         }
     }
 }
 
-/// What was packed, up to one byte more than it may be.
-fn unpacked(body: &[u8], most: usize) -> io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    let limited = flate2::read::MultiGzDecoder::new(body).take(most as u64 + 1);
-    { limited }.read_to_end(&mut unpacked)?;
-    Ok(unpacked)
+/// The whole body as it comes, or why it is not taken.
+async fn collected(served: &Served, at: Door, body: Incoming) -> Result<Come, Response> {
+    let most = served.shared.limits.points_bytes_max;
+    let patience = &served.shared.patience;
+    let collecting = async {
+        let mut come = Come { pieces: Vec::new(), bytes: 0, kept: served.shared.bulk.kept() };
+        let mut body = Limited::new(body, most);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    too_large(most)
+                } else {
+                    door::failed(400, &format!("the body did not arrive: {error}"))
+                }
+            })?;
+            let Ok(piece) = frame.into_data() else { continue };
+            come.bytes += piece.len();
+            if BULK_BYTES_MIN < come.bytes {
+                come.kept.add(piece.len()).map_err(|refusal| door::refused(&refusal))?;
+            }
+            come.pieces.push(piece);
+        }
+        Ok(come)
+    };
+    tokio::time::timeout(patience.of(Wait::Body), collecting).await.unwrap_or_else(|_| {
+        served.shared.late(at.name(), Wait::Body);
+        Err(door::failed(408, &patience.over(Wait::Body)))
+    })
 }
 
 fn too_large(most: usize) -> Response {
     let text = format!("Request Entity Too Large: `points-bytes-max` is {most}");
     door::failed(413, &text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    #[test]
-    fn bodies_are_unpacked_no_further_than_they_may() {
-        let packed = |bytes: &[u8]| {
-            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-            packer.write_all(bytes).unwrap();
-            packer.finish().unwrap()
-        };
-        let two = [packed(b"m x=1\n"), packed(b"m x=2\n")].concat();
-        assert_eq!(unpacked(&two, 100).unwrap(), b"m x=1\nm x=2\n");
-        let bomb = packed(&vec![b'a'; 10 << 20]);
-        assert!(bomb.len() < 20_000);
-        assert_eq!(unpacked(&bomb, 1_000).unwrap().len(), 1_001);
-        for cut in 0..two.len() / 2 {
-            assert!(unpacked(&two[..cut], 100).is_err() || cut == 0, "{cut}");
-        }
-        assert!(unpacked(b"m x=1", 100).is_err());
-    }
 }

@@ -59,6 +59,8 @@ pub struct Settings {
     pub strangers_max: usize,
     /// The blobs: their master, a volume, or both; nothing where there are none.
     pub blobs: BlobSettings,
+    /// How often an address may fail to log in before it must wait. Default 5, 1 to 1,000.
+    pub guesses_max: u32,
     /// Where the doors' certificate is; nothing for doors without TLS.
     pub tls: Option<TlsSetting>,
     /// Where coordinators on other machines come to a storage; nothing keeps it to this machine.
@@ -91,6 +93,7 @@ impl Default for Settings {
             hosts: Hosts::default(),
             strangers_max: 500,
             blobs: BlobSettings::default(),
+            guesses_max: 5,
             tls: None,
             listen: None,
             peers: None,

@@ -4,14 +4,15 @@
 //! cost one write of the engine. Replies that must wait for the disk wait behind each other; those
 //! that need not leave at once.
 //!
-//! Steps of copies and queries are taken beside all that, and answered when they are done: they may take long.
+//! Steps of copies, queries and many points are taken beside all that, and answered when they are done: they may take
+//! long. A query is given up when the coordinator says that nobody waits for it, or goes.
 //!
 //! 1. At the socket only the user that runs the storage, or root, is spoken to; from another machine only
 //!    somebody for whom the authority vouches.
 //! 2. A frame that is wrong costs the connection; nothing behind it is carried out.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     pin::pin,
     rc::Rc,
@@ -25,14 +26,14 @@ use tokio::{
     net::{TcpStream, UnixStream},
     select,
     sync::Notify,
-    task::spawn_local,
+    task::{AbortHandle, spawn_local},
 };
 
 use crate::{
     frames::{self, Found},
     patience::Wait,
     slow::{Stage, Watch},
-    store::{Pending, Store, long},
+    store::{Long, Pending, Store, is_long, long},
     worker::Shared,
 };
 
@@ -90,6 +91,7 @@ async fn exchange(
     output: impl AsyncWrite + Unpin,
 ) -> io::Result<()> {
     let replies = Rc::new(Replies::default());
+    let _queries = GivingUp(&replies);
     let mut stopping = shared.stopping.clone();
     let receiving = receive(&shared, &store, input, &replies);
     let mut sending = pin!(send(&shared, &store, output, &replies));
@@ -113,8 +115,21 @@ struct Replies {
     left: Notify,
 }
 
+/// Gives up the queries of a coordinator when it goes.
+struct GivingUp<'a>(&'a Replies);
+
+impl Drop for GivingUp<'_> {
+    fn drop(&mut self) {
+        for (_, query) in std::mem::take(&mut self.0.state.borrow_mut().queries) {
+            query.abort();
+        }
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
+    /// Queries that are being answered, by the number of their batch.
+    queries: BTreeMap<u64, AbortHandle>,
     /// May leave at once.
     free: Vec<u8>,
     /// Wait for the disk, in this order.
@@ -132,10 +147,12 @@ struct Held {
     pending: Pending,
     /// Since when they wait.
     since: Duration,
+    /// Whether the disk takes long to keep what they tell.
+    is_long: bool,
 }
 
 async fn receive(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     store: &Arc<Store>,
     mut input: impl AsyncRead + Unpin,
     replies: &Rc<Replies>,
@@ -163,7 +180,7 @@ async fn receive(
 /// Carries out all whole batches of the buffer, and takes them from it. Returns how many bytes the one
 /// behind them needs, as far as is known.
 async fn carry_out(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     store: &Arc<Store>,
     buffer: &mut Vec<u8>,
     replies: &Rc<Replies>,
@@ -175,6 +192,13 @@ async fn carry_out(
     let mut batches = Vec::new();
     let needed = loop {
         match frames::next(&buffer[start..]) {
+            Found::Frame { number, contents: [], bytes } => {
+                // One that is not there was answered meanwhile.
+                if let Some(query) = replies.state.borrow_mut().queries.remove(&number) {
+                    query.abort();
+                }
+                start += bytes;
+            }
             Found::Frame { number, contents, bytes } => {
                 let batch: Batch<'_> = wire::decode_batch(contents)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -184,16 +208,21 @@ async fn carry_out(
                 }
                 start += bytes;
                 if let [command] = &batch.commands[..]
+                    && is_long(command)
                     && let Some(command) = long(command)
                 {
-                    let (store, replies) = (Arc::clone(store), Rc::clone(replies));
-                    let time = Arc::clone(&shared.time);
-                    spawn_local(async move {
-                        let (reply, pending) = store.carry_out_long(now, command).await;
-                        let mut out = Vec::new();
-                        frames::put_replies(number, &[reply], &mut out);
-                        replies.add(out, vec![(number, 1)], pending, time.clock().now());
-                    });
+                    let is_query = command.is_query();
+                    let task = spawn_local(beside(
+                        Arc::clone(shared),
+                        Arc::clone(store),
+                        Rc::clone(replies),
+                        (number, now),
+                        command,
+                    ));
+                    if is_query {
+                        let mut state = replies.state.borrow_mut();
+                        state.queries.insert(number, task.abort_handle());
+                    }
                     continue;
                 }
                 batches.push((number, batch.commands.len()));
@@ -218,12 +247,27 @@ async fn carry_out(
             frames::put_replies(number, &come, &mut out);
             whole.push((number, count));
         }
-        replies.add(out, whole, pending, watch.last());
+        replies.add(out, whole, pending, watch.last(), false);
     }
     shared.slow.look(DOOR, &commands, &watch);
     drop(commands);
     buffer.drain(..start);
     Ok(needed)
+}
+
+/// Carries out what may take long, and adds what comes of it.
+async fn beside(
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    replies: Rc<Replies>,
+    (number, now): (u64, u64),
+    command: Long,
+) {
+    let (reply, pending) = store.carry_out_long(now, command).await;
+    let mut out = Vec::new();
+    frames::put_replies(number, &[reply], &mut out);
+    replies.state.borrow_mut().queries.remove(&number);
+    replies.add(out, vec![(number, 1)], pending, shared.time.clock().now(), true);
 }
 
 impl Replies {
@@ -233,13 +277,14 @@ impl Replies {
         batches: Vec<(u64, usize)>,
         pending: Option<Pending>,
         since: Duration,
+        is_long: bool,
     ) {
         let mut state = self.state.borrow_mut();
         match pending {
             None => state.free.extend_from_slice(&out),
             Some(pending) => {
                 state.held_bytes += out.len();
-                state.held.push_back(Held { out, batches, pending, since });
+                state.held.push_back(Held { out, batches, pending, since, is_long });
             }
         }
         self.there.notify_one();
@@ -256,6 +301,11 @@ impl Replies {
             }
             self.left.notified().await;
         }
+    }
+
+    /// Whether there are some that wait, and this is so of the first.
+    fn is_next(&self, is: impl FnOnce(Pending) -> bool) -> bool {
+        self.state.borrow().held.front().is_some_and(|held| is(held.pending))
     }
 
     /// The first that wait may leave, as they are or as the refusals that they have become.
@@ -308,7 +358,8 @@ async fn send(
         let first = {
             let state = replies.state.borrow();
             // One batch and nothing behind it: its client waits, and so does everybody here.
-            let alone = state.held.len() == 1 && state.held[0].batches.len() == 1;
+            let alone =
+                state.held.len() == 1 && state.held[0].batches.len() == 1 && !state.held[0].is_long;
             state.held.front().map(|held| (held.pending, alone))
         };
         let Some((first, alone)) = first else {
@@ -320,7 +371,14 @@ async fn send(
             continue;
         }
         select! {
-            outcome = store.durable(first) => replies.release(shared, outcome),
+            outcome = store.durable(first) => {
+                replies.release(shared, outcome);
+                // Whatever the same sync has kept leaves in the same write: those who get their replies together
+                // ask together again.
+                while replies.is_next(|pending| store.is_durable(pending)) {
+                    replies.release(shared, Ok(()));
+                }
+            }
             () = replies.there.notified() => {}
         }
     }

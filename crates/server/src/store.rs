@@ -1,7 +1,8 @@
 //! The store half of a node: carries commands out, and waits for the disk.
 //!
 //! 1. A store that is behind is waited for; who has waited too long is told to come again.
-//! 2. When the disk fails, nobody who waits is told that all is well.
+//! 2. What may take long is carried out on threads that serve nobody.
+//! 3. When the disk fails, nobody who waits is told that all is well.
 
 use std::{
     sync::{Arc, atomic::AtomicBool, mpsc},
@@ -11,10 +12,11 @@ use std::{
 
 use olivine_command::{Access, Code, Command, Copying, Refusal, Reply, Statement};
 use olivine_engine::{Bug, Result, SeqNo, Stall, planted};
-use olivine_model::{Behind, Model};
+use olivine_model::{Applied, Behind, Model, PointsWrite, Progress};
 use tokio::sync::watch;
 
 use crate::{
+    bulk::{BULK_BYTES_MIN, Bulk, TURN},
     copies::Copies,
     patience::{Patience, Wait},
     queries::Queries,
@@ -37,6 +39,7 @@ pub(crate) struct Store {
     model: Model,
     copies: Arc<Copies>,
     queries: Queries,
+    bulk: Arc<Bulk>,
     time: Arc<Time>,
     patience: Patience,
     durable: watch::Receiver<Durable>,
@@ -77,6 +80,7 @@ impl Store {
         time: Arc<Time>,
         patience: Patience,
         queries: &QuerySettings,
+        bulk: Arc<Bulk>,
     ) -> Store {
         let queries = Queries::new(queries);
         let (told, durable) = watch::channel(Durable::default());
@@ -86,7 +90,7 @@ impl Store {
                 Err(error) => durable.failure = Some(error.to_string()),
             });
         });
-        Store { model, copies: Arc::new(copies), queries, time, patience, durable }
+        Store { model, copies: Arc::new(copies), queries, bulk, time, patience, durable }
     }
 
     /// Who may ask for something.
@@ -108,9 +112,25 @@ impl Store {
         commands: &[Command<'_>],
     ) -> (Vec<Reply>, Option<Pending>) {
         // What may take long is carried out by itself.
-        let together = commands.iter().take_while(|command| !is_long(command)).count();
-        if let Some(command) = commands.first().and_then(long) {
-            let (reply, pending) = self.carry_out_long(now, command).await;
+        let is_alone = |command: &&Command<'_>| {
+            is_long(command) || matches!(command, Command::WritePoints { .. })
+        };
+        let together = commands.iter().take_while(|command| !is_alone(command)).count();
+        if together == 0
+            && let Some(command) = commands.first()
+        {
+            let progress = match self.first_slice(now, command) {
+                Ok(Some((reply, pending))) => return (vec![reply], pending),
+                Ok(None) => None,
+                Err(progress) => Some(progress),
+            };
+            let Some(Long(command)) = long(command) else { return (Vec::new(), None) };
+            let (reply, pending) = match command {
+                command @ Command::WritePoints { .. } => {
+                    self.write_points(now, command, progress).await
+                }
+                command => self.carry_out_long(now, Long(command)).await,
+            };
             return (vec![reply], pending);
         }
         let commands = &commands[..together];
@@ -144,15 +164,112 @@ impl Store {
         now: u64,
         Long(command): Long,
     ) -> (Reply, Option<Pending>) {
-        if let Command::Copy(copying) = command {
-            return (self.copy(now, copying).await, None);
-        }
+        let command = match command {
+            Command::Copy(copying) => return (self.copy(now, copying).await, None),
+            command @ Command::WritePoints { .. } => {
+                return self.write_points(now, command, None).await;
+            }
+            command => command,
+        };
         let store = Arc::clone(self);
         let done = self.queries.run(move |given_up| store.query(now, &command, given_up)).await;
         match done {
             Ok((reply, durable_at)) => (reply, durable_at.map(Pending)),
             Err(refusal) => (Reply::Refused(refusal), None),
         }
+    }
+
+    /// Writes a slice of points on this thread, where that may be all of them. Returns what came of them if it was;
+    /// how far they are, if it was not; nothing if a slice was not written.
+    fn first_slice(
+        &self,
+        now: u64,
+        command: &Command<'_>,
+    ) -> Result<Option<(Reply, Option<Pending>)>, Progress> {
+        if !matches!(command, Command::WritePoints { points, .. } if points.len() <= BULK_BYTES_MIN)
+        {
+            return Ok(None);
+        }
+        let Some(mut request) = PointsWrite::new(command) else { return Ok(None) };
+        match self.model.write_slice(now, &mut request, false) {
+            Ok(Some(mut applied)) => {
+                Ok(applied.replies.pop().map(|reply| (reply, applied.durable_at.map(Pending))))
+            }
+            Ok(None) | Err(Behind { .. }) => Err(request.into_progress()),
+        }
+    }
+
+    /// Writes points slice by slice, on threads that serve nobody.
+    async fn write_points(
+        self: &Arc<Store>,
+        now: u64,
+        mut command: Command<'static>,
+        mut progress: Option<Progress>,
+    ) -> (Reply, Option<Pending>) {
+        let mut kept = self.bulk.kept();
+        let bytes =
+            if let Command::WritePoints { points, .. } = &command { points.len() } else { 0 };
+        if let Err(refusal) = kept.add(bytes) {
+            return (Reply::Refused(refusal), None);
+        }
+        let clock = self.time.clock();
+        let mut until = None;
+        loop {
+            let store = Arc::clone(self);
+            let turn =
+                self.bulk.turn(bytes, move || store.write_slices(now, command, progress)).await;
+            let behind = match turn {
+                Err(refusal) => return (Reply::Refused(refusal), None),
+                Ok(Turn::Over(reply, durable_at)) => return (reply, durable_at.map(Pending)),
+                Ok(Turn::More(same, come, behind)) => {
+                    (command, progress) = (same, Some(come));
+                    behind
+                }
+            };
+            let Some(Behind { retry_after }) = behind else {
+                until = None;
+                continue;
+            };
+            let patience = self.patience.of(Wait::Store);
+            if *until.get_or_insert_with(|| clock.now() + patience) <= clock.now() {
+                let refusal = Refusal::new(Code::Busy, self.patience.over(Wait::Store));
+                return (Reply::Refused(refusal), None);
+            }
+            tokio::time::sleep(retry_after).await;
+        }
+    }
+
+    /// Writes slices for as long as a turn is.
+    fn write_slices(
+        &self,
+        now: u64,
+        command: Command<'static>,
+        progress: Option<Progress>,
+    ) -> Turn {
+        let request = match progress {
+            Some(progress) => PointsWrite::resume(&command, progress),
+            None => PointsWrite::new(&command),
+        };
+        let Some(mut request) = request else {
+            let refusal = Refusal::new(Code::Failed, "these are no points");
+            return Turn::Over(Reply::Refused(refusal), None);
+        };
+        let clock = self.time.clock();
+        let until = clock.now() + TURN;
+        let behind = loop {
+            match self.model.write_slice(now, &mut request, true) {
+                Ok(Some(Applied { mut replies, durable_at })) => {
+                    let failed = || Refusal::new(Code::Failed, "the store did not answer");
+                    let reply = replies.pop().unwrap_or_else(|| Reply::Refused(failed()));
+                    return Turn::Over(reply, durable_at);
+                }
+                Ok(None) if until <= clock.now() => break None,
+                Ok(None) => {}
+                Err(behind) => break Some(behind),
+            }
+        };
+        let progress = request.into_progress();
+        Turn::More(command, progress, behind)
     }
 
     fn query(
@@ -192,6 +309,7 @@ impl Store {
         let Reply::Numbers(numbers) = reply else { return };
         let mut add = |name: &str, number: u64| numbers.push((name.to_owned(), number));
         add("backups_under_way", self.copies.count() as u64);
+        add("queries_running", self.queries.running() as u64);
         if let Ok(seconds) = self.model.last_backup() {
             add("last_backup_seconds", seconds);
         }
@@ -201,6 +319,11 @@ impl Store {
     pub(crate) fn lead(&self, pending: Pending) -> Result<(), Refusal> {
         let Pending(seqno) = pending;
         self.model.db().wait_durable(seqno).map_err(|error| not_kept(&error.to_string()))
+    }
+
+    /// Whether the store is durable that far.
+    pub(crate) fn is_durable(&self, Pending(seqno): Pending) -> bool {
+        seqno <= self.durable.borrow().seqno
     }
 
     /// Returns when the store is durable that far, or why it never will be.
@@ -274,17 +397,36 @@ impl Store {
     }
 }
 
+/// What came of a turn of points.
+enum Turn {
+    /// They are written, or refused.
+    Over(Reply, Option<SeqNo>),
+    /// There are more of them; the store may be behind.
+    More(Command<'static>, Progress, Option<Behind>),
+}
+
 /// A command that may take long, and is carried out on a thread that serves nobody.
 pub(crate) struct Long(Command<'static>);
 
-fn is_long(command: &Command<'_>) -> bool {
-    matches!(
-        command,
-        Command::Copy(_) | Command::Query { .. } | Command::Alter { .. } | Command::Settle
-    )
+impl Long {
+    /// Whether it only reads, so that nothing is lost with it when nobody waits for the answer any more.
+    pub(crate) fn is_query(&self) -> bool {
+        matches!(self.0, Command::Query { .. })
+    }
 }
 
-/// The command in memory of its own, if it may take long.
+/// Whether a command may take long.
+pub(crate) fn is_long(command: &Command<'_>) -> bool {
+    /// So many bytes of points are written at once, even where all are of new series.
+    const POINTS_BYTES_MAX: usize = 1 << 10;
+    match command {
+        Command::Copy(_) | Command::Query { .. } | Command::Alter { .. } | Command::Settle => true,
+        Command::WritePoints { points, .. } => POINTS_BYTES_MAX < points.len(),
+        _ => false,
+    }
+}
+
+/// The command in memory of its own, if it is of a kind that may take long.
 pub(crate) fn long(command: &Command<'_>) -> Option<Long> {
     Some(Long(match command {
         Command::Copy(copying) => Command::Copy(*copying),
@@ -293,6 +435,16 @@ pub(crate) fn long(command: &Command<'_>) -> Option<Long> {
             Command::Alter { statement: owned(statement), defines: *defines }
         }
         Command::Settle => Command::Settle,
+        Command::WritePoints { database, policy, points, makes_database, all_or_none } => {
+            let owned = |bytes: &[u8]| bytes.to_vec().into();
+            Command::WritePoints {
+                database: owned(database),
+                policy: owned(policy),
+                points: owned(points),
+                makes_database: *makes_database,
+                all_or_none: *all_or_none,
+            }
+        }
         _ => return None,
     }))
 }

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     alarm::Alarms,
     blobs::{self, Blobs},
+    bulk::Bulk,
     connection,
     counted::Counted as Counting,
     guesses::Guesses,
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     /// Points are written into a database only if it is there.
     pub(crate) requires_databases: bool,
     pub(crate) queries: QuerySettings,
+    pub(crate) bulk: Arc<Bulk>,
     pub(crate) hosts: Hosts,
     pub(crate) counters: Counters,
     /// People are asked who they are even while there are no users.
@@ -201,7 +203,11 @@ impl Worker {
         let connections = Arc::new(AtomicUsize::new(0));
         let (counted, looks) = (Arc::clone(&connections), Arc::new(Notify::new()));
         let looked = Arc::clone(&looks);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            // What is worked at beside the connections gives way to them.
+            .on_thread_start(olivine_vfs::yield_to_smaller)
+            .build()?;
         let work = move || {
             let work = run(number, shared, place, incoming, counted, looked);
             runtime.block_on(LocalSet::new().run_until(work));

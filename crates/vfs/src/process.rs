@@ -24,14 +24,25 @@ pub use used::{ProcessUse, process_use};
 /// Lets other threads of the machine run before the calling one wherever both want to. A wish: where
 /// the system refuses it, or knows priorities of processes only, nothing changes.
 pub fn yield_to_foreground() {
-    #[cfg(all(target_os = "linux", not(olivine_portable)))]
-    {
-        /// Ten steps nicer: about a tenth of the share of a thread that wants to run as well.
-        const BACKGROUND_NICE: i32 = 10;
-        let thread = rustix::thread::gettid();
-        rustix::process::setpriority_process(Some(thread), BACKGROUND_NICE).ok();
-    }
+    /// Ten steps nicer: about a tenth of the share of a thread that wants to run as well.
+    const BACKGROUND_NICE: i32 = 10;
+    be_nice(BACKGROUND_NICE);
 }
+
+/// The same for work that somebody waits for, while others wait for less: about half of their share.
+pub fn yield_to_smaller() {
+    const LARGE_NICE: i32 = 3;
+    be_nice(LARGE_NICE);
+}
+
+#[cfg(all(target_os = "linux", not(olivine_portable)))]
+fn be_nice(steps: i32) {
+    let thread = rustix::thread::gettid();
+    rustix::process::setpriority_process(Some(thread), steps).ok();
+}
+
+#[cfg(not(all(target_os = "linux", not(olivine_portable))))]
+fn be_nice(_: i32) {}
 
 /// Begins a session of its own for this process, so that no terminal's end is its own. Whoever leads one
 /// already goes on.

@@ -34,6 +34,13 @@ pub struct PointReader<'a> {
     shapes: Vec<Shape<'a>>,
 }
 
+/// A place between two points, to come back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark<'a> {
+    reader: Reader<'a>,
+    shapes: usize,
+}
+
 impl<'a> PointReader<'a> {
     /// Reads what a [`PointWriter`](super::PointWriter) has written.
     pub fn new(bytes: &'a [u8]) -> PointReader<'a> {
@@ -43,6 +50,22 @@ impl<'a> PointReader<'a> {
     /// The shapes that were met so far, as numbered.
     pub fn shapes(&self) -> &[Shape<'a>] {
         &self.shapes
+    }
+
+    /// How many bytes were not read yet.
+    pub fn left(&self) -> usize {
+        self.reader.rest().len()
+    }
+
+    /// The place before the next point.
+    pub fn mark(&self) -> Mark<'a> {
+        Mark { reader: self.reader, shapes: self.shapes.len() }
+    }
+
+    /// Goes back to a place of the same points.
+    pub fn go_back(&mut self, mark: Mark<'a>) {
+        self.reader = mark.reader;
+        self.shapes.truncate(mark.shapes);
     }
 
     /// The next point, nothing at the end.

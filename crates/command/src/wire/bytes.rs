@@ -33,7 +33,7 @@ pub(super) fn put_option<T>(
 }
 
 /// Reads from the start of bytes to their end.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,

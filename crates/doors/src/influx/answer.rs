@@ -85,8 +85,9 @@ pub fn not_known(refusal: &Refusal) -> Response {
     }
 }
 
-/// The answer to a write: what the store replied to each of its commands, up to the first that it refused.
-pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
+/// The answer to a write of this body: what the store replied to each of its commands, up to the first that it
+/// refused.
+pub fn written(writing: &Write, body: &[u8], replies: Vec<Reply>) -> Response {
     let (mut stored, mut rejected, mut before) = (0, Vec::new(), 0);
     for (reply, (count, _)) in replies.into_iter().zip(&writing.pieces) {
         match reply {
@@ -108,7 +109,7 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
     // The store tells of the first ones why.
     let points: u64 = writing.pieces.iter().map(|(count, _)| count).sum();
     let dropped = points.saturating_sub(stored);
-    let lines = wrong_lines(writing, &rejected);
+    let lines = wrong_lines(writing, body, &rejected);
     let mut why: Vec<String> = lines.iter().map(WrongLine::said).collect();
     why.dedup();
     let told = lines.len() as u64;
@@ -146,7 +147,7 @@ pub fn written(writing: &Write<'_>, replies: Vec<Reply>) -> Response {
 }
 
 /// What version 3 says of lines that are wrong: all that is told of, or the first where nothing is written.
-fn wrong_as_version_3(writing: &Write<'_>, lines: &[WrongLine], text: &str) -> Response {
+fn wrong_as_version_3(writing: &Write, lines: &[WrongLine], text: &str) -> Response {
     let mut body = String::from("{\"error\":");
     let what = if writing.all_or_none {
         "parsing failed for write_lp endpoint"
@@ -173,7 +174,7 @@ fn wrong_as_version_3(writing: &Write<'_>, lines: &[WrongLine], text: &str) -> R
 }
 
 /// All was written.
-fn done(writing: &Write<'_>, stored: u64) -> Response {
+fn done(writing: &Write, stored: u64) -> Response {
     if writing.form != WriteForm::Told {
         return Response { status: 204, headers: named(), body: Vec::new() };
     }
@@ -212,18 +213,18 @@ impl WrongLine {
 }
 
 /// The first of the lines of which nothing was written, in their order.
-fn wrong_lines(writing: &Write<'_>, rejected: &[Rejected]) -> Vec<WrongLine> {
+fn wrong_lines(writing: &Write, body: &[u8], rejected: &[Rejected]) -> Vec<WrongLine> {
     let faults = writing.faults.iter().map(|fault| WrongLine {
         number: fault.line,
         column: Some(fault.column),
-        text: shown(&writing.body[fault.place.clone()]),
+        text: shown(body.get(fault.place.clone()).unwrap_or_default()),
         why: fault.why.clone().into_owned(),
     });
     let mut lines: Vec<WrongLine> = faults.collect();
     let rejected = &rejected[..rejected.len().min(REJECTED_MAX)];
     let places: Vec<u64> = rejected.iter().map(|rejected| rejected.place).collect();
     let numbers = numbers_of(&writing.pieces, &places);
-    let texts = lines_numbered(writing.body, &numbers);
+    let texts = lines_numbered(body, &numbers);
     for ((rejected, number), text) in rejected.iter().zip(numbers).zip(texts) {
         let why = rejected.why.clone();
         lines.push(WrongLine { number, column: None, text: shown(text), why });

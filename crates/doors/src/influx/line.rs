@@ -82,8 +82,9 @@ pub struct Fault {
     pub why: Cow<'static, str>,
 }
 
-/// Bytes of points after which another piece is begun.
-const PIECE_BYTES: usize = 8 << 20;
+/// Bytes of points after which another piece is begun: a piece goes from process to process as one frame, before
+/// which others wait.
+const PIECE_BYTES: usize = 2 << 20;
 /// Lines that are told of those that are wrong.
 pub const FAULTS_MAX: usize = 100;
 /// Fields of one point.

@@ -49,9 +49,9 @@ pub struct Taking {
 
 /// One request.
 #[derive(Debug)]
-pub enum Request<'a> {
+pub enum Request {
     /// Points are to be written.
-    Write(Write<'a>),
+    Write(Write),
     /// A text of statements is to be answered.
     Query(Query),
     /// What was written is to be brought to where it stays.
@@ -62,13 +62,12 @@ pub enum Request<'a> {
 
 /// Points to be written, and how that is answered.
 #[derive(Debug)]
-pub struct Write<'a> {
+pub struct Write {
     pub(super) database: String,
     pub(super) policy: String,
     pub(super) makes_database: bool,
     pub(super) all_or_none: bool,
     pub(super) form: WriteForm,
-    pub(super) body: &'a [u8],
     /// The points, in pieces, and how many each has.
     pub(super) pieces: Vec<(u64, Vec<u8>)>,
     pub(super) faults: Vec<Fault>,
@@ -89,7 +88,7 @@ pub(super) enum WriteForm {
     Told,
 }
 
-impl Write<'_> {
+impl Write {
     /// What the store is asked, one after the other as long as nothing is refused. Nothing may be there to ask.
     pub fn commands(&self) -> Vec<Command<'_>> {
         if self.all_or_none && self.wrong != 0 {
@@ -186,7 +185,7 @@ fn by_password(user: &str, password: &str) -> Login<'static> {
 }
 
 /// Reads one request.
-pub fn read<'a>(way: Way, head: &Head<'a>, body: &'a [u8], taking: &Taking) -> Request<'a> {
+pub fn read<'a>(way: Way, head: &Head<'a>, body: &'a [u8], taking: &Taking) -> Request {
     (Asked { way, head, body, taking }).request().unwrap_or_else(Request::Own)
 }
 
@@ -200,7 +199,7 @@ struct Asked<'m, 'a> {
 type Outcome<T> = Result<T, Response>;
 
 impl<'a> Asked<'_, 'a> {
-    fn request(&self) -> Outcome<Request<'a>> {
+    fn request(&self) -> Outcome<Request> {
         let parameters = self.parameters()?;
         match (self.way, self.head.path, self.head.method) {
             (Way::Influx, "/write", "POST") => self.write(&parameters, WriteForm::First),
@@ -252,7 +251,7 @@ impl<'a> Asked<'_, 'a> {
     }
 
     /// Reads a write as version 2 has it.
-    fn write_second(&self, parameters: &Parameters<'_>) -> Outcome<Request<'a>> {
+    fn write_second(&self, parameters: &Parameters<'_>) -> Outcome<Request> {
         let bucket = parameters.get("bucket").or_else(|| parameters.get("db"));
         let Some(bucket) = bucket else {
             return Err(failed(
@@ -265,7 +264,7 @@ impl<'a> Asked<'_, 'a> {
     }
 
     /// Reads a write as version 3 has it.
-    fn write_third(&self, parameters: &Parameters<'_>) -> Outcome<Request<'a>> {
+    fn write_third(&self, parameters: &Parameters<'_>) -> Outcome<Request> {
         let Some(database) = parameters.get("db") else {
             return Err(failed(400, "db is required"));
         };
@@ -274,7 +273,7 @@ impl<'a> Asked<'_, 'a> {
         self.write_into(database, "", parameters, WriteForm::Third)
     }
 
-    fn write(&self, parameters: &Parameters<'_>, form: WriteForm) -> Outcome<Request<'a>> {
+    fn write(&self, parameters: &Parameters<'_>, form: WriteForm) -> Outcome<Request> {
         let database = match (parameters.get("db"), form) {
             (Some(database), _) => database,
             (None, WriteForm::Told) => DEFAULT_DATABASE,
@@ -294,7 +293,7 @@ impl<'a> Asked<'_, 'a> {
         policy: &str,
         parameters: &Parameters<'_>,
         form: WriteForm,
-    ) -> Outcome<Request<'a>> {
+    ) -> Outcome<Request> {
         let precision = parameters.get("precision").unwrap_or_default();
         let told_by_size = form == WriteForm::Third && matches!(precision, "" | "auto");
         let named =
@@ -320,7 +319,6 @@ impl<'a> Asked<'_, 'a> {
             makes_database: makes_databases,
             all_or_none,
             form,
-            body: self.body,
             pieces,
             faults: read.faults,
             wrong: read.wrong,
@@ -328,7 +326,7 @@ impl<'a> Asked<'_, 'a> {
     }
 
     /// Reads a query as InfluxDB has it.
-    fn query(&self, behind: &Parameters<'a>) -> Outcome<Request<'a>> {
+    fn query(&self, behind: &Parameters<'a>) -> Outcome<Request> {
         let kind = self.head.content_type.unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let parameters = if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -373,7 +371,7 @@ impl<'a> Asked<'_, 'a> {
     }
 
     /// Reads a query of which the answer is an array of points.
-    fn objects(&self, parameters: &Parameters<'_>) -> Outcome<Request<'a>> {
+    fn objects(&self, parameters: &Parameters<'_>) -> Outcome<Request> {
         let Some(text) = parameters.get("query").or_else(|| parameters.get("q")) else {
             let text =
                 "missing required parameter \"query\": /?query=select field from measurement";
@@ -388,7 +386,7 @@ impl<'a> Asked<'_, 'a> {
         bound: Vec<(String, Parameter)>,
         parameters: &Parameters<'_>,
         form: QueryForm,
-    ) -> Outcome<Request<'a>> {
+    ) -> Outcome<Request> {
         if QUERY_BYTES_MAX < text.len() {
             let text =
                 format!("the query has {} bytes, and may have {QUERY_BYTES_MAX}", text.len());

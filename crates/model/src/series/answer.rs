@@ -21,7 +21,7 @@ use olivine_query::{
 use olivine_vfs::Open;
 
 use super::{
-    SeriesStore, Target,
+    PointsWrite, SLICE_UNITS_MAX, SeriesStore, Target,
     alter::{Doomed, PolicyChange},
     read::Reading,
 };
@@ -233,11 +233,14 @@ impl SeriesStore {
             makes_database: false,
             all_or_none: false,
         };
+        let mut request = PointsWrite::of(target, &written.points);
         let (reply, _) = loop {
-            match self.write(now, &target, &written.points) {
+            match self.write_slice(now, &mut request, SLICE_UNITS_MAX, true) {
+                Ok(None) => {}
                 // Nobody but this thread waits, and it may as well make room.
                 Err(Stop::Failed(Error::Busy { .. })) if self.work(now)? => {}
-                outcome => break outcome?,
+                Ok(Some(written)) => break written,
+                Err(stop) => return Err(stop),
             }
         };
         let Reply::Written { stored, rejected } = reply else { return Ok(0) };

@@ -342,8 +342,14 @@ impl Bucket {
 
     /// Notes how many series there are.
     pub(crate) fn count_series(&mut self, count: u64, unstored: &mut Unstored) {
+        /// How far back it is looked whether that was noted already.
+        const NEAR: usize = 32;
         self.series = count;
-        unstored.push((row(b'c', &[self.id], &[]), count.to_le_bytes().to_vec()));
+        let (key, value) = (row(b'c', &[self.id], &[]), count.to_le_bytes().to_vec());
+        match unstored.iter_mut().rev().take(NEAR).find(|(noted, _)| *noted == key) {
+            Some((_, noted)) => *noted = value,
+            None => unstored.push((key, value)),
+        }
     }
 
     /// Notes that there is a partition.

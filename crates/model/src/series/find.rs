@@ -33,6 +33,16 @@ pub(crate) struct Patience<'a> {
     pub(crate) stop: &'a (dyn Fn() -> Option<Stop> + Sync),
 }
 
+impl Patience<'_> {
+    /// Asks now and then whether to go on.
+    fn look(&self, place: usize) -> Result<(), NotFound> {
+        if place.is_multiple_of(STEP) && (self.stop)().is_some() {
+            return Err(NotFound::Stopped);
+        }
+        Ok(())
+    }
+}
+
 /// Why series were not found.
 #[derive(Debug)]
 pub(crate) enum NotFound {
@@ -53,7 +63,7 @@ impl From<Error> for NotFound {
 pub(super) type Keys = Vec<(u32, Arc<[u8]>)>;
 
 /// Series that are looked at before it is asked whether to go on.
-const STEP: usize = 4_096;
+const STEP: usize = 1_024;
 
 impl SeriesStore {
     /// The series that a filter lets through, in the order of their tags.
@@ -65,9 +75,9 @@ impl SeriesStore {
     ) -> Result<Vec<Series>, NotFound> {
         let mut numbers = Vec::new();
         for partition in &asked.partitions {
-            let here = match self.candidates(asked, *partition, filter)? {
+            let here = match self.candidates(asked, *partition, filter, patience)? {
                 Some(here) => here,
-                None => self.of_value(asked, *partition, "", "")?,
+                None => self.of_value(asked, *partition, ("", ""), patience)?,
             };
             numbers.extend(here);
         }
@@ -99,10 +109,11 @@ impl SeriesStore {
         asked: &Asked,
         partition: i64,
         filter: &TagFilter,
-    ) -> Result<Option<Vec<u32>>> {
+        patience: &Patience<'_>,
+    ) -> Result<Option<Vec<u32>>, NotFound> {
         Ok(match filter {
             TagFilter::Is(tag, value) if !value.is_empty() => {
-                Some(self.of_value(asked, partition, tag, value)?)
+                Some(self.of_value(asked, partition, (tag, value), patience)?)
             }
             TagFilter::Matches(tag, matcher, true) if !(matcher.matches)("") => {
                 let mut is_last: Option<(String, bool)> = None;
@@ -114,10 +125,10 @@ impl SeriesStore {
                         is
                     }
                 };
-                Some(self.of_values(asked, partition, tag, &mut wanted)?)
+                Some(self.of_values(asked, partition, tag, &mut wanted, patience)?)
             }
             TagFilter::IsNot(tag, value) if value.is_empty() => {
-                Some(self.of_values(asked, partition, tag, &mut |_| true)?)
+                Some(self.of_values(asked, partition, tag, &mut |_| true, patience)?)
             }
             TagFilter::And(filters) => {
                 let mut all: Option<Vec<u32>> = None;
@@ -126,7 +137,7 @@ impl SeriesStore {
                     if all.as_ref().is_some_and(|all| all.len() < 64) {
                         break;
                     }
-                    if let Some(more) = self.candidates(asked, partition, filter)? {
+                    if let Some(more) = self.candidates(asked, partition, filter, patience)? {
                         all = Some(match all {
                             None => more,
                             Some(all) => {
@@ -140,7 +151,7 @@ impl SeriesStore {
             TagFilter::Or(filters) => {
                 let mut all = Vec::new();
                 for filter in filters {
-                    match self.candidates(asked, partition, filter)? {
+                    match self.candidates(asked, partition, filter, patience)? {
                         Some(more) => all.extend(more),
                         None => return Ok(None),
                     }
@@ -156,11 +167,18 @@ impl SeriesStore {
     }
 
     /// The series with a value of a tag, sorted; all, if both are empty.
-    fn of_value(&self, asked: &Asked, partition: i64, tag: &str, value: &str) -> Result<Vec<u32>> {
+    fn of_value(
+        &self,
+        asked: &Asked,
+        partition: i64,
+        (tag, value): (&str, &str),
+        patience: &Patience<'_>,
+    ) -> Result<Vec<u32>, NotFound> {
         let prefix = posting_prefix(asked.bucket, partition, asked.table, tag);
         let stretch = [&prefix[..], value.as_bytes(), &[0]].concat();
         let mut numbers = Vec::new();
-        for entry in self.postings.prefix(&stretch)? {
+        for (place, entry) in self.postings.prefix(&stretch)?.enumerate() {
+            patience.look(place)?;
             let (key, _) = entry?;
             let (_, number) =
                 posting_rest(&prefix, &key).ok_or_else(|| damage(&self.postings, &key))?;
@@ -176,10 +194,12 @@ impl SeriesStore {
         partition: i64,
         tag: &str,
         wanted: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<Vec<u32>> {
+        patience: &Patience<'_>,
+    ) -> Result<Vec<u32>, NotFound> {
         let prefix = posting_prefix(asked.bucket, partition, asked.table, tag);
         let mut numbers = Vec::new();
-        for entry in self.postings.prefix(&prefix)? {
+        for (place, entry) in self.postings.prefix(&prefix)?.enumerate() {
+            patience.look(place)?;
             let (key, _) = entry?;
             let (value, number) =
                 posting_rest(&prefix, &key).ok_or_else(|| damage(&self.postings, &key))?;
@@ -244,7 +264,7 @@ impl SeriesStore {
             if (patience.stop)().is_some() {
                 return Err(NotFound::Stopped);
             }
-            numbers.extend(self.of_value(asked, *partition, "", "")?);
+            numbers.extend(self.of_value(asked, *partition, ("", ""), patience)?);
             numbers.sort_unstable();
             numbers.dedup();
             if patience.bytes_max < numbers.len() * size_of::<u32>() {

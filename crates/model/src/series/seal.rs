@@ -52,8 +52,33 @@ impl SeriesStore {
     pub(crate) fn seal_all(&self) -> Result<()> {
         let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
         self.finish_sealing()?;
-        self.lock().freeze_all();
+        self.begin_sealing();
         self.finish_sealing()
+    }
+
+    /// Begins to make chunks of all rows that are there now. Whoever calls holds `working`, so that slots stay where
+    /// they are; they are looked through a few at a time, because writers wait meanwhile.
+    pub(crate) fn begin_sealing(&self) {
+        /// Slots that are looked at before somebody else may come.
+        const LOOKED_AT: usize = 4_096;
+        let (position, count) = {
+            let mut state = self.lock();
+            state.record_bytes = 0;
+            (state.position, state.slots.all.len())
+        };
+        let mut found = Vec::new();
+        for start in (0..count).step_by(LOOKED_AT) {
+            let state = self.lock_behind_others();
+            let slots = state.slots.all.iter().zip(0_u32..).skip(start).take(LOOKED_AT);
+            found.extend(slots.filter_map(|(slot, number)| {
+                let has_rows = !slot.head.is_empty() || !slot.frozen.is_empty();
+                has_rows.then_some((slot.bucket, slot.table, slot.series, number))
+            }));
+        }
+        // The last is taken first; chunks come in the order of their keys, as far as that is known here.
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        let slots = found.into_iter().map(|(.., number)| number).collect();
+        self.lock().sealing = Some(Sealing { position, slots });
     }
 
     pub(crate) fn finish_sealing(&self) -> Result<()> {
@@ -65,25 +90,25 @@ impl SeriesStore {
 
     /// Makes some chunks, if any are due. Whoever calls holds `working`.
     fn seal_some(&self) -> Result<bool> {
+        let is_due = {
+            let state = self.lock();
+            let is_much = self.heads_bytes_max < state.bytes();
+            state.sealing.is_none() && (is_much || RECORD_BYTES_MAX < state.record_bytes)
+        };
+        if is_due {
+            self.begin_sealing();
+        }
         let (slots, layouts, whole) = {
-            let mut guard = self.lock();
+            let mut guard = self.lock_behind_others();
             let state = &mut *guard;
-            let is_due =
-                RECORD_BYTES_MAX < state.record_bytes || self.heads_bytes_max < state.bytes();
-            if state.sealing.is_none() && is_due {
-                state.freeze_all();
-            }
-            let (slots, whole) = if let Some(sealing) = &mut state.sealing {
-                let rest = sealing.slots.len().saturating_sub(SLOTS);
-                (sealing.slots.split_off(rest), Some(sealing.position))
-            } else {
-                let rest = state.full.len().saturating_sub(SLOTS);
-                let slots = state.full.split_off(rest);
-                for slot in &slots {
-                    state.freeze(*slot);
-                }
-                (slots, None)
+            let (from, whole) = match &mut state.sealing {
+                Some(sealing) => (&mut sealing.slots, Some(sealing.position)),
+                None => (&mut state.full, None),
             };
+            let slots = from.split_off(from.len().saturating_sub(SLOTS));
+            for slot in &slots {
+                state.freeze(*slot);
+            }
             (slots, Arc::clone(&state.layouts), whole)
         };
         if slots.is_empty() {
@@ -114,7 +139,14 @@ impl SeriesStore {
         state.sealing = None;
         if self.heads_bytes_max / 2 < state.slots.bytes() && self.has_stored(&mut state)? {
             // Series that still come are met again; the others cost nothing any more.
-            state.slots.forget();
+            let forgotten = state.slots.forget();
+            let slots = state.slots.all.iter().zip(0..);
+            state.full = slots.filter_map(|(slot, n)| slot.is_queued.then_some(n)).collect();
+            state.charge();
+            drop(state);
+            // Letting go of that much memory takes a while.
+            drop(forgotten);
+            return Ok(());
         }
         state.charge();
         Ok(())
@@ -301,24 +333,6 @@ impl State {
             let bytes = head.bytes();
             slot.frozen.push(Arc::new(Frozen { head, position, bytes }));
         }
-    }
-
-    /// Freezes all rows.
-    pub(crate) fn freeze_all(&mut self) {
-        let mut slots: Vec<u32> = (0..self.slots.all.len() as u32).collect();
-        for slot in &slots {
-            self.freeze(*slot);
-        }
-        self.full.clear();
-        slots.retain(|slot| !self.slots.all[*slot as usize].frozen.is_empty());
-        // The last is taken first; chunks come in the order of their keys, as far as that is known here.
-        let order = |slot: &u32| {
-            let slot = &self.slots.all[*slot as usize];
-            std::cmp::Reverse((slot.bucket, slot.table, slot.series))
-        };
-        slots.sort_unstable_by_key(order);
-        self.sealing = Some(Sealing { position: self.position, slots });
-        self.record_bytes = 0;
     }
 
     /// The frozen rows of a slot, and where they belong; nothing if that is gone.

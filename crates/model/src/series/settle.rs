@@ -213,7 +213,7 @@ impl SeriesStore {
     /// Drops a partition whose points are no longer kept, if there is one.
     pub(crate) fn drop_expired(&self, now: u64) -> Result<bool> {
         let now = i64::try_from(now.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-        let mut state = self.lock();
+        let state = self.lock();
         let expired = state.catalog.buckets().find_map(|bucket| {
             let policy = &bucket.policy;
             let oldest = now.saturating_sub(policy.duration);
@@ -224,8 +224,9 @@ impl SeriesStore {
         });
         let Some((bucket, start)) = expired else { return Ok(false) };
         // Rows of it that are still in memory would be left behind.
-        state.freeze_all();
         drop(state);
+        self.finish_sealing()?;
+        self.begin_sealing();
         self.finish_sealing()?;
         let mut batch = Batch::new();
         let prefix = partition_prefix(bucket, start);

@@ -4,6 +4,7 @@
 //! apart, put in order, and looked for among all series there are.
 //!
 //! 1. A slot is forgotten only while it has no rows; it is met again then as if for the first time.
+//! 2. The number of a slot is good until slots are forgotten, which only who makes chunks has done.
 
 use std::sync::Arc;
 
@@ -131,12 +132,19 @@ impl Slots {
         self.bytes + self.by_raw.bytes() + self.by_key.bytes() + self.by_number.bytes()
     }
 
-    /// Forgets all, where no slot has rows. Returns whether it did.
-    pub(crate) fn forget(&mut self) -> bool {
-        let is_idle = self.all.iter().all(|slot| slot.head.is_empty() && slot.frozen.is_empty());
-        if is_idle {
-            *self = Slots::default();
+    /// Forgets the slots that have no rows; the others get other numbers. Returns what was there before.
+    pub(crate) fn forget(&mut self) -> Slots {
+        let mut before = std::mem::take(self);
+        let has_rows = |slot: &&mut Slot| !slot.head.is_empty() || !slot.frozen.is_empty();
+        for slot in before.all.iter_mut().filter(has_rows) {
+            let Slot { bucket, table, series, .. } = *slot;
+            let number = self.add(bucket, table, series, &slot.key);
+            let kept = &mut self.all[number as usize];
+            let (partition, is_queued, is_gone) = (slot.partition, slot.is_queued, slot.is_gone);
+            (kept.partition, kept.is_queued, kept.is_gone) = (partition, is_queued, is_gone);
+            kept.head = std::mem::take(&mut slot.head);
+            kept.frozen = std::mem::take(&mut slot.frozen);
         }
-        is_idle
+        before
     }
 }

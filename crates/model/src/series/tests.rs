@@ -1,25 +1,27 @@
 //! Time series beside a map that is too simple to be wrong.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, path::Path, sync::Arc};
 
 use olivine_command::{
     Command, Reply,
     points::{FieldValue, PointWriter},
 };
-use olivine_engine::{Environment, EnvironmentOptions, Options, Parts, Work};
+use olivine_engine::{Environment, EnvironmentOptions, Error, Options, Parts, Work};
 use olivine_query::source::{Ask, Column, Piece, Place, Source, TagFilter, Values};
 use olivine_vfs::{ManualClock, MemoryVfs, Random};
 
 use super::{
-    Target,
+    PointsWrite, Progress, Target,
     alter::{Doomed, PolicyChange},
     read::Reading,
 };
-use crate::{Behind, Model, ModelOptions};
+use crate::{Behind, Model, ModelOptions, refused::Stop};
 
 struct Bench {
     environment: Environment,
     model: Option<Model>,
+    /// How many requests were written.
+    writes: Cell<usize>,
 }
 
 /// Rows of series: by key, then time, then field, as texts.
@@ -35,8 +37,8 @@ impl Bench {
             work: Work::Stepped { seed: 7 },
         };
         let options = EnvironmentOptions { memory_bytes: 64 << 20 };
-        let mut bench =
-            Bench { environment: Environment::with(parts, options).unwrap(), model: None };
+        let environment = Environment::with(parts, options).unwrap();
+        let mut bench = Bench { environment, model: None, writes: Cell::new(0) };
         bench.open();
         bench
     }
@@ -60,20 +62,42 @@ impl Bench {
         self.model.as_ref().unwrap()
     }
 
+    /// Writes points: in turns at once, and in slices each of which knows no more than how far the one before came.
     fn write(&self, points: Vec<u8>) -> Reply {
-        let command = Command::WritePoints {
-            database: b"db".into(),
-            policy: b"".into(),
-            points: points.into(),
-            makes_database: true,
-            all_or_none: false,
-        };
+        let command = into_db(points, false);
+        self.writes.set(self.writes.get() + 1);
+        if self.writes.get().is_multiple_of(2) {
+            return self.write_sliced(&command);
+        }
         loop {
             match self.model().apply(1, std::slice::from_ref(&command)) {
                 Ok(mut applied) => return applied.replies.remove(0),
                 Err(Behind { .. }) => assert!(self.model().work(1).unwrap(), "nothing helps"),
             }
         }
+    }
+
+    fn write_sliced(&self, command: &Command<'_>) -> Reply {
+        let mut progress = Progress::default();
+        for slice in 0.. {
+            let request = match slice {
+                0 => PointsWrite::new(command),
+                _ => PointsWrite::resume(command, progress),
+            };
+            let mut request = request.unwrap();
+            let units_max = 1 + (slice + self.writes.get()) % 50;
+            match self.model().series.write_slice(1, &mut request, units_max, true) {
+                Ok(Some((reply, _))) => return reply,
+                Ok(None) => {}
+                Err(Stop::Failed(Error::Busy { .. })) => {
+                    assert!(self.model().work(1).unwrap(), "nothing helps");
+                }
+                Err(Stop::Failed(error)) => panic!("it was not written: {error}"),
+                Err(Stop::Refused(refusal)) => return Reply::Refused(refusal),
+            }
+            progress = request.into_progress();
+        }
+        unreachable!("slices come to an end")
     }
 
     /// All rows, as the source hands them out.
@@ -114,6 +138,16 @@ impl Bench {
             }
         }
         found
+    }
+}
+
+fn into_db(points: Vec<u8>, all_or_none: bool) -> Command<'static> {
+    Command::WritePoints {
+        database: b"db".into(),
+        policy: b"".into(),
+        points: points.into(),
+        makes_database: true,
+        all_or_none,
     }
 }
 
@@ -386,8 +420,7 @@ fn points_are_kept_as_long_as_their_policy_says() {
         writer.end(time);
         let target =
             Target { database: b"db", policy: b"", makes_database: false, all_or_none: false };
-        let (reply, _) =
-            model.series.write(now, &target, &writer.finish()).map_err(|_| ()).unwrap();
+        let (reply, _) = model.series.write(now, target, &writer.finish()).map_err(|_| ()).unwrap();
         let Reply::Written { stored, rejected } = reply else { panic!("{reply:?}") };
         (stored, rejected.first().map(|rejected| rejected.why.clone()))
     };
@@ -424,4 +457,47 @@ fn fields_of_a_measurement_have_an_end() {
     assert_eq!(wide(65_000, 535), whole);
     bench.model().series.seal_all().unwrap();
     assert_eq!(bench.found(i64::MIN, i64::MAX, false)["wide"][&1].len(), 65_535);
+}
+
+/// What is to be written all or none is, though it is looked at slice by slice: nobody sees a part of it, and where a
+/// point is wrong nothing comes of it.
+#[test]
+fn all_or_none_is_all_or_none_in_slices() {
+    let bench = Bench::new();
+    let points = |wrong: Option<u64>| {
+        let mut writer = PointWriter::new();
+        for point in 0..1_000 {
+            writer.begin(point + 1, format!("cpu,host=h{}", point % 300).as_bytes());
+            let value = match wrong {
+                Some(wrong) if wrong == point => FieldValue::Boolean(true),
+                _ => FieldValue::Integer(point.cast_signed()),
+            };
+            writer.field(b"a", value);
+            writer.end(point.cast_signed());
+        }
+        into_db(writer.finish(), true)
+    };
+    for wrong in [1, 500, 999] {
+        let Reply::Written { stored: 0, rejected } = bench.write_sliced(&points(Some(wrong)))
+        else {
+            panic!("it was written")
+        };
+        assert_eq!((rejected.len(), rejected[0].place), (1, wrong));
+        assert_eq!(bench.found(i64::MIN, i64::MAX, false), Oracle::new());
+    }
+    let all = points(None);
+    let mut request = PointsWrite::new(&all).unwrap();
+    let mut slices = 0;
+    let reply = loop {
+        let series = &bench.model().series;
+        if let Some((reply, _)) = series.write_slice(1, &mut request, 100, true).ok().unwrap() {
+            break reply;
+        }
+        slices += 1;
+        assert_eq!(bench.found(i64::MIN, i64::MAX, false), Oracle::new());
+    };
+    assert!(10 < slices, "{slices}");
+    assert_eq!(reply, Reply::Written { stored: 1_000, rejected: Vec::new() });
+    let found = bench.found(i64::MIN, i64::MAX, false);
+    assert_eq!(found.values().map(BTreeMap::len).sum::<usize>(), 1_000);
 }

@@ -4,12 +4,11 @@
 //! 2. Rows are seen from when the engine has their record: if it refuses that, nothing has happened but that
 //!    series and fields are known, whose rows come with the next batch (`Unstored`).
 
+use std::sync::MutexGuard;
+
 use olivine_command::{
     Code, Refusal, Rejected, Reply,
-    points::{
-        FieldType, FieldValue, KeyFault, Point, PointReader, PointValues, Shape, split_key,
-        write_key,
-    },
+    points::{FieldType, FieldValue, KeyFault, Point, PointValues, Shape, split_key, write_key},
 };
 use olivine_engine::{Batch, Error};
 
@@ -19,6 +18,7 @@ use super::{
     head::Layout,
     layout::{posting, row},
     record::RecordWriter,
+    request::{PointsWrite, damaged},
 };
 use crate::{layout::Position, refused::Stop};
 
@@ -30,6 +30,7 @@ const FIELDS_MAX: usize = 65_535;
 const REJECTED_TOLD_MAX: usize = 1_000;
 
 /// Where points go.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) database: &'a [u8],
     pub(crate) policy: &'a [u8],
@@ -57,18 +58,67 @@ struct Row {
 type Resolved = Vec<Vec<(u32, Result<u32, String>)>>;
 
 impl SeriesStore {
-    /// Writes points. Returns the reply, and up to where the store must be durable before it is shown.
+    /// Writes points, all of them in one slice. Returns the reply, and up to where the store must be durable before it
+    /// is shown.
     pub(crate) fn write(
         &self,
         now: u64,
-        target: &Target<'_>,
+        target: Target<'_>,
         points: &[u8],
     ) -> Result<(Reply, Option<Position>), Stop> {
-        let mut state = self.lock();
+        let mut request = PointsWrite::of(target, points);
+        loop {
+            if let Some(written) = self.write_slice(now, &mut request, usize::MAX, true)? {
+                return Ok(written);
+            }
+        }
+    }
+
+    /// Writes the next slice of a request. Returns what `write` does when it was the last. Who does not wait is told
+    /// that the store is behind when others are at the series.
+    pub(crate) fn write_slice(
+        &self,
+        now: u64,
+        request: &mut PointsWrite<'_>,
+        units_max: usize,
+        waits: bool,
+    ) -> Result<Option<(Reply, Option<Position>)>, Stop> {
+        let state = if waits { Some(self.lock_behind_others()) } else { self.lock_if_free() };
+        let Some(state) = state else {
+            return Err(Error::Busy { retry_after: std::time::Duration::ZERO }.into());
+        };
+        let before = request.before();
+        let is_last = self.try_slice(state, now, request, units_max);
+        match is_last {
+            Err(stop) => {
+                request.go_back(before);
+                Err(stop)
+            }
+            Ok(false) => Ok(None),
+            Ok(true) if request.progress.looks && request.progress.dropped == 0 => {
+                request.begin_anew();
+                Ok(None)
+            }
+            Ok(true) => {
+                let position = request.progress.position;
+                Ok(Some((request.reply(), position.and_then(|position| self.must_last(position)))))
+            }
+        }
+    }
+
+    /// Returns whether nothing is left.
+    fn try_slice(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        now: u64,
+        request: &mut PointsWrite<'_>,
+        units_max: usize,
+    ) -> Result<bool, Stop> {
+        let units_max = if request.is_indivisible() { usize::MAX } else { units_max };
         if 2 * self.heads_bytes_max < state.bytes() {
             return Err(Error::Busy { retry_after: std::time::Duration::from_millis(5) }.into());
         }
-        let bucket = state.bucket_of(target)?;
+        let bucket = state.bucket_of(&request.target)?;
         let mut writing = Writing {
             store: self,
             bucket,
@@ -77,31 +127,31 @@ impl SeriesStore {
             record: RecordWriter::new(bucket),
             staged: Staged::default(),
             resolved: Vec::new(),
-            rejected: Vec::new(),
-            dropped: 0,
+            met: 0,
         };
-        let mut reader = PointReader::new(points);
-        let mut place = 0;
-        loop {
-            let next = reader.next().map_err(|error| {
-                Refusal::new(Code::Invalid, format!("the points are damaged: {error}"))
-            })?;
-            let Some(point) = next else { break };
-            if let Err(why) = writing.take(&mut state, &point, reader.shapes())? {
-                writing.dropped += 1;
-                if writing.rejected.len() < REJECTED_TOLD_MAX {
-                    writing.rejected.push(Rejected { place, why });
+        let is_last = loop {
+            if units_max <= writing.units(&state) {
+                break request.reader.left() == 0;
+            }
+            let next = request.reader.next().map_err(|error| damaged(&error))?;
+            let Some(point) = next else { break true };
+            let progress = &mut request.progress;
+            if let Err(why) = writing.take(&mut state, &point, request.reader.shapes())? {
+                progress.dropped += 1;
+                if progress.rejected.len() < REJECTED_TOLD_MAX {
+                    progress.rejected.push(Rejected { place: progress.place, why });
                 }
             }
-            place += 1;
-        }
-        let Writing { record, mut staged, rejected, dropped, .. } = writing;
-        if target.all_or_none && 0 < dropped {
-            return Ok((Reply::Written { stored: 0, rejected }, None));
+            progress.place += 1;
+        };
+        let Writing { record, mut staged, .. } = writing;
+        let progress = &mut request.progress;
+        if progress.looks || (request.target.all_or_none && 0 < progress.dropped) {
+            staged = Staged::default();
         }
         let stored = staged.rows.len() as u64;
-        if stored == 0 && state.unstored.is_empty() {
-            return Ok((Reply::Written { stored, rejected }, None));
+        if stored == 0 && state.unstored.is_empty() && state.postings.is_empty() {
+            return Ok(is_last);
         }
         let mut batch = Batch::new();
         self.add_unstored(&state, &mut batch)?;
@@ -112,7 +162,9 @@ impl SeriesStore {
         state.stored(position, if stored == 0 { 0 } else { record.out.len() });
         state.push(&mut staged);
         state.charge();
-        Ok((Reply::Written { stored, rejected }, self.must_last(position)))
+        progress.stored += stored;
+        progress.position = Some(position);
+        Ok(is_last)
     }
 }
 
@@ -126,11 +178,28 @@ struct Writing<'s> {
     record: RecordWriter,
     staged: Staged,
     resolved: Resolved,
-    rejected: Vec<Rejected>,
-    dropped: u64,
+    /// Series that were looked for among all there are.
+    met: usize,
 }
 
 impl Writing<'_> {
+    /// What has been done, in points of series that are known.
+    fn units(&self, state: &State) -> usize {
+        /// Looking a series up in the store.
+        const MET: usize = 10;
+        /// A row of the catalog, or a posting.
+        const NOTED: usize = 4;
+        /// Words of a row that cost as much as its place.
+        const WORDS: usize = 16;
+        let noted = state.unstored.len() + state.postings.len();
+        let bytes = self.record.out.len() / 64;
+        self.staged.rows.len()
+            + self.staged.words.len() / WORDS
+            + MET * self.met
+            + NOTED * noted
+            + bytes
+    }
+
     /// Takes a point, or says why not.
     fn take(
         &mut self,
@@ -183,7 +252,8 @@ impl Writing<'_> {
     }
 
     /// Finds or makes the series of a line's beginning that was not met.
-    fn meet(&self, state: &mut State, raw: &[u8]) -> Result<Result<u32, String>, Stop> {
+    fn meet(&mut self, state: &mut State, raw: &[u8]) -> Result<Result<u32, String>, Stop> {
+        self.met += 1;
         let key = match split_key(raw) {
             Ok(key) => key,
             Err(KeyFault { what, .. }) => return Ok(Err(what.to_owned())),

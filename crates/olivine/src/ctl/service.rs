@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use olivine_server::{Door, door_answers, storage_answers};
+use olivine_server::{Door, Wait, door_answers, storage_answers};
 
 use super::state::Told;
 use crate::{
@@ -202,6 +202,8 @@ pub(super) struct Unit {
     pub(super) log: PathBuf,
     /// What its process is called with, the command first.
     pub(super) arguments: Vec<OsString>,
+    /// How long its connections have to end.
+    pub(super) drain: Duration,
 }
 
 impl Unit {
@@ -222,12 +224,13 @@ impl Unit {
         arguments.extend((service.follows)(&called, layers, &arguments)?);
         arguments.insert(0, service.command.into());
         let data_dir = PathBuf::from(called.value("--data-dir").unwrap_or(OsStr::new("data")));
+        let drain = serve::patience(&called)?.of(Wait::Drain);
         let own = log_in(&data_dir, service.name, "log");
         let log = called.value(LOG_FILE.name).map(PathBuf::from);
         if log.is_none() {
             arguments.extend([LOG_FILE.name.into(), own.clone().into_os_string()]);
         }
-        Ok(Unit { service, data_dir, log: log.unwrap_or(own), arguments })
+        Ok(Unit { service, data_dir, log: log.unwrap_or(own), arguments, drain })
     }
 
     pub(super) fn name(&self) -> &'static str {

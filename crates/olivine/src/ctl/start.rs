@@ -183,7 +183,13 @@ mod tests {
     fn a_process_that_does_not_answer_is_left_to_go_on() {
         let data_dir = env::temp_dir().join(format!("olivine-slow-{}", std::process::id()));
         let log = data_dir.join("own.log");
-        let unit = Unit { service: &SERVICES[0], data_dir, log, arguments: Vec::new() };
+        let unit = Unit {
+            service: &SERVICES[0],
+            data_dir,
+            log,
+            arguments: Vec::new(),
+            drain: Duration::ZERO,
+        };
         let (output, before) = log::open(&unit.output_path()).unwrap();
         let script = "echo busy opening; read end";
         let mut command = Command::new("sh");

@@ -14,8 +14,9 @@ use crate::{
 };
 
 use super::{
-    BIND, CONNECTIONS_MAX, DATA_DIR, DURABILITY, OF_ACCESS, OF_CONNECTIONS, OF_HTTP_TIMES, OF_LOG,
-    STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors, with_memory,
+    BIND, CONNECTIONS_MAX, DATA_DIR, DURABILITY, HEAD_BYTES_MAX, OF_ACCESS, OF_CONNECTIONS,
+    OF_HTTP_TIMES, OF_LOG, STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors,
+    with_memory,
 };
 
 const BLOB_PORT: Opt = Opt::value("--blob-port", "PORT", "of the blob door").or("9000");
@@ -92,7 +93,7 @@ pub(super) const OF_BLOBS: &[Opt] = &[
     TEND_EVERY,
     KEY_FILE,
 ];
-const OF_LIMITS: &[Opt] = &[CONNECTIONS_MAX, STRANGERS_MAX];
+const OF_LIMITS: &[Opt] = &[CONNECTIONS_MAX, STRANGERS_MAX, HEAD_BYTES_MAX];
 
 pub(crate) const MASTER: Command = Command {
     name: "master",

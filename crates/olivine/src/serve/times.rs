@@ -30,7 +30,7 @@ pub(super) const OF_STORE_TIMES: &[Opt] = &[time(Wait::Store)];
 pub(super) const OF_LINK_TIMES: &[Opt] = &[time(Wait::Connect)];
 
 /// The times that a call gives; those that its command does not know are as ever.
-pub(super) fn patience(call: &Call) -> Result<Patience, Failure> {
+pub(crate) fn patience(call: &Call) -> Result<Patience, Failure> {
     let mut patience = Patience::default();
     let (least, most) = Patience::BOUNDS;
     let known = |wait: &Wait| call.command().options().any(|option| option.name == wait.flag());

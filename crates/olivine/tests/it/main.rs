@@ -10,6 +10,7 @@ mod config;
 mod confined;
 mod copies;
 mod ctl;
+mod hostile;
 mod import;
 mod libraries;
 mod log;

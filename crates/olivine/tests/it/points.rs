@@ -52,7 +52,7 @@ pub(crate) fn asked(
     (status.unwrap_or(0), body.to_owned())
 }
 
-fn write(node: &Node, lines: &str) -> (u16, String) {
+pub(crate) fn write(node: &Node, lines: &str) -> (u16, String) {
     asked(node, "influx", "POST", "/write?db=db", "", lines.as_bytes())
 }
 
@@ -236,7 +236,7 @@ fn hostile_requests_take_no_node_down() {
 
 /// A gigabyte of zeros, packed as gzip: stored blocks cannot do it, so the same packed piece again and again, each
 /// a member of its own.
-fn bomb() -> Vec<u8> {
+pub(crate) fn bomb() -> Vec<u8> {
     let output =
         Command::new("sh").args(["-c", "head -c 16777216 /dev/zero | gzip -9c"]).output().unwrap();
     assert!(output.status.success());

@@ -280,6 +280,11 @@ pub const METRICS: &[Metric] = &[
         "When the last backup over the network was made; 0 if none was.",
     ),
     store("olivine_backups_under_way", "backups_under_way", "Backups being made."),
+    store(
+        "olivine_queries_running",
+        "queries_running",
+        "Queries over time series being answered; one that nobody waits for any more counts until it has stopped.",
+    ),
     node(
         "olivine_blob_volumes",
         "state",

@@ -98,3 +98,48 @@ fn the_halves_carry_points_and_queries() {
     assert_eq!(status, 200);
     assert!(answer.contains("[\"b\"]") && answer.contains("[\"default\"]"), "{answer}");
 }
+
+/// A query that takes seconds stops when its client goes away, also where the store is another process.
+#[test]
+fn a_query_whose_client_goes_away_is_given_up() {
+    const POINTS: u32 = 50_000;
+    let dir = Dir::new();
+    let (storage, coordinator) = halves(&dir);
+    let whole_dir = Dir::new();
+    // With less a query is refused soon.
+    let start =
+        |settings: Settings| Running::start(&Settings { memory_bytes: Some(64 << 20), ..settings });
+    let whole = start(settings(&whole_dir));
+    let (_store, doors) = (start(storage), Running::start(&coordinator));
+    let ready = || doors.http(Door::Http, "GET", "/readyz", "").0 == 200;
+    assert!((0..100).any(|_| ready() || pause()));
+    for node in [&whole, &doors] {
+        let mut lines = String::new();
+        for point in 0..POINTS {
+            push(&mut lines, format_args!("m x={point}i {point}\n"));
+        }
+        let write = "POST /write?db=a";
+        assert_eq!(asked(node, Door::Influx, write, "", lines.as_bytes()).0, 204);
+        let running = |count| {
+            let metrics = node.http(Door::Http, "GET", "/metrics", "").1;
+            is(&metrics, "olivine_queries_running", count)
+        };
+        let parts = vec!["(SELECT+median(x)+FROM+m)"; 1_500].join(",");
+        let (clock, mut took) = (RealClock::new(), Vec::new());
+        for _ in 0..5 {
+            let mut stream = node.connect(Door::Influx);
+            let ask = format!(
+                "GET /query?db=a&q=SELECT+sum(x)+FROM+{parts} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+            );
+            stream.write_all(ask.as_bytes()).unwrap();
+            assert!((0..400).any(|_| running(1) || pause()), "it runs");
+            drop(stream);
+            let began = clock.now();
+            assert!((0..400).any(|_| running(0) || pause()), "it is given up");
+            took.push(clock.now().saturating_sub(began));
+        }
+        took.sort_unstable();
+        // What else the machine does may make any of them late, but not all.
+        assert!(took[0] < Duration::from_millis(100), "{took:?}");
+    }
+}

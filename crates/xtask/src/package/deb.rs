@@ -110,12 +110,12 @@ fn listed(package: &Path) -> Result<(), Trouble> {
     Err(Trouble::failed(format!("packaging/debian/changelog does not begin with `{newest}`")))
 }
 
-/// Runs what the units run, in places of their own: a node in one process, and one in two.
+/// Runs what the units run, in places of their own: a node in one process, and one in four.
 fn tried(site: &Site<'_>, unpacked: &Path) -> Result<usize, Trouble> {
     let places = site.scratch.join("places");
     empty(&places)?;
     let settings = settings(unpacked, &places)?;
-    let start = |unit: &str, with_doors: bool| {
+    let start = |unit: &str, ports: &[&str]| {
         let path = unpacked.join("usr/lib/systemd/system").join(unit);
         let text = units::read(&path)?;
         let line = units::command_line(&text)
@@ -125,15 +125,20 @@ fn tried(site: &Site<'_>, unpacked: &Path) -> Result<usize, Trouble> {
             .replace(SETTINGS, &settings.to_string_lossy());
         let mut words = line.split(' ');
         let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).args(if with_doors { &FREE_PORTS[..] } else { &[] });
+        command.args(words).args(ports);
         Served::start(&mut command)
     };
-    let node = start("olivine.service", true)?;
+    let node = start("olivine.service", &FREE_PORTS)?;
     node.keeps_what_it_is_given()?;
     node.end()?;
-    let storage = start("olivine-storage.service", false)?;
-    let coordinator = start("olivine-coordinator.service", true)?;
+    let storage = start("olivine-storage.service", &["--no-ingest"])?;
+    let coordinator = start("olivine-coordinator.service", &FREE_PORTS)?;
     coordinator.keeps_what_it_is_given()?;
+    let insert = start("olivine-insert.service", &["--influx-port", "0"])?;
+    let select = start("olivine-select.service", &["--select-port", "0"])?;
+    insert.takes_points_for(&select)?;
+    insert.end()?;
+    select.end()?;
     coordinator.end()?;
     storage.end()?;
     Ok(units::UNITS.len())

@@ -85,6 +85,17 @@ impl Served {
         Err(self.failed(&format!("answers a PUT with {put:?}, and a GET with {got:?}")))
     }
 
+    /// Writes a point at this node's door and asks for it at another's.
+    pub(super) fn takes_points_for(&self, other: &Served) -> Result<(), Trouble> {
+        let written = self.asked(self.door("influx")?, "POST /write?db=packaged", "m x=1i 7")?;
+        let ask = "GET /?db=packaged&query=select%20x%20from%20m";
+        let got = other.asked(other.door("select")?, ask, "")?;
+        if written.starts_with("HTTP/1.1 204") && got.contains("\"x\":1}") {
+            return Ok(());
+        }
+        Err(self.failed(&format!("answers a write with {written:?}, and a query with {got:?}")))
+    }
+
     fn asked(&self, address: SocketAddr, request: &str, body: &str) -> Result<String, Trouble> {
         let length = body.len();
         let ask = || {

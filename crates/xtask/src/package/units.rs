@@ -8,8 +8,13 @@ use super::{Site, Trouble, empty, ran};
 use std::{fs, path::Path, process::Command};
 
 /// The units, and the exposure, in tenths, that each may have: 0 is a unit that may do nothing, 100 one that may do all.
-pub(super) const UNITS: &[(&str, u32)] =
-    &[("olivine.service", 14), ("olivine-storage.service", 5), ("olivine-coordinator.service", 12)];
+pub(super) const UNITS: &[(&str, u32)] = &[
+    ("olivine.service", 14),
+    ("olivine-storage.service", 5),
+    ("olivine-coordinator.service", 12),
+    ("olivine-insert.service", 14),
+    ("olivine-select.service", 12),
+];
 
 /// Where the program is in a package.
 pub(super) const PROGRAM: &str = "/usr/bin/olivine";

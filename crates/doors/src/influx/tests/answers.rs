@@ -13,17 +13,17 @@ use crate::{
 
 const TAKING: Taking = Taking { now: 7, line_bytes_max: 1_000, makes_databases: true };
 
-fn asked<'a>(way: Way, line: &'a str, body: &'a [u8]) -> Request<'a> {
+fn asked(way: Way, line: &str, body: &[u8]) -> Request {
     asked_with(way, line, None, None, body)
 }
 
-fn asked_with<'a>(
+fn asked_with(
     way: Way,
-    line: &'a str,
-    content_type: Option<&'a str>,
-    accept: Option<&'a str>,
-    body: &'a [u8],
-) -> Request<'a> {
+    line: &str,
+    content_type: Option<&str>,
+    accept: Option<&str>,
+    body: &[u8],
+) -> Request {
     let (method, target) = line.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     read(way, &Head { method, path, query, content_type, accept }, body, &TAKING)
@@ -38,7 +38,7 @@ fn wrote(line: &str, body: &[u8], reply: &Reply) -> (usize, String) {
     match asked(Way::Influx, line, body) {
         Request::Write(writing) => {
             let commands = writing.commands().len();
-            let response = written(&writing, vec![reply.clone(); commands]);
+            let response = written(&writing, body, vec![reply.clone(); commands]);
             (commands, said(&response))
         }
         Request::Own(response) => (0, said(&response)),

@@ -128,7 +128,8 @@ pub(super) fn parse_request(bytes: &[u8]) -> Result<u64, String> {
     // Whatever comes of it, it is no panic.
     influx::credentials(accept, query).ok();
     let taking = Taking { now: 1_700_000_000, line_bytes_max: 1 << 20, makes_databases: true };
-    match influx::read(way, &head, lines.next().unwrap_or_default(), &taking) {
+    let body = lines.next().unwrap_or_default();
+    match influx::read(way, &head, body, &taking) {
         Request::Own(response) => match response.status {
             200..300 => Ok(1),
             _ => Err(String::from_utf8_lossy(&response.body).into_owned()),
@@ -140,7 +141,7 @@ pub(super) fn parse_request(bytes: &[u8]) -> Result<u64, String> {
             let reply = Reply::Written { stored: 0, rejected: vec![rejected] };
             let replies = vec![reply; commands.len()];
             commands.into_iter().for_each(super::check);
-            let response = influx::written(&writing, replies);
+            let response = influx::written(&writing, body, replies);
             assert!(matches!(response.status, 200 | 204 | 400), "{response:?}");
             Ok(1)
         }
