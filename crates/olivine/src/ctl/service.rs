@@ -96,7 +96,7 @@ pub(super) const SERVICES: &[Service] = &[
         also: &[],
         command: serve::blobs::VOLUME.name,
         has_store: false,
-        follows: of_volume,
+        follows: |call, _, _| Ok(in_the_data_dir(call, "--volume-dir", "volumes/volume1")),
         answers: doors_answer,
         needs: None,
     },
@@ -157,7 +157,7 @@ fn of_master(
     layers: &Layers,
     arguments: &[OsString],
 ) -> Result<Vec<OsString>, Failure> {
-    let mut follows = in_the_data_dir(call, "--db", Path::new("olivedb"));
+    let mut follows = in_the_data_dir(call, "--db", "olivedb");
     let volume = called(serve::blobs::VOLUME.name, layers, arguments)?.1;
     let port = volume.value("--volume-port").or(volume.value("--port"));
     if let (Origin::Default, Some(port)) = (call.origin("--volumes"), port) {
@@ -167,12 +167,7 @@ fn of_master(
     Ok(follows)
 }
 
-/// So does a volume with its objects.
-fn of_volume(call: &Call, _: &Layers, _: &[OsString]) -> Result<Vec<OsString>, Failure> {
-    Ok(in_the_data_dir(call, "--volume-dir", &Path::new("volumes").join("volume1")))
-}
-
-fn in_the_data_dir(call: &Call, option: &str, name: &Path) -> Vec<OsString> {
+fn in_the_data_dir(call: &Call, option: &str, name: &str) -> Vec<OsString> {
     if *call.origin(option) != Origin::Default {
         return Vec::new();
     }

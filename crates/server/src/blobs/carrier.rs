@@ -43,7 +43,7 @@ const IDLE_MAX: usize = 32;
 pub(super) struct Carriers(Vec<([u8; 16], Carrier)>);
 
 enum Carrier {
-    Here(Receiving),
+    Here(Box<Receiving>),
     There(Sending),
 }
 
@@ -55,7 +55,7 @@ impl Carriers {
         host: &Host,
         head: &Head<'_>,
     ) -> olivine_blobs::Result<()> {
-        self.0.push((uuid, Carrier::Here(Receiving::new(host, head)?)));
+        self.0.push((uuid, Carrier::Here(Box::new(Receiving::new(host, head)?))));
         Ok(())
     }
 

@@ -101,7 +101,7 @@ impl Keeper {
             from = last.number.saturating_add(1);
             for extent in extents.iter().filter(|extent| extent.is_sealed) {
                 let since = *self.sealed.entry(extent.number).or_insert(self.age);
-                if self.tending.grace <= self.age - since {
+                if self.tending.grace <= self.age.saturating_sub(since) {
                     self.look(extent.number, extent.bytes)?;
                 }
             }
@@ -110,7 +110,7 @@ impl Keeper {
 
     fn look(&mut self, extent: u32, bytes: u64) -> Result<(), Stop> {
         if let Some(since) = self.left.get(&extent) {
-            if self.age - *since < self.tending.grace {
+            if self.age.saturating_sub(*since) < self.tending.grace {
                 return Ok(());
             }
             self.left.remove(&extent);

@@ -100,7 +100,7 @@ async fn brought(
         match &member.way {
             Way::Here(host) => carriers.here(uuid, host, &head).map_err(of_volume)?,
             Way::There(_) => {
-                carriers.there(uuid, master.url(member, known, key, &part), head.bytes)
+                carriers.there(uuid, master.url(member, known, key, &part), head.bytes);
             }
         }
     }

@@ -303,7 +303,7 @@ pub const METRICS: &[Metric] = &[
         |facts, out| out.one(facts.shared.blobs.usage().map_or(0, |usage| usage.bytes)),
     ),
     node("olivine_volume_free_bytes", "", "Bytes that its disk has left.", |facts, out| {
-        out.one(facts.shared.blobs.usage().and_then(|usage| usage.room).unwrap_or(0))
+        out.one(facts.shared.blobs.usage().and_then(|usage| usage.room).unwrap_or(0));
     }),
     node(
         "olivine_objects_damaged_total",

@@ -106,7 +106,7 @@ impl Several {
             if holds(at(&self.master, Door::Blob)) {
                 return;
             }
-            thread::sleep(Duration::from_millis(50));
+            RealClock::new().sleep(Duration::from_millis(50));
         }
         panic!("it does not come to that");
     }
@@ -295,7 +295,7 @@ fn an_object_is_there_as_long_as_it_was_meant_to_be() {
     let at = at(&node, Door::Blob);
     assert_eq!(put(at, "/k1?ttl=1", b"soon gone"), 201);
     assert_eq!(get(at, "/k1").0, 200);
-    thread::sleep(Duration::from_millis(1_100));
+    RealClock::new().sleep(Duration::from_millis(1_100));
     assert_eq!(get(at, "/k1").0, 404);
     assert_eq!(ask(at, "GET", "/?list", "", b"").body, br#"{"next":"","keys":[]}"#);
 }
@@ -436,7 +436,7 @@ fn room_is_given_back_and_what_is_left_stays_readable() {
         if left < full / 5 {
             break;
         }
-        thread::sleep(Duration::from_millis(50));
+        RealClock::new().sleep(Duration::from_millis(50));
     }
     assert!(left < full / 5, "{left} of {full}");
     node.end();
@@ -476,7 +476,7 @@ fn a_master_with_another_key_file_is_refused() {
     let mut settings = master_of(&dir, &volumes, |_| {});
     settings.blobs.key_file = dir.0.join("other.key");
     let master = Running::start(&settings);
-    thread::sleep(Duration::from_millis(300));
+    RealClock::new().sleep(Duration::from_millis(300));
     assert_eq!(ask(at(&master, Door::Blob), "PUT", "/k1", "", b"v").status, 503);
 }
 
@@ -487,7 +487,6 @@ fn a_key_file_that_others_may_read_is_refused() {
     let settings = settings(&dir);
     Running::start(&settings).end();
     let key_file = &settings.blobs.key_file;
-    #[expect(clippy::disallowed_methods, reason = "it is about what others may do")]
     std::fs::set_permissions(key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let problem = Node::start(&settings).map(drop).unwrap_err().to_string();
     assert!(problem.contains("blob.key") && problem.contains("chmod 600"), "{problem}");
