@@ -15,7 +15,7 @@ mod strangers;
 pub use answer::{Response, answer, lines, problem, unknown};
 pub use credentials::{is_open_to_all, read as read_credentials};
 pub use request::{Head, Request, Shape, read};
-pub use strangers::{Hosts, check as check_stranger};
+pub use strangers::{Hosts, check as check_stranger, check_site};
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use std::{
 
 use olivine_engine::{Cut, Durability, Environment, EnvironmentOptions, Options};
 use olivine_model::{Model, ModelOptions};
-use olivine_vfs::{Clock, Vfs, user_id};
+use olivine_vfs::{Clock, Open, Vfs, user_id};
 use rustls::pki_types::ServerName;
 use tokio::{
     runtime, select,
@@ -43,7 +43,7 @@ use crate::{
     numbers::{Counters, Tally},
     passwords::Passwords,
     patience::{Patience, Wait},
-    settings::{Door, DoorSetting, Half, Settings, StorageAt},
+    settings::{BlobSettings, Door, DoorSetting, Half, Settings, StorageAt},
     slow::Slow,
     store::Store,
     time::Time,
@@ -240,9 +240,13 @@ impl Node {
                 (time, Place::Here(store), coordinators)
             }
         };
-        let url = volume_url(settings, &started)?;
-        let blobs =
-            Blobs::open(&settings.blobs, &environment, store_options(settings), &time, url)?;
+        let none = BlobSettings::default();
+        let of_blobs = match settings.half {
+            Half::Both | Half::Blobs => &settings.blobs,
+            Half::Storage(_) | Half::Coordinator(_) => &none,
+        };
+        let url = volume_url(settings, of_blobs, &**vfs, &started)?;
+        let blobs = Blobs::open(of_blobs, &environment, store_options(settings), &time, url)?;
         let tls = match &settings.tls {
             None => None,
             Some(setting) => {
@@ -530,20 +534,40 @@ fn store_options(settings: &Settings) -> Options {
 }
 
 /// Where clients find the volume of this process, if there is one.
-fn volume_url(settings: &Settings, started: &Started) -> Result<Option<String>, Problem> {
-    let Some(volume) = &settings.blobs.volume else { return Ok(None) };
+fn volume_url(
+    settings: &Settings,
+    blobs: &BlobSettings,
+    vfs: &dyn Vfs,
+    started: &Started,
+) -> Result<Option<String>, Problem> {
+    let Some(volume) = &blobs.volume else { return Ok(None) };
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     if let Some(advertised) = &volume.advertised {
         return Ok(Some(format!("{scheme}://{advertised}")));
     }
     let door = started.doors.iter().find(|(door, _)| *door == Door::Volume);
     let Some((_, address)) = door else { return Ok(None) };
-    if address.ip().is_unspecified() {
-        return Err(Problem::Settings(format!(
-            "clients cannot be sent to {address}; say where they find the volume with --advertise HOST:PORT"
-        )));
+    if !address.ip().is_unspecified() {
+        return Ok(Some(format!("{scheme}://{address}")));
     }
-    Ok(Some(format!("{scheme}://{address}")))
+    // What others call this machine, as far as it knows.
+    let name = settings.hosts.names.first().cloned().or_else(|| host_name(vfs));
+    let name = name.ok_or_else(|| {
+        Problem::Settings(format!(
+            "clients cannot be sent to {address}; say where they find the volume with --advertise HOST:PORT"
+        ))
+    })?;
+    Ok(Some(format!("{scheme}://{name}:{}", address.port())))
+}
+
+/// What this machine calls itself.
+fn host_name(vfs: &dyn Vfs) -> Option<String> {
+    let file = vfs.open(Path::new("/proc/sys/kernel/hostname"), Open::Read).ok()?;
+    let mut name = [0; 256];
+    let length = file.read_at(&mut name, 0).ok()?;
+    let name = str::from_utf8(&name[..length]).ok()?.trim();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    (!name.is_empty() && name.chars().all(is_name)).then(|| name.to_owned())
 }
 
 fn said(cut: &Cut) -> String {

@@ -25,6 +25,11 @@ pub fn check(
         let detail = "the node does not go by the name in `Host`; give it one with `--host-name`";
         return Some(problem(421, "unknown_host", detail));
     }
+    check_site(host, origin, fetch_site)
+}
+
+/// The same where it does not matter what the node is called, since who asks shows that they were sent.
+pub fn check_site(host: &str, origin: Option<&str>, fetch_site: Option<&str>) -> Option<Response> {
     let foreign = origin.is_some_and(|origin| !is_of(origin, host));
     if foreign || fetch_site.is_some_and(|site| site == "cross-site") {
         let detail = "requests on behalf of other sites are not taken";

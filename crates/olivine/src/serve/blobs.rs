@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     BIND, CONNECTIONS_MAX, DATA_DIR, DURABILITY, HEAD_BYTES_MAX, OF_ACCESS, OF_CONNECTIONS,
-    OF_HTTP_TIMES, OF_LOG, STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors,
+    OF_HTTP_TIMES, OF_LOG, PORT, STRANGERS_MAX, WORKERS, common, count, duration, run, with_doors,
     with_memory,
 };
 
@@ -23,9 +23,12 @@ const BLOB_PORT: Opt = Opt::value("--blob-port", "PORT", "of the blob door").or(
 const BLOB_BIND: Opt = Opt::value("--blob-bind", "ADDRESS", "of the blob door");
 const VOLUME_PORT: Opt = Opt::value("--volume-port", "PORT", "of the volume door").or("9001");
 const VOLUME_BIND: Opt = Opt::value("--volume-bind", "ADDRESS", "of the volume door");
-const DB: Opt =
-    Opt::value("--db", "DIR", "the directory of the index").or("olivedb, in the data directory");
-const DB_ALONE: Opt = Opt::value("--db", "DIR", "the directory of the index").or("olivedb");
+const DB: Opt = Opt::value(
+    "--db",
+    "DIR",
+    "the directory of the index: olivedb, and of serve that in\n\
+     the data directory, if it is not told",
+);
 const MANNER: Opt = Opt::value(
     "--manner",
     "MANNER",
@@ -36,15 +39,17 @@ const MANNER: Opt = Opt::value(
 const REPLICAS: Opt = Opt::value("--replicas", "N", "on how many volumes an object lies").or("1");
 const PROTECT: Opt =
     Opt::switch("--protect", "objects must be unlinked before they are deleted (mkv)");
-const VOLUMES: Opt = Opt::value("--volumes", "HOST:PORT,…", "the volumes; VOLUMES says it as well")
-    .or("localhost:9001")
-    .also_from("VOLUMES");
-const VOLUME_DIR: Opt = Opt::value("--volume-dir", "DIR", "where the objects of the volume lie")
-    .or("volumes/volume1, in the data directory");
-const VOLUME_DIR_ALONE: Opt =
-    Opt::value("--volume-dir", "DIR", "where the objects lie; VOLUME says it as well")
-        .or("volume1")
-        .also_from("VOLUME");
+const VOLUMES: Opt =
+    Opt::value("--volumes", "HOST:PORT,…", "the volumes of the master; VOLUMES says it as well")
+        .or("localhost:9001")
+        .also_from("VOLUMES");
+const VOLUME_DIR: Opt = Opt::value(
+    "--volume-dir",
+    "DIR",
+    "where the objects lie: volume1, and of serve\n\
+     volumes/volume1 in the data directory, if it is not told",
+);
+const VOLUME_DIR_ALONE: Opt = VOLUME_DIR.also_from("VOLUME");
 const LAYOUT: Opt = Opt::value(
     "--layout",
     "LAYOUT",
@@ -54,9 +59,12 @@ const LAYOUT: Opt = Opt::value(
 .or("packed");
 const OPEN: Opt = Opt::switch("--open", "the volume does what nobody has signed, too");
 const READ_ONLY: Opt = Opt::switch("--read-only", "the volume takes nothing new");
-const ADVERTISE: Opt =
-    Opt::value("--advertise", "HOST:PORT", "where clients are sent for the volume")
-        .or("where its door is");
+const ADVERTISE: Opt = Opt::value(
+    "--advertise",
+    "HOST:PORT",
+    "where clients are sent for the volume, if not where its\n\
+     door is",
+);
 const EXTENT_BYTES_MAX: Opt =
     Opt::value("--extent-bytes-max", "BYTES", "how long an extent of many objects gets").or("1GiB");
 const TEND_EVERY: Opt = Opt::value(
@@ -66,13 +74,13 @@ const TEND_EVERY: Opt = Opt::value(
      room given back, that is done again: 30s, 5m",
 )
 .or("10m");
-const KEY_FILE: Opt =
-    Opt::value("--key-file", "FILE", "what master and volumes share; made if it is not there")
-        .or("blob.key, in the data directory");
-const MASTER_PORT: Opt =
-    Opt::value("--port", "PORT", "the port; PORT says it as well").or("9000").also_from("PORT");
-const ALONE_PORT: Opt =
-    Opt::value("--port", "PORT", "the port; PORT says it as well").or("9001").also_from("PORT");
+const KEY_FILE: Opt = Opt::value(
+    "--key-file",
+    "FILE",
+    "what master and volumes share; made if it is not there:\n\
+     blob.key in the data directory, if it is not told",
+);
+const OWN_PORT: Opt = PORT.also_from("PORT");
 
 /// What `serve` is told of blobs.
 pub(super) const OF_BLOBS: &[Opt] = &[
@@ -102,9 +110,9 @@ pub(crate) const MASTER: Command = Command {
         known when its bytes are kept, and not before.",
     operands: &[],
     options: &[
-        &[CONFIG, DATA_DIR, DB_ALONE, WORKERS],
+        &[CONFIG, DATA_DIR, DB, WORKERS],
         &[VOLUMES, MANNER, REPLICAS, PROTECT, KEY_FILE],
-        &[BIND, MASTER_PORT, BLOB_PORT, BLOB_BIND],
+        &[BIND, OWN_PORT, BLOB_PORT, BLOB_BIND],
         OF_ACCESS,
         OF_LIMITS,
         OF_HTTP_TIMES,
@@ -130,7 +138,7 @@ pub(crate) const VOLUME: Command = Command {
     options: &[
         &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
         &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
-        &[BIND, ALONE_PORT, VOLUME_PORT, VOLUME_BIND],
+        &[BIND, OWN_PORT, VOLUME_PORT, VOLUME_BIND],
         OF_ACCESS,
         OF_LIMITS,
         OF_HTTP_TIMES,

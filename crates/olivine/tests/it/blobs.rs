@@ -110,3 +110,37 @@ fn a_cold_get_costs_one_read() {
     let reads = reads();
     assert_eq!(reads.len() - before, OBJECTS, "{:#?}", &reads[before..]);
 }
+
+/// All that was known of where objects are is lost, and they are not.
+#[test]
+#[ignore = "needs curl; `cargo xtask test --only clients`"]
+fn an_index_is_made_anew_of_its_volume() {
+    let dir = Dir::new("blobs-rebuild");
+    let node = started(&dir, &[], &ANY);
+    let all = |script: &str| format!("for i in $(seq 30); do {script} || exit 1; done");
+    sh(&node, &all("curl -sSf -L -X PUT -d \"value $i\" localhost:$BLOB/of/$i"));
+    sh(&node, "for i in 3 5 8; do curl -sSf -L -X DELETE localhost:$BLOB/of/$i || exit 1; done");
+    node.end(olivine_vfs::Interrupt::Term);
+    let (index, volume) =
+        (format!("{}/olivedb", dir.path()), format!("{}/volumes/volume1", dir.path()));
+    let rebuild = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
+        let output = command.args(["blob", "rebuild", &volume, "--db", &index]).output().unwrap();
+        (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    let (code, _, told) = rebuild();
+    assert!(code == Some(2) && told.contains("has an index already"), "{code:?} {told}");
+    fs::remove_dir_all(&index).unwrap();
+    let (code, said, told) = rebuild();
+    assert_eq!(code, Some(0), "{told}");
+    assert!(said.contains("read 33 records of 1 extent, 3 deletions among them"), "{said}");
+    let node = started(&dir, &[], &ANY);
+    let got = sh(&node, &all("curl -sS -L localhost:$BLOB/of/$i && echo"));
+    for (line, number) in got.lines().filter(|line| !line.is_empty()).zip(1..) {
+        let is_gone = [3, 5, 8].contains(&number);
+        let wanted = if is_gone { "key not found".to_owned() } else { format!("value {number}") };
+        assert_eq!(line, wanted);
+    }
+    sh(&node, "curl -sSf -L -X PUT -d new localhost:$BLOB/of/3");
+    assert_eq!(sh(&node, "curl -sSf -L localhost:$BLOB/of/3"), "new");
+}

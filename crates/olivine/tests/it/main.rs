@@ -89,10 +89,10 @@ fn help_is_understood_everywhere_and_shows_examples() {
 fn what_is_unknown_is_refused_with_what_is_known() {
     for (arguments, said) in [
         (&["serv"][..], "error: no command `serv`; did you mean `serve`?\n"),
-        (&["serve", "--prot=1"], "error: no option `--prot`; did you mean `--port`?\n"),
+        (&["serve", "--por=1"], "error: no option `--por`; did you mean `--port`?\n"),
         (
             &["serve", "jsn"],
-            "error: no door `jsn`; there are json, line, http, influx, select, ingest\n",
+            "error: no door `jsn`; there are json, line, http, influx, select, ingest, blob, volume\n",
         ),
         (&["shell"], "error: `DIR` says where the store is, and is missing\n"),
         (&["shell", "--db", "d", "--fast"], "error: no option `--fast`; there are --db, "),

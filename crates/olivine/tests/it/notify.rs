@@ -93,8 +93,8 @@ fn a_manager_is_told_from_the_start_to_the_end() {
     assert_eq!(node.told(), "STATUS=starts");
     let ready = node.told();
     let doors = ready.strip_prefix("READY=1\nSTATUS=serves ").unwrap();
-    assert_eq!(doors.split(", ").count(), 6, "{ready}");
-    let names = ["json ", "line ", "http ", "influx ", "select ", "ingest "];
+    assert_eq!(doors.split(", ").count(), 8, "{ready}");
+    let names = ["json ", "line ", "http ", "influx ", "select ", "ingest ", "blob ", "volume "];
     for (door, named) in doors.split(", ").zip(names) {
         TcpStream::connect(door.strip_prefix(named).unwrap()).unwrap();
     }

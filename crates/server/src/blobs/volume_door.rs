@@ -19,7 +19,7 @@ use olivine_blobs::{
 };
 use olivine_doors::{
     blob::{self as door, Manner, Range, Sent, Wrong, is_known, read_range, tag},
-    http::{Response, check_stranger},
+    http::{Response, check_site, check_stranger},
 };
 
 use super::{
@@ -47,7 +47,12 @@ pub(crate) async fn respond(
     let (parts, body) = request.into_parts();
     let header = |name| header(&parts.headers, name);
     let fetch_site = header(HeaderName::from_static("sec-fetch-site"));
-    if let Some(refused) = check_stranger(&shared.hosts, header(HOST), header(ORIGIN), fetch_site) {
+    // What nobody signed might be asked for by a page from anywhere.
+    let stranger = match header(HOST) {
+        Some(named) if !host.is_open => check_site(named, header(ORIGIN), fetch_site),
+        named => check_stranger(&shared.hosts, named, header(ORIGIN), fetch_site),
+    };
+    if let Some(refused) = stranger {
         return (refused, None);
     }
     let sent = match door::read_sent(parts.uri.path(), parts.uri.query().unwrap_or_default()) {
