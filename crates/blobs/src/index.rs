@@ -40,8 +40,10 @@ const VOLUME: &[u8] = b"volume";
 const BURY: &[u8] = b"bury";
 /// Generations that are given out before it is written down how far.
 const GENERATIONS: u64 = 1 << 16;
-/// Deletions that are remembered, for objects that are published behind them.
-const DELETED_MAX: usize = 100_000;
+/// Bytes of deletions that are remembered, for objects that are published behind them.
+const DELETED_BYTES_MAX: usize = 16 << 20;
+/// What a deletion takes beside its key, twice, about.
+const DELETION_BYTES: usize = 128;
 
 /// What must be under a key for something to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,17 +159,21 @@ struct Deleted {
     keys: BTreeMap<u64, Vec<u8>>,
     /// Up to here it is forgotten.
     forgotten: u64,
+    /// What it takes of memory, about.
+    bytes: usize,
 }
 
 impl Deleted {
     fn remember(&mut self, key: &[u8], generation: u64) {
-        if let Some(before) = self.generations.insert(key.to_vec(), generation) {
-            self.keys.remove(&before);
+        match self.generations.insert(key.to_vec(), generation) {
+            Some(before) => drop(self.keys.remove(&before)),
+            None => self.bytes += 2 * key.len() + DELETION_BYTES,
         }
         self.keys.insert(generation, key.to_vec());
-        if DELETED_MAX < self.keys.len()
+        while DELETED_BYTES_MAX < self.bytes
             && let Some((generation, key)) = self.keys.pop_first()
         {
+            self.bytes -= 2 * key.len() + DELETION_BYTES;
             self.generations.remove(&key);
             self.forgotten = generation;
         }
@@ -210,6 +216,7 @@ impl Index {
             keys: BTreeMap::new(),
             // What was granted before this start may have been deleted since.
             forgotten: until - 1,
+            bytes: 0,
         };
         Ok(Index {
             dir: dir.to_owned(),

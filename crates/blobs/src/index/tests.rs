@@ -15,7 +15,11 @@ fn opened(environment: &Environment) -> Index {
 }
 
 fn environment() -> Environment {
-    let options = EnvironmentOptions { memory_bytes: 16 << 20 };
+    environment_of(16 << 20)
+}
+
+fn environment_of(memory_bytes: u64) -> Environment {
+    let options = EnvironmentOptions { memory_bytes };
     let parts = Parts {
         vfs: Arc::new(MemoryVfs::new()),
         clock: Arc::new(ManualClock::new()),
@@ -83,6 +87,25 @@ fn an_object_that_is_published_behind_its_deletion_stays_deleted() {
     assert!(never_deleted < fresh);
     assert_eq!(publish(&index, b"other", fresh), Changed::Done);
     assert_eq!(publish(&index, b"k", never_deleted), Changed::Done, "k is there, and older");
+}
+
+#[test]
+fn what_is_remembered_of_deletions_has_a_bound() {
+    // Nothing is flushed unless the test steps, so that all of it has to have room.
+    let environment = environment_of(512 << 20);
+    let index = opened(&environment);
+    let early = index.generation().unwrap();
+    let key = |number: u32| format!("{number:04000}").into_bytes();
+    let count = (DELETED_BYTES_MAX / (2 * 4_000 + DELETION_BYTES)) as u32 + 10;
+    for number in 0..count {
+        let [put, deleted] = [(); 2].map(|()| index.generation().unwrap());
+        index.publish(&key(number), &row(put), Condition::Any, NOW).unwrap();
+        index.remove(&key(number), deleted, Condition::Any, nobody, NOW).unwrap();
+    }
+    assert!(lock(&index.changing).bytes <= DELETED_BYTES_MAX);
+    let publish = |number| index.publish(&key(number), &row(early), Condition::Any, NOW).unwrap().0;
+    assert_eq!(publish(0), Changed::Late, "it was deleted, and that is forgotten");
+    assert_eq!(publish(count - 1), Changed::Superseded);
 }
 
 #[test]
