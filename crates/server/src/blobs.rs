@@ -31,7 +31,12 @@ use olivine_engine::{Environment, Options};
 pub(crate) use door::respond as respond_master;
 pub(crate) use volume_door::respond as respond_volume;
 
-use tokio::{io::AsyncReadExt as _, sync::watch, task::spawn_local, time::timeout};
+use tokio::{
+    io::AsyncReadExt as _,
+    sync::watch,
+    task::{JoinHandle, spawn_local},
+    time::timeout,
+};
 
 use crate::{
     counted::Counted,
@@ -145,14 +150,14 @@ impl Blobs {
     }
 
     /// Begins what is done behind the requests.
-    pub(crate) fn start(&self, stopping: &watch::Receiver<bool>) {
+    /// What is returned ends when the node does, and must be waited for before its runtime is taken away.
+    pub(crate) fn start(&self, stopping: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
         if let Some(master) = &self.master {
             spawn_local(Blobs::watch(Arc::downgrade(master)));
             link::keep(master);
         }
-        if let (Some(host), Some(tending)) = (&self.volume, self.tending) {
-            spawn_local(keeper::tend(Arc::clone(host), tending, stopping.clone()));
-        }
+        let (host, tending) = self.volume.as_ref().zip(self.tending)?;
+        Some(spawn_local(keeper::tend(Arc::clone(host), tending, stopping.clone())))
     }
 
     /// Looks again how the volumes are, as long as there is a master.

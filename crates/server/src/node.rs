@@ -355,7 +355,7 @@ impl Node {
                 spawn_local(async move { store.sweep().await });
                 spawn_local(async move { watched.watch_disk().await });
             }
-            shared.blobs.start(&shared.stopping);
+            let tending = shared.blobs.start(&shared.stopping);
             let (looking, look) = (Rc::clone(&workers), shared.patience.look());
             spawn_local(async move {
                 loop {
@@ -376,6 +376,10 @@ impl Node {
             tracing::info!(event = "stopping", by, connections = connections as u64);
             notifier.stopping(connections);
             drain(&workers, &mut signals, &shared.patience, &**environment.clock()).await;
+            if let Some(tending) = tending {
+                // It ends at its next step, and has nothing to lose.
+                tokio::time::timeout(shared.patience.of(Wait::Drain), tending).await.ok();
+            }
             Ok::<(), Problem>(())
         })?;
         notifier.closing();

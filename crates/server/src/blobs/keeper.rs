@@ -100,6 +100,7 @@ impl Keeper {
             let Some(last) = extents.last() else { return Ok(()) };
             from = last.number.saturating_add(1);
             for extent in extents.iter().filter(|extent| extent.is_sealed) {
+                self.check()?;
                 let since = *self.sealed.entry(extent.number).or_insert(self.age);
                 if self.tending.grace <= self.age.saturating_sub(since) {
                     self.look(extent.number, extent.bytes)?;
@@ -234,6 +235,11 @@ impl Keeper {
     /// Leaves the disk to others; an error if the node ends meanwhile.
     fn pause(&self) -> Result<(), Stop> {
         self.runtime.block_on(tokio::time::sleep(STEP_TIME));
+        self.check()
+    }
+
+    /// An error if the node ends.
+    fn check(&self) -> Result<(), Stop> {
         if *self.stopping.borrow() { Err(Stop::Later) } else { Ok(()) }
     }
 }
