@@ -8,6 +8,7 @@
 //! 2. A waiting writer holds no lock.
 //! 3. Who would wait for a disk without room is refused (`room.rs`).
 //! 4. A stepped environment has no one to wait for: the writer takes the steps itself.
+//! 5. Who says that it writes much is stopped while a part of the room is left, which is for all others.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -32,6 +33,10 @@ const DELAY_LEAST: Duration = Duration::from_millis(1);
 /// Undurable bytes beyond which a ticketed writer is told to come back.
 const PENDING_BYTES_MAX: u64 = 64 << 20;
 
+/// Of the room for undurable bytes, of that of memtables and of the way to the stop mark, the quarters
+/// that who writes much may use up.
+const BULK_QUARTERS: u64 = 3;
+
 /// Level 0 tables at which writers begin to be slowed, as a multiple of what makes compaction due.
 const SLOW_FACTOR: usize = 2;
 /// And at which they stop.
@@ -48,7 +53,7 @@ impl Store {
     pub(crate) fn admit(&self, bytes: usize) -> Result<()> {
         self.check_log_room()?;
         let mut waited = Duration::ZERO;
-        while self.must_wait() {
+        while self.must_wait(4) {
             self.latch.check()?;
             self.check_room()?;
             self.make_room(&mut waited)?;
@@ -68,15 +73,26 @@ impl Store {
     /// As `admit` for a writer that must not sleep.
     pub(crate) fn admit_ticket(&self, bytes: usize) -> Result<()> {
         self.check_log_room()?;
-        if self.must_wait() || PENDING_BYTES_MAX < self.pending_bytes() {
+        self.check_behind(4)?;
+        let owed = self.counters.delay(bytes, self.pile());
+        if DELAY_LEAST <= owed {
+            return Err(Error::Busy { retry_after: owed });
+        }
+        Ok(())
+    }
+
+    /// Whether who writes much may go on.
+    pub(crate) fn admit_bulk(&self) -> Result<()> {
+        self.check_behind(BULK_QUARTERS)
+    }
+
+    /// Tells to come back, where so many quarters of the room are used up.
+    fn check_behind(&self, quarters: u64) -> Result<()> {
+        if self.must_wait(quarters) || PENDING_BYTES_MAX / 4 * quarters < self.pending_bytes() {
             self.check_room()?;
             self.environment.signal(Duty::Flush);
             self.environment.signal(Duty::Sync);
             return Err(Error::Busy { retry_after: Duration::from_millis(5) });
-        }
-        let owed = self.counters.delay(bytes, self.pile());
-        if DELAY_LEAST <= owed {
-            return Err(Error::Busy { retry_after: owed });
         }
         Ok(())
     }
@@ -87,12 +103,13 @@ impl Store {
         Hold(self)
     }
 
-    /// Whether memory is used up, or level 0 is at its stop mark, and background work can help.
-    fn must_wait(&self) -> bool {
+    /// Whether so many quarters of memory are used up, or level 0 is as far on its way to its stop mark,
+    /// and background work can help.
+    fn must_wait(&self, quarters: u64) -> bool {
         if 0 < self.holds.load(Relaxed) {
             return true;
         }
-        if self.environment.budget().is_full_of_memtables() {
+        if self.environment.budget().is_full_of_memtables(quarters) {
             let trees = self.trees();
             if trees.iter().any(|tree| !tree.state().frozen.is_empty()) {
                 return true;
@@ -103,8 +120,9 @@ impl Store {
             }
         }
         // A flush is on its way for a log over its bound; at twice the bound it is waited for.
-        let long = 2 * self.options.log_bytes_bound() < self.counters.log_bytes.load(Relaxed);
-        1.0 <= self.pile()
+        let bound = self.options.log_bytes_bound();
+        let long = bound / 2 * quarters < self.counters.log_bytes.load(Relaxed);
+        quarters as f64 / 4.0 <= self.pile()
             || (long && self.trees().iter().any(|tree| !tree.state().frozen.is_empty()))
     }
 
@@ -184,6 +202,46 @@ pub(crate) fn delay_for(bytes: usize, pile: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Batch, Db, Durability, Environment, EnvironmentOptions, Options, Parts, Work};
+    use olivine_vfs::{ManualClock, MemoryVfs};
+
+    /// Who says that it writes much is told to come back while all others still write, and may go on when
+    /// what is due behind the writers was done.
+    #[test]
+    fn who_writes_much_leaves_room() {
+        let parts = Parts {
+            vfs: Arc::new(MemoryVfs::new()),
+            clock: Arc::new(ManualClock::new()),
+            work: Work::Stepped { seed: 1 },
+        };
+        let options = EnvironmentOptions { memory_bytes: 8 << 20 };
+        let environment = Environment::with(parts, options).unwrap();
+        let db = Db::open(&environment, "/store", Options::default()).unwrap();
+        let keyspace = db.keyspace("things").unwrap();
+        let mut number = 0_u32;
+        let mut write = || {
+            let mut batch = Batch::new();
+            number += 1;
+            batch.put(&keyspace, &number.to_be_bytes(), &[7; 4 << 10]).unwrap();
+            db.write_ticketed_with(batch, Durability::Os)
+        };
+        let mut much = 0;
+        while db.admit_bulk().is_ok() {
+            write().unwrap();
+            much += 1;
+            assert!(much < 10_000, "who writes much is never told to come back");
+        }
+        let mut little = 0;
+        while write().is_ok() {
+            little += 1;
+            assert!(little < 10_000, "nobody is ever told to come back");
+        }
+        // A quarter of the room is left, about.
+        assert!(much / 8 < little, "{little} beside {much}");
+        assert!(matches!(db.admit_bulk(), Err(Error::Busy { .. })));
+        while environment.step() {}
+        db.admit_bulk().unwrap();
+    }
 
     #[test]
     fn the_delay_grows_smoothly_with_the_pile() {

@@ -198,12 +198,12 @@ impl Budget {
         if more { self.share_bytes_max(share) } else { own }
     }
 
-    /// Whether memtables hold all that they may. Every write asks, and mostly one look tells.
+    /// Whether memtables hold so many quarters of all that they may. Every write asks, and mostly one look tells.
     #[inline]
-    pub(crate) fn is_full_of_memtables(&self) -> bool {
+    pub(crate) fn is_full_of_memtables(&self, quarters: u64) -> bool {
         let used = self.used_bytes(Share::Memtables);
-        self.part(LEAST[Share::Memtables as usize]) <= used
-            && self.share_bytes_max(Share::Memtables) <= used
+        self.part(LEAST[Share::Memtables as usize]) / 4 * quarters <= used
+            && self.share_bytes_max(Share::Memtables) / 4 * quarters <= used
     }
 
     /// Parts in a hundred that a share may have.

@@ -183,6 +183,12 @@ impl Db {
         Ok(Ticket { store: Arc::clone(&self.store), seqno })
     }
 
+    /// Whether who writes much may go on; [`Error::Busy`] if it had better come back later. To be asked before each of many
+    /// batches that belong together: what room is left is for others then, who would have to wait as well once there is none.
+    pub fn admit_bulk(&self) -> Result<()> {
+        self.store.admit_bulk()
+    }
+
     /// Returns when everything up to `seqno` is durable. Who finds nobody syncing does it.
     pub fn wait_durable(&self, seqno: SeqNo) -> Result<()> {
         self.store.wait_durable(seqno)

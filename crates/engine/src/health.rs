@@ -133,7 +133,7 @@ impl Store {
     fn stall(&self) -> Option<Stall> {
         if self.is_disk_full() {
             Some(Stall::Disk)
-        } else if self.environment.budget().is_full_of_memtables() {
+        } else if self.environment.budget().is_full_of_memtables(4) {
             Some(Stall::Memory)
         } else if 1.0 <= self.pile() {
             Some(Stall::Stopped)

@@ -3,7 +3,7 @@
 //! A worker would serve nobody else meanwhile. They take turns, so that one that is large keeps one that is less so
 //! waiting for a turn only.
 //!
-//! 1. Never more than `turns` large ones are worked at at once, and as many small ones.
+//! 1. Never more than `turns` large ones are worked at at once, so that a core is left for all others where there are two.
 //! 2. What they take of memory is counted while they take it; what would be too much is refused before it is there.
 
 use std::{
@@ -66,9 +66,10 @@ impl Kept {
 }
 
 impl Bulk {
-    pub(crate) fn new(turns: usize, bytes_max: u64) -> Arc<Bulk> {
-        let turns = || Semaphore::new(turns.clamp(1, Semaphore::MAX_PERMITS));
-        let (turns, small_turns) = (turns(), turns());
+    /// That of a node which has so many workers, one for each core.
+    pub(crate) fn new(workers: usize, bytes_max: u64) -> Arc<Bulk> {
+        let turns = |turns: usize| Semaphore::new(turns.clamp(1, Semaphore::MAX_PERMITS));
+        let (turns, small_turns) = (turns(workers.saturating_sub(1)), turns(workers));
         Arc::new(Bulk { turns, small_turns, bytes: AtomicU64::new(0), bytes_max })
     }
 
@@ -106,8 +107,8 @@ pub(crate) fn unpacked(
     most: usize,
     kept: &mut Kept,
 ) -> Result<Vec<u8>, NotUnpacked> {
-    /// What is unpacked at once.
-    const STEP: usize = 1 << 20;
+    /// What is unpacked before others may have the core: some hundred microseconds' work.
+    const STEP: usize = 256 << 10;
     let mut unpacked = Vec::new();
     let mut reader = flate2::read::MultiGzDecoder::new(packed);
     while unpacked.len() <= most {
@@ -119,6 +120,7 @@ pub(crate) fn unpacked(
         if read < step {
             break;
         }
+        std::thread::yield_now();
     }
     Ok(unpacked)
 }

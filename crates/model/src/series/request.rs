@@ -6,6 +6,7 @@
 //! 1. A slice is one record of the log, and is seen whole or not at all.
 //! 2. What is to be written all or none is looked at in slices that write no rows, and is then one slice.
 //! 3. A slice that the store did not take has not happened, and may be brought again.
+//! 4. What is large leaves room: it waits for the store to catch up while there is some left for what is not.
 
 use olivine_command::{
     Command, Reply,
@@ -21,12 +22,17 @@ pub(crate) const SLICE_UNITS_MAX: usize = 1_000;
 /// Points that are to be written all or none, and that are so few bytes, are not looked at before.
 const UNLOOKED_BYTES_MAX: usize = 2 << 10;
 
+/// Requests of more bytes are large.
+const LARGE_BYTES_MIN: usize = 64 << 10;
+
 /// A request that is being written.
 #[derive(Debug)]
 pub struct PointsWrite<'a> {
     pub(super) target: Target<'a>,
     points: &'a [u8],
     pub(super) reader: PointReader<'a>,
+    /// It comes from outside and is large.
+    pub(super) leaves_room: bool,
     pub(super) progress: Progress,
 }
 
@@ -64,13 +70,15 @@ impl<'a> PointsWrite<'a> {
         };
         let target =
             Target { database, policy, makes_database: *makes_database, all_or_none: *all_or_none };
-        Some(PointsWrite::of(target, points))
+        let leaves_room = LARGE_BYTES_MIN < points.len();
+        Some(PointsWrite { leaves_room, ..PointsWrite::of(target, points) })
     }
 
     pub(crate) fn of(target: Target<'a>, points: &'a [u8]) -> PointsWrite<'a> {
         let looks = target.all_or_none && UNLOOKED_BYTES_MAX < points.len();
         let progress = Progress { looks, ..Progress::default() };
-        PointsWrite { target, points, reader: PointReader::new(points), progress }
+        let reader = PointReader::new(points);
+        PointsWrite { target, points, reader, leaves_room: false, progress }
     }
 
     /// Goes on with a request that had come so far.

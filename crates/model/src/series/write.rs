@@ -83,6 +83,9 @@ impl SeriesStore {
         units_max: usize,
         waits: bool,
     ) -> Result<Option<(Reply, Option<Position>)>, Stop> {
+        if request.leaves_room {
+            self.db.admit_bulk()?;
+        }
         let state = if waits { Some(self.lock_behind_others()) } else { self.lock_if_free() };
         let Some(state) = state else {
             return Err(Error::Busy { retry_after: std::time::Duration::ZERO }.into());
@@ -115,7 +118,9 @@ impl SeriesStore {
         units_max: usize,
     ) -> Result<bool, Stop> {
         let units_max = if request.is_indivisible() { usize::MAX } else { units_max };
-        if 2 * self.heads_bytes_max < state.bytes() {
+        // Rows and series of what is large do not take up all the room that there is until chunks are made of them.
+        let bytes_max = if request.leaves_room { 3 } else { 4 } * (self.heads_bytes_max / 2);
+        if bytes_max < state.bytes() {
             return Err(Error::Busy { retry_after: std::time::Duration::from_millis(5) }.into());
         }
         let bucket = state.bucket_of(&request.target)?;
