@@ -91,10 +91,14 @@ const REQUIRE_DATABASES: Opt = Opt::switch(
 );
 const SERIES_MAX: Opt =
     Opt::value("--series-max", "N", "most time series of a database and policy").or("1000000");
-const QUERY_THREADS: Opt =
-    Opt::value("--query-threads", "N", "queries that are answered at once").or("one a core");
+const QUERY_THREADS: Opt = Opt::value(
+    "--query-threads",
+    "N",
+    "short, longer and long queries, and changes,\nthat are answered at once, each",
+)
+.or("one a core");
 const QUERIES_WAITING_MAX: Opt =
-    Opt::value("--queries-waiting-max", "N", "most queries that wait beside those").or("100");
+    Opt::value("--queries-waiting-max", "N", "most of each that wait beside those").or("100");
 const QUERY_TIME_MAX: Opt =
     Opt::value("--query-time-max", "TIME", "how long a query may take: 30s, 5m").or("1m");
 const QUERY_BYTES_MAX: Opt =

@@ -5,7 +5,7 @@
 //! 3. When the disk fails, nobody who waits is told that all is well.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::{
     bulk::{BULK_BYTES_MIN, Bulk, TURN},
     copies::Copies,
     patience::{Patience, Wait},
-    queries::Queries,
+    queries::{Does, Queries, Turn},
     settings::QuerySettings,
     time::Time,
 };
@@ -82,7 +82,7 @@ impl Store {
         queries: &QuerySettings,
         bulk: Arc<Bulk>,
     ) -> Store {
-        let queries = Queries::new(queries);
+        let queries = Queries::new(queries, Arc::clone(&time));
         let (told, durable) = watch::channel(Durable::default());
         model.db().on_durable(move |outcome| {
             told.send_modify(|durable| match outcome {
@@ -172,7 +172,9 @@ impl Store {
             command => command,
         };
         let store = Arc::clone(self);
-        let done = self.queries.run(move |given_up| store.query(now, &command, given_up)).await;
+        let does =
+            if matches!(command, Command::Query { .. }) { Does::Reads } else { Does::Changes };
+        let done = self.queries.run(does, move |turn| store.query(now, &command, turn)).await;
         match done {
             Ok((reply, durable_at)) => (reply, durable_at.map(Pending)),
             Err(refusal) => (Reply::Refused(refusal), None),
@@ -220,8 +222,8 @@ impl Store {
                 self.bulk.turn(bytes, move || store.write_slices(now, command, progress)).await;
             let behind = match turn {
                 Err(refusal) => return (Reply::Refused(refusal), None),
-                Ok(Turn::Over(reply, durable_at)) => return (reply, durable_at.map(Pending)),
-                Ok(Turn::More(same, come, behind)) => {
+                Ok(Written::Over(reply, durable_at)) => return (reply, durable_at.map(Pending)),
+                Ok(Written::More(same, come, behind)) => {
                     (command, progress) = (same, Some(come));
                     behind
                 }
@@ -245,14 +247,14 @@ impl Store {
         now: u64,
         command: Command<'static>,
         progress: Option<Progress>,
-    ) -> Turn {
+    ) -> Written {
         let request = match progress {
             Some(progress) => PointsWrite::resume(&command, progress),
             None => PointsWrite::new(&command),
         };
         let Some(mut request) = request else {
             let refusal = Refusal::new(Code::Failed, "these are no points");
-            return Turn::Over(Reply::Refused(refusal), None);
+            return Written::Over(Reply::Refused(refusal), None);
         };
         let clock = self.time.clock();
         let until = clock.now() + TURN;
@@ -261,31 +263,26 @@ impl Store {
                 Ok(Some(Applied { mut replies, durable_at })) => {
                     let failed = || Refusal::new(Code::Failed, "the store did not answer");
                     let reply = replies.pop().unwrap_or_else(|| Reply::Refused(failed()));
-                    return Turn::Over(reply, durable_at);
+                    return Written::Over(reply, durable_at);
                 }
                 Ok(None) if until <= clock.now() => break None,
-                Ok(None) => {}
+                Ok(None) => thread::yield_now(),
                 Err(behind) => break Some(behind),
             }
         };
         let progress = request.into_progress();
-        Turn::More(command, progress, behind)
+        Written::More(command, progress, behind)
     }
 
-    fn query(
-        &self,
-        now: u64,
-        command: &Command<'static>,
-        given_up: &AtomicBool,
-    ) -> (Reply, Option<SeqNo>) {
+    fn query(&self, now: u64, command: &Command<'static>, turn: &Turn) -> (Reply, Option<SeqNo>) {
         let millis_max = match command {
             Command::Query { statement } | Command::Alter { statement, .. } => statement.millis_max,
             _ => 0,
         };
         let clock = self.time.clock();
         let until = clock.now().saturating_add(Duration::from_millis(millis_max));
-        let is_over = || millis_max != 0 && until <= clock.now();
-        let mut applied = self.model.query(now, command, given_up, &is_over);
+        let is_over = || turn.is_put_off() || (millis_max != 0 && until <= clock.now());
+        let mut applied = self.model.query(now, command, turn.given_up(), &is_over);
         let reply = applied.replies.pop().unwrap_or_else(|| {
             Reply::Refused(Refusal::new(Code::Failed, "the store did not answer"))
         });
@@ -347,6 +344,7 @@ impl Store {
         let (stop, stopped) = mpsc::channel::<()>();
         let store = Arc::clone(self);
         let work = move || {
+            olivine_vfs::yield_to_smaller();
             loop {
                 let pause = match store.model.work(store.time.now()) {
                     Ok(true) => Duration::ZERO,
@@ -398,7 +396,7 @@ impl Store {
 }
 
 /// What came of a turn of points.
-enum Turn {
+enum Written {
     /// They are written, or refused.
     Over(Reply, Option<SeqNo>),
     /// There are more of them; the store may be behind.

@@ -35,7 +35,8 @@ pub use file::{Entry, EntryKind, File, Guard, Lock, Open, Room, Vfs, make_dirs};
 pub use memory::MemoryVfs;
 pub use process::{
     Input, Interrupt, Interrupts, ProcessUse, begin_session, kill, limit_malloc_arenas, monotonic,
-    open_files_max, process_use, resident_bytes, user_id, yield_to_foreground, yield_to_smaller,
+    open_files_max, process_use, resident_bytes, thread_cpu, user_id, yield_to_foreground,
+    yield_to_smaller,
 };
 pub use random::Random;
 pub use real::{Holder, Permissions, PidFile, RealClock, RealVfs, open_output, permissions};

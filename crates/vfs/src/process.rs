@@ -44,6 +44,12 @@ fn be_nice(steps: i32) {
 #[cfg(not(all(target_os = "linux", not(olivine_portable))))]
 fn be_nice(_: i32) {}
 
+/// What the calling thread has taken of a processor.
+pub fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Begins a session of its own for this process, so that no terminal's end is its own. Whoever leads one
 /// already goes on.
 pub fn begin_session() -> io::Result<()> {

@@ -108,7 +108,7 @@ fn a_query_whose_client_goes_away_is_given_up() {
     let whole_dir = Dir::new();
     // With less a query is refused soon.
     let start =
-        |settings: Settings| Running::start(&Settings { memory_bytes: Some(64 << 20), ..settings });
+        |settings: Settings| Running::start(&Settings { memory_bytes: Some(1 << 30), ..settings });
     let whole = start(settings(&whole_dir));
     let (_store, doors) = (start(storage), Running::start(&coordinator));
     let ready = || doors.http(Door::Http, "GET", "/readyz", "").0 == 200;
