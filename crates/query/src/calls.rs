@@ -403,6 +403,7 @@ impl<'a> Group<'_, 'a> {
             from: span.0,
             to: span.1,
             backward: !self.calls.plan.checked.ascending,
+            newest: false,
             summaries: None,
             valued: true,
         };
@@ -602,6 +603,7 @@ impl<'a> Group<'_, 'a> {
                 from: span.0,
                 to: span.1,
                 backward,
+                newest: false,
                 summaries: (summed && !origin.is_filtered()).then_some(buckets),
                 valued: false,
             };

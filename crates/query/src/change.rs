@@ -134,8 +134,15 @@ fn matching(
             continue;
         };
         let origin = Origin::Series { table, series: series.clone(), filter };
-        let want =
-            Want { refs: &all_fields, from, to, backward: false, summaries: None, valued: true };
+        let want = Want {
+            refs: &all_fields,
+            from,
+            to,
+            backward: false,
+            newest: false,
+            summaries: None,
+            valued: true,
+        };
         let mut times = Vec::new();
         origin.read(context, &want, &mut |part| {
             if let Part::Block(block) = part {

@@ -71,6 +71,8 @@ pub(crate) struct Want<'a> {
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) backward: bool,
+    /// Of each series only the newest point is wanted.
+    pub(crate) newest: bool,
     pub(crate) summaries: Option<Buckets>,
     /// Points that have a value in none of the columns that are wanted do not come.
     pub(crate) valued: bool,
@@ -315,6 +317,7 @@ fn read_series(
         from: want.from,
         to: want.to,
         backward: want.backward,
+        newest: want.newest && want.backward && filter.code.is_none(),
         // What numbers come to is of their own type, so those that are taken as of another are needed themselves.
         summaries: want.summaries.filter(|_| {
             wanted.iter().all(|wanted| !matches!(wanted, Wanted::Field(_, from, to) if from != to))

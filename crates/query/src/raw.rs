@@ -113,6 +113,7 @@ pub(crate) fn run(
         from: scope.from,
         to: scope.to,
         backward: !plan.checked.ascending,
+        newest: !plan.checked.ascending && limit.saturating_add(offset) == 1,
         summaries: None,
         valued: true,
     };

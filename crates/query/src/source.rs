@@ -105,6 +105,8 @@ pub struct Ask<'a> {
     pub to: i64,
     /// Newest pieces first.
     pub backward: bool,
+    /// Only the newest row is wanted: others may be left out. Only with `backward`.
+    pub newest: bool,
     /// Summaries will do for stretches that lie within one bucket.
     pub summaries: Option<Buckets>,
 }

@@ -3,6 +3,8 @@
 //! 1. Rows in memory are taken before the moment is fixed of which chunks are read: a row that becomes part of a
 //!    chunk meanwhile is seen twice, which merging makes good, and never not at all.
 //! 2. A summary is told only of a chunk that nothing else overlaps, and that lies whole within what was asked.
+//! 3. Where only the newest row is wanted, no column of such a chunk is read: what each column ends with stands in the
+//!    directory.
 
 use olivine_command::points::FieldType;
 use std::ops::Range;
@@ -10,7 +12,7 @@ use std::ops::Range;
 use olivine_engine::{Error, Result, Snapshot, Value};
 use olivine_query::source::{
     Ask, Buckets, Column, Cursor, Fault, Field, FieldSummary, Piece, Place, Policy, Rows, Series,
-    Source, Summary, TagFilter, Values,
+    Source, Summary, SummaryValues, TagFilter, Values,
 };
 
 use super::{
@@ -197,6 +199,7 @@ impl Source for Reading<'_> {
                 from: ask.from,
                 to: ask.to,
                 backward: ask.backward,
+                newest: ask.newest && ask.backward,
                 summaries: ask.summaries,
             })
         })?;
@@ -226,6 +229,7 @@ struct Wanted {
     from: i64,
     to: i64,
     backward: bool,
+    newest: bool,
     summaries: Option<Buckets>,
 }
 
@@ -404,6 +408,14 @@ impl<'s> Walk<'s> {
             let is_empty = self.summaries.iter().all(Option::is_none);
             return Ok((!is_empty).then_some(Told::Summary(key.first, key.last)));
         }
+        if self.wanted.newest
+            && let Some((time, columns)) = self.newest_of(&chunk)
+        {
+            self.times.clear();
+            self.times.push(time);
+            self.columns = columns;
+            return Ok(Some(Told::Rows));
+        }
         let times = chunk.times().map_err(&bad)?;
         let rows = self.wanted_rows(&times);
         let fields = self.wanted.fields.iter().flatten().map(|(field, _)| *field);
@@ -460,6 +472,28 @@ impl<'s> Walk<'s> {
             },
         };
         self.wanted.fields.iter().map(summary).collect()
+    }
+
+    /// The newest row of a chunk that has a wanted value, if it is wanted and nothing must be decoded for it.
+    fn newest_of(&self, chunk: &Chunk<'_>) -> Option<(i64, Vec<Column>)> {
+        let summaries = self.summaries_of(chunk)?;
+        let newest = summaries.iter().flatten().map(|summary| summary.last_time).max()?;
+        if !(self.wanted.from..=self.wanted.to).contains(&newest) {
+            return None;
+        }
+        let column = |summary: &Option<FieldSummary>| match summary {
+            Some(summary) if summary.last_time == newest => {
+                let values = match summary.values {
+                    SummaryValues::Float { last, .. } => Values::Float(vec![last]),
+                    SummaryValues::Integer { last, .. } => Values::Integer(vec![last]),
+                    SummaryValues::Unsigned { last, .. } => Values::Unsigned(vec![last]),
+                    SummaryValues::Counted => return None,
+                };
+                Some(Column { values, present: None })
+            }
+            _ => Some(Column::default()),
+        };
+        Some((newest, summaries.iter().map(column).collect::<Option<_>>()?))
     }
 
     /// Makes merged rows, all of which are wanted, what is handed out next.

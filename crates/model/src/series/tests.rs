@@ -115,7 +115,8 @@ impl Bench {
                 let tags: Vec<String> =
                     series.tags.iter().map(|(k, v)| format!(",{k}={v}")).collect();
                 let key = format!("{measurement}{}", tags.concat());
-                let ask = Ask { fields: &names, from, to, backward, summaries: None };
+                let (newest, summaries) = (false, None);
+                let ask = Ask { fields: &names, from, to, backward, newest, summaries };
                 let mut cursor = source.read(PLACE, &measurement, &series, &ask).unwrap();
                 let mut times: Vec<(i64, i64)> = Vec::new();
                 while let Some(piece) = cursor.next().unwrap() {
@@ -139,6 +140,52 @@ impl Bench {
         }
         found
     }
+
+    /// The newest row of each series that has one of the first so many fields, in what is handed out where nothing else
+    /// is wanted.
+    fn newest(&self, from: i64, to: i64, fields: usize) -> Oracle {
+        let source = reading(self.model());
+        let mut found = Oracle::new();
+        if source.databases().unwrap().is_empty() {
+            return found;
+        }
+        for measurement in source.measurements("db").unwrap() {
+            let all_fields = source.fields(PLACE, &measurement).unwrap();
+            let names = all_fields.iter().take(fields).map(|field| field.name.as_str());
+            let names: Vec<&str> = names.collect();
+            let all = source.series(PLACE, &measurement, &TagFilter::All, from, to).unwrap();
+            for series in all {
+                let tags: Vec<String> =
+                    series.tags.iter().map(|(k, v)| format!(",{k}={v}")).collect();
+                let key = format!("{measurement}{}", tags.concat());
+                let (backward, newest, summaries) = (true, true, None);
+                let ask = Ask { fields: &names, from, to, backward, newest, summaries };
+                let mut cursor = source.read(PLACE, &measurement, &series, &ask).unwrap();
+                if let Some(piece) = cursor.next().unwrap() {
+                    let Piece::Rows(rows) = piece else { panic!("no summary was asked for") };
+                    let row = rows.times.len() - 1;
+                    let values = names.iter().zip(rows.columns).filter(|(_, c)| c.has(row));
+                    let values = values.map(|(name, c)| ((*name).to_owned(), told(c, row)));
+                    found.insert(key, BTreeMap::from([(rows.times[row], values.collect())]));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Of each series the newest row that has one of these fields, and those of its values.
+fn newest_of(oracle: &Oracle, from: i64, to: i64, fields: &[&str]) -> Oracle {
+    let mut found = Oracle::new();
+    for (key, rows) in oracle {
+        let newest = rows.range(from..=to).rev().find_map(|(time, values)| {
+            let values = values.iter().filter(|(name, _)| fields.contains(&name.as_str()));
+            let values: BTreeMap<_, _> = values.map(|(n, v)| (n.clone(), v.clone())).collect();
+            (!values.is_empty()).then_some((*time, values))
+        });
+        found.extend(newest.map(|newest| (key.clone(), BTreeMap::from([newest]))));
+    }
+    found
 }
 
 fn into_db(points: Vec<u8>, all_or_none: bool) -> Command<'static> {
@@ -307,7 +354,14 @@ fn large_chunks_are_read_piece_by_piece() {
         for backward in [false, true] {
             assert!(bench.found(from, to, backward) == within(&oracle, from, to), "{from} to {to}");
         }
+        for fields in 1..=3 {
+            let right = newest_of(&oracle, from, to, &["a", "b", "c"][..fields]);
+            assert_eq!(bench.newest(from, to, fields), right, "{from} to {to}");
+        }
     }
+    // The directories of chunks know the last row of each.
+    let right = newest_of(&oracle, i64::MIN, i64::MAX, &["a", "b", "c"]);
+    assert_eq!(bench.newest(i64::MIN, i64::MAX, 3), right);
     let source = reading(bench.model());
     let series = source.series(PLACE, "cpu", &TagFilter::All, first, i64::MAX).unwrap();
     for (backward, most) in [(false, 8_192), (true, 2_048)] {
@@ -316,6 +370,7 @@ fn large_chunks_are_read_piece_by_piece() {
             from: first,
             to: first + 16_000 * STEP,
             backward,
+            newest: false,
             summaries: None,
         };
         let mut cursor = source.read(PLACE, "cpu", &series[0], &ask).unwrap();
@@ -326,6 +381,12 @@ fn large_chunks_are_read_piece_by_piece() {
         assert_eq!(counts.iter().sum::<usize>(), 16_001, "{counts:?}");
         assert!(counts.iter().all(|count| *count <= most), "{counts:?}");
     }
+    // Whoever wants the newest row alone is not handed the page that it lies in.
+    let (from, to, backward, newest, summaries) = (i64::MIN, i64::MAX, true, true, None);
+    let ask = Ask { fields: &["a", "b", "c"], from, to, backward, newest, summaries };
+    let mut cursor = source.read(PLACE, "cpu", &series[0], &ask).unwrap();
+    let Some(Piece::Rows(found)) = cursor.next().unwrap() else { panic!("there is a row") };
+    assert_eq!(found.times, [first + (rows - 1) * STEP]);
 }
 
 /// Any history of requests, chunks and crashes reads like a map.
@@ -350,6 +411,11 @@ fn reads_like_a_map() {
                     let backward = random.below(2) == 1;
                     let found = bench.found(from, to, backward);
                     assert_eq!(found, within(&oracle, from, to), "seed {seed}, step {step}");
+                    for fields in [1, 4] {
+                        let right = newest_of(&oracle, from, to, &["a", "b", "c", "d"][..fields]);
+                        let found = bench.newest(from, to, fields);
+                        assert_eq!(found, right, "seed {seed}, step {step}");
+                    }
                 }
                 _ => {
                     let points = request(&mut random, &mut oracle, &mut clock);
