@@ -114,6 +114,8 @@ pub(crate) struct State {
     slots: Slots,
     layouts: Arc<Vec<Layout>>,
     layout_numbers: BTreeMap<(u32, Fields), u32>,
+    /// Memory that layouts take, which no chunk frees.
+    layout_bytes: usize,
     /// Rows of the catalog that the next batch must have, and postings.
     unstored: Unstored,
     postings: Vec<Vec<u8>>,
@@ -162,6 +164,7 @@ impl SeriesStore {
             slots: Slots::default(),
             layouts: Arc::default(),
             layout_numbers: BTreeMap::new(),
+            layout_bytes: 0,
             unstored: Unstored::new(),
             postings: Vec::new(),
             arrivals: 0,
@@ -325,7 +328,7 @@ impl State {
     /// Corrects what is charged to the budget.
     fn charge(&mut self) {
         const STEP: u64 = 1 << 20;
-        let bytes = self.bytes() as u64;
+        let bytes = (self.bytes() + self.layout_bytes) as u64;
         if STEP < bytes.abs_diff(self.reservation.bytes()) {
             self.reservation.set(bytes);
         }

@@ -7,7 +7,7 @@ use crate::{pattern::Pattern, token::Op};
 pub use olivine_command::points::FieldType;
 
 /// What a name stands for, as far as the text says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// It does not say.
     Any,
@@ -20,7 +20,7 @@ pub enum Sort {
 }
 
 /// A name of a field or of a tag.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ref {
     /// The name.
     pub name: String,

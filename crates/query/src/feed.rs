@@ -110,6 +110,9 @@ pub(crate) fn groups<'p>(
     Ok(groups)
 }
 
+/// Series that are put into groups before it is asked whether to go on.
+const LOOKED_AT: usize = 1_024;
+
 fn of_table<'p>(
     context: &Context<'_>,
     plan: &Plan,
@@ -123,7 +126,10 @@ fn of_table<'p>(
     let all = context.source.series(table.place(), &table.name, &filter, scope.from, scope.to)?;
     context.budget.take_series(all.len())?;
     let mut found = Groups::new();
-    for series in all {
+    for (number, series) in all.into_iter().enumerate() {
+        if number.is_multiple_of(LOOKED_AT) {
+            context.budget.check()?;
+        }
         let filter = match condition {
             Some(condition) if !exact => match residual(condition, table, &series) {
                 Some(filter) => filter,
@@ -133,6 +139,10 @@ fn of_table<'p>(
         };
         let values = dims.iter().map(|dim| tag(&series, dim).unwrap_or_default().to_owned());
         let key = Key { name: table.name.clone(), values: values.collect() };
+        // The tags of the series are the source's to count.
+        let values = key.values.iter().map(|value| size_of::<String>() + value.len());
+        let bytes = key.name.len() + values.sum::<usize>();
+        context.budget.take_bytes(size_of::<(Key, Vec<Origin<'_>>, Origin<'_>)>() + bytes)?;
         found.entry(key).or_default().push(Origin::Series { table, series, filter });
     }
     let limit = if scope.series_limit == 0 { u64::MAX } else { scope.series_limit };
@@ -281,15 +291,15 @@ fn read_series(
     want: &Want<'_>,
     take: &mut dyn FnMut(Part<'_>) -> Result<Flow, QueryError>,
 ) -> Result<(), QueryError> {
-    let mut asked: Vec<&str> = Vec::new();
+    let mut asked = Asked::default();
     let mut wanted = Vec::new();
     for (reference, kind) in want.refs {
-        let found = table.fields.iter().find(|field| field.name == reference.name);
+        let found = table.field(&reference.name);
         wanted.push(match (found, kind) {
             (Some(field), Type::Field(kind))
                 if reference.sort != Sort::Tag && casts(field.kind, *kind) =>
             {
-                Wanted::Field(place(&mut asked, &field.name), field.kind, *kind)
+                Wanted::Field(asked.place(&field.name), field.kind, *kind)
             }
             (Some(_), _) if reference.sort != Sort::Tag => Wanted::Nowhere,
             _ if matches!(reference.sort, Sort::Field | Sort::Typed(_)) => Wanted::Nowhere,
@@ -299,7 +309,7 @@ fn read_series(
             },
         });
     }
-    let selected = asked.len();
+    let selected = asked.names.len();
     if selected == 0 {
         return Ok(());
     }
@@ -307,13 +317,13 @@ fn read_series(
         .fields
         .iter()
         .map(|name| {
-            let field = table.fields.iter().find(|field| field.name == *name)?;
-            Some(place(&mut asked, &field.name))
+            let field = table.field(name)?;
+            Some(asked.place(&field.name))
         })
         .collect();
-    let only_selected = asked.len() == selected;
+    let only_selected = asked.names.len() == selected;
     let ask = Ask {
-        fields: &asked,
+        fields: &asked.names,
         from: want.from,
         to: want.to,
         backward: want.backward,
@@ -391,12 +401,21 @@ fn read_series(
     Ok(())
 }
 
-/// The number of a name among those that are asked for.
-fn place<'n>(asked: &mut Vec<&'n str>, name: &'n str) -> usize {
-    asked.iter().position(|other| *other == name).unwrap_or_else(|| {
-        asked.push(name);
-        asked.len() - 1
-    })
+/// The names of the fields that are asked for, each once.
+#[derive(Default)]
+struct Asked<'n> {
+    names: Vec<&'n str>,
+    places: BTreeMap<&'n str, usize>,
+}
+
+impl<'n> Asked<'n> {
+    /// The number of a name among them.
+    fn place(&mut self, name: &'n str) -> usize {
+        *self.places.entry(name).or_insert_with(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        })
+    }
 }
 
 /// Whether values of one type can be taken as of another.

@@ -12,7 +12,10 @@ use crate::{
     token::Op,
     types::{self, Type},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A measurement that is read.
 #[derive(Clone, Debug)]
@@ -29,9 +32,15 @@ impl Table {
         Place { database: &self.database, policy: &self.policy }
     }
 
+    /// The field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+        let place = self.fields.binary_search_by(|field| field.name.as_str().cmp(name)).ok()?;
+        Some(&self.fields[place])
+    }
+
     /// What one of its columns is of.
     pub(crate) fn column(&self, name: &str) -> Type {
-        if let Some(field) = self.fields.iter().find(|field| field.name == name) {
+        if let Some(field) = self.field(name) {
             return Type::Field(field.kind);
         }
         if self.tags.binary_search_by(|tag| tag.as_str().cmp(name)).is_ok() {
@@ -257,18 +266,18 @@ fn finish(
     let into = select.into.is_some();
     let columns = with_ranked(columns, into);
     let names = column_names(&columns, &checked.time_name);
-    let (mut calls, mut refs) = (Vec::new(), Vec::new());
+    let mut found = Parts::default();
     for selected in &columns {
-        parts(&selected.expr, &mut calls, &mut refs);
+        found.add(&selected.expr);
     }
-    let mut refs: Vec<(Ref, Type)> = refs
+    let Parts { calls, refs, .. } = found;
+    let refs: Vec<(Ref, Type)> = refs
         .into_iter()
         .map(|reference: Ref| {
             let kind = types::of_ref(&reference, &column);
             (reference, kind)
         })
         .collect();
-    refs.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     Ok(Plan {
         checked,
         names,
@@ -287,22 +296,37 @@ fn finish(
     })
 }
 
-/// The functions and columns of an expression, each once.
-fn parts(expr: &Expr, calls: &mut Vec<Expr>, refs: &mut Vec<Ref>) {
-    match expr {
-        Expr::Call { name, args } if Math::named(name).is_some() => {
-            for arg in args {
-                parts(arg, calls, refs);
+/// The functions and columns of expressions, each once. There may be as many as a measurement has fields, so none is
+/// looked for among all others.
+#[derive(Default)]
+struct Parts {
+    calls: Vec<Expr>,
+    refs: BTreeSet<Ref>,
+    /// The functions, as they are written.
+    written: BTreeSet<String>,
+}
+
+impl Parts {
+    fn add(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Call { name, args } if Math::named(name).is_some() => {
+                for arg in args {
+                    self.add(arg);
+                }
             }
+            Expr::Call { .. } if self.written.insert(expr.to_string()) => {
+                self.calls.push(expr.clone());
+            }
+            Expr::Ref(reference) => {
+                self.refs.insert(reference.clone());
+            }
+            Expr::Binary { left, right, .. } => {
+                self.add(left);
+                self.add(right);
+            }
+            Expr::Paren(inner) => self.add(inner),
+            _ => {}
         }
-        Expr::Call { .. } if !calls.contains(expr) => calls.push(expr.clone()),
-        Expr::Ref(reference) if !refs.contains(reference) => refs.push(reference.clone()),
-        Expr::Binary { left, right, .. } => {
-            parts(left, calls, refs);
-            parts(right, calls, refs);
-        }
-        Expr::Paren(inner) => parts(inner, calls, refs),
-        _ => {}
     }
 }
 

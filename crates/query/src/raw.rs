@@ -4,7 +4,7 @@
 //! 2. With a limit, no series is read beyond it.
 
 use crate::{
-    ast::{Expr, Fill},
+    ast::{Expr, Fill, Ref},
     code::Code,
     feed::{Flow, Key, Origin, Part, Want, groups},
     plan::Plan,
@@ -15,6 +15,7 @@ use crate::{
     vector::{Rows, Vector},
 };
 use olivine_command::Cell;
+use std::collections::BTreeMap;
 
 /// Points of a group.
 #[derive(Clone, Debug, Default)]
@@ -146,8 +147,10 @@ fn columns(plan: &Plan, mut inputs: Vec<Vector>, rows: usize) -> Vec<Vector> {
     if !matches!(plan.checked.fill, Fill::Null | Fill::None | Fill::Linear) {
         inputs = inputs.iter().map(|column| without_gaps(column, plan.checked.fill)).collect();
     }
+    let known = plan.refs.iter().map(|(reference, _)| reference).zip(0_usize..);
+    let known: BTreeMap<&Ref, usize> = known.collect();
     let place = |expr: &Expr| match expr {
-        Expr::Ref(reference) => plan.refs.iter().position(|(other, _)| other == reference),
+        Expr::Ref(reference) => known.get(reference).copied(),
         _ => None,
     };
     // What is reckoned comes first, so that the columns themselves can then be handed on.
@@ -163,11 +166,17 @@ fn columns(plan: &Plan, mut inputs: Vec<Vector>, rows: usize) -> Vec<Vector> {
             Some((0..rows).map(of).collect())
         })
         .collect();
+    let mut last = vec![0; inputs.len()];
+    for (number, expr) in plan.columns.iter().enumerate() {
+        if let Some(column) = place(expr) {
+            last[column] = number;
+        }
+    }
     for (number, made) in out.iter_mut().enumerate() {
         let Some(column) = place(&plan.columns[number]) else {
             continue;
         };
-        let again = plan.columns[number + 1..].iter().any(|expr| place(expr) == Some(column));
+        let again = number < last[column];
         let vector =
             if again { inputs[column].clone() } else { std::mem::take(&mut inputs[column]) };
         *made = Some(vector);

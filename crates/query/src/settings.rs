@@ -159,6 +159,11 @@ impl<'a> Budget<'a> {
         taken(&self.bytes, count as u64, limit, "max-select-bytes")
     }
 
+    /// Gives back what was taken and is there no longer.
+    pub(crate) fn give_bytes(&self, count: usize) {
+        self.bytes.fetch_sub(count as u64, Relaxed);
+    }
+
     pub(crate) fn take_buckets(&self, count: u64) -> Result<(), QueryError> {
         let limit = self.settings.limits.buckets_max;
         taken(&self.buckets, count, limit, "max-select-buckets")

@@ -81,6 +81,16 @@ fn ask(lookup: &Lookup<'_>, asked: &Asked) -> Result<Answer, QueryError> {
     }
 }
 
+/// What a key or a value of a tag takes, about, twice: as it was found, and as it is looked up.
+fn bytes_of_pair((key, value): &(String, String)) -> usize {
+    2 * (2 * size_of::<String>() + key.len() + value.len())
+}
+
+/// What a series takes.
+fn bytes_of(series: &Series) -> usize {
+    size_of::<Series>() + series.tags.iter().map(bytes_of_pair).sum::<usize>()
+}
+
 /// A list that is to be made.
 struct Listing<'a> {
     lookup: &'a Lookup<'a>,
@@ -144,7 +154,7 @@ impl<'a> Listing<'a> {
         Ok(Listing { lookup, listed, narrowed, condition, from, to, reads })
     }
 
-    /// The series of a measurement that are meant.
+    /// The series of a measurement that are meant. Whoever does not keep them gives back what they take (`let_go`).
     fn series(&self, reads: &[Read]) -> Result<Vec<Series>, QueryError> {
         let mut found: BTreeMap<Vec<(String, String)>, Series> = BTreeMap::new();
         for read in reads {
@@ -163,11 +173,17 @@ impl<'a> Listing<'a> {
                         feed::residual(condition, &tags_only, &series).is_some()
                     });
                 if fits {
+                    self.lookup.budget.take_bytes(bytes_of(&series))?;
                     found.insert(series.tags.clone(), series);
                 }
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    /// Series that were found are there no longer.
+    fn let_go(&self, found: &[Series]) {
+        self.lookup.budget.give_bytes(found.iter().map(bytes_of).sum());
     }
 
     /// Whether all series are meant.
@@ -190,21 +206,28 @@ impl<'a> Listing<'a> {
         if self.is_open() {
             keys.extend(reads.iter().flat_map(|read| read.tags.iter().cloned()));
         } else {
-            for series in self.series(reads)? {
+            let found = self.series(reads)?;
+            self.let_go(&found);
+            for series in found {
                 keys.extend(series.tags.into_iter().map(|(key, _)| key));
             }
         }
         Ok(keys.into_iter().collect())
     }
 
-    fn tag_values(&self, reads: &[Read]) -> Result<Vec<(String, String)>, QueryError> {
+    /// Keys with values, and what they take.
+    fn tag_values(&self, reads: &[Read]) -> Result<(Vec<(String, String)>, usize), QueryError> {
         let admits =
             |key: &str| self.narrowed.key.as_ref().is_none_or(|test: &KeyTest| test.admits(key));
         let mut pairs = BTreeSet::new();
-        for series in self.series(reads)? {
+        let found = self.series(reads)?;
+        self.let_go(&found);
+        for series in found {
             pairs.extend(series.tags.into_iter().filter(|(key, _)| admits(key)));
         }
-        Ok(pairs.into_iter().collect())
+        let bytes = pairs.iter().map(bytes_of_pair).sum();
+        self.lookup.budget.take_bytes(bytes)?;
+        Ok((pairs.into_iter().collect(), bytes))
     }
 
     fn field_keys(reads: &[Read]) -> Vec<(String, &'static str)> {
@@ -218,7 +241,12 @@ impl<'a> Listing<'a> {
     fn measurements(&self) -> Result<Vec<String>, QueryError> {
         let mut names = Vec::new();
         for (name, reads) in &self.reads {
-            if self.is_open() || !self.series(reads)?.is_empty() {
+            let is_meant = self.is_open() || {
+                let found = self.series(reads)?;
+                self.let_go(&found);
+                !found.is_empty()
+            };
+            if is_meant {
                 names.push(name.clone());
             }
         }
@@ -235,9 +263,12 @@ impl<'a> Listing<'a> {
             Listed::Series => {
                 let mut keys = Vec::new();
                 for (name, reads) in &self.reads {
-                    for series in self.series(reads)? {
+                    let found = self.series(reads)?;
+                    self.let_go(&found);
+                    for series in found {
                         let mut key = Vec::new();
                         write_key(name, &series.tags, &mut key);
+                        self.lookup.budget.take_bytes(size_of::<Cell>() + key.len())?;
                         keys.push(Cell::Text(String::from_utf8_lossy(&key).into_owned()));
                     }
                 }
@@ -247,7 +278,7 @@ impl<'a> Listing<'a> {
                 Ok(self.cut(self.tag_keys(reads)?).iter().map(|key| text(key)).collect())
             })?,
             Listed::TagValues => self.each(&["key", "value"], |reads| {
-                let pairs = self.cut(self.tag_values(reads)?);
+                let pairs = self.cut(self.tag_values(reads)?.0);
                 Ok(pairs.iter().flat_map(|(key, value)| [text(key), text(value)]).collect())
             })?,
             Listed::FieldKeys => self.each(&["fieldKey", "fieldType"], |reads| {
@@ -274,7 +305,9 @@ impl<'a> Listing<'a> {
         {
             return Ok(count as usize);
         }
-        Ok(self.series(reads)?.len())
+        let found = self.series(reads)?;
+        self.let_go(&found);
+        Ok(found.len())
     }
 
     /// How many values of its tags are meant.
@@ -288,7 +321,8 @@ impl<'a> Listing<'a> {
                 return Ok(count as usize);
             }
         }
-        let pairs = self.tag_values(reads)?;
+        let (pairs, bytes) = self.tag_values(reads)?;
+        self.lookup.budget.give_bytes(bytes);
         Ok(pairs.into_iter().map(|(_, value)| value).collect::<BTreeSet<_>>().len())
     }
 

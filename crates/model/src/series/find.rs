@@ -73,16 +73,19 @@ impl SeriesStore {
         filter: &TagFilter,
         patience: &Patience<'_>,
     ) -> Result<Vec<Series>, NotFound> {
-        let mut numbers = Vec::new();
+        let (mut numbers, mut different) = (Vec::new(), 0);
         for partition in &asked.partitions {
             let here = match self.candidates(asked, *partition, filter, patience)? {
                 Some(here) => here,
                 None => self.of_value(asked, *partition, ("", ""), patience)?,
             };
             numbers.extend(here);
+            // Most partitions have the same series.
+            if 2 * different + STEP < numbers.len() {
+                different = sort_out(&mut numbers, patience)?;
+            }
         }
-        numbers.sort_unstable();
-        numbers.dedup();
+        sort_out(&mut numbers, patience)?;
         let (mut found, mut bytes) = (Vec::new(), 0);
         for numbers in numbers.chunks(STEP) {
             if (patience.stop)().is_some() {
@@ -265,11 +268,7 @@ impl SeriesStore {
                 return Err(NotFound::Stopped);
             }
             numbers.extend(self.of_value(asked, *partition, ("", ""), patience)?);
-            numbers.sort_unstable();
-            numbers.dedup();
-            if patience.bytes_max < numbers.len() * size_of::<u32>() {
-                return Err(NotFound::TooMany(patience.bytes_max));
-            }
+            sort_out(&mut numbers, patience)?;
         }
         Ok(numbers.len() as u64)
     }
@@ -311,6 +310,16 @@ impl SeriesStore {
         }
         Ok(count)
     }
+}
+
+/// Leaves each number once, in order. Returns how many there are.
+fn sort_out(numbers: &mut Vec<u32>, patience: &Patience<'_>) -> Result<usize, NotFound> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    if patience.bytes_max < numbers.len() * size_of::<u32>() {
+        return Err(NotFound::TooMany(patience.bytes_max));
+    }
+    Ok(numbers.len())
 }
 
 /// The values of a tag in a partition, in order.

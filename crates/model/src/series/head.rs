@@ -27,6 +27,11 @@ impl Layout {
         let texts = fields.iter().enumerate().filter_map(is_text).collect();
         Layout { table, fields: fields.into(), texts }
     }
+
+    /// Memory that it takes, with what it is found by.
+    pub(crate) fn bytes(&self) -> usize {
+        2 * (size_of::<Layout>() + size_of_val(&*self.fields)) + size_of_val(&*self.texts)
+    }
 }
 
 /// Words before the values of a row: its time, and which of all rows it is.

@@ -461,6 +461,7 @@ impl State {
         let place = (layout.table, layout.fields.clone());
         let (numbers, layouts) = (&mut self.layout_numbers, &mut self.layouts);
         *numbers.entry(place).or_insert_with(|| {
+            self.layout_bytes += layout.bytes();
             let layouts = std::sync::Arc::make_mut(layouts);
             layouts.push(layout);
             layouts.len() as u32 - 1
