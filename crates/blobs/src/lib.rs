@@ -27,6 +27,6 @@ pub use grant::{GRANT_TIME, Grant, NoGrant, SECRET_BYTES, Secret, Verb};
 pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
     Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord,
-    Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored, Usage, Volume,
+    Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored, Stretch, Usage, Volume,
     VolumeOptions, Writer, mkv_key, mkv_path, smol_path,
 };
