@@ -1,9 +1,14 @@
 //! Time series beside a map that is too simple to be wrong.
 
-use std::{cell::Cell, collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use olivine_command::{
-    Command, Reply,
+    Command, Reply, Statement,
     points::{FieldValue, PointWriter},
 };
 use olivine_engine::{Environment, EnvironmentOptions, Error, Options, Parts, Work};
@@ -523,6 +528,37 @@ fn fields_of_a_measurement_have_an_end() {
     assert_eq!(wide(65_000, 535), whole);
     bench.model().series.seal_all().unwrap();
     assert_eq!(bench.found(i64::MIN, i64::MAX, false)["wide"][&1].len(), 65_535);
+}
+
+/// A column costs what it costs, however many others there are: compared with each other they would take minutes.
+#[test]
+fn all_of_many_fields_are_selected() {
+    const FIELDS: i64 = 20_000;
+    let bench = Bench::new();
+    let mut writer = PointWriter::new();
+    writer.begin(1, b"wide");
+    for field in 0..FIELDS {
+        writer.field(format!("f{field}").as_bytes(), FieldValue::Integer(field));
+    }
+    writer.end(1);
+    bench.write(writer.finish());
+    let statement = Statement {
+        text: b"SELECT * FROM wide".into(),
+        database: b"db".into(),
+        policy: b"".into(),
+        relaxed: false,
+        millis_max: 0,
+        bytes_max: 0,
+        points_max: 0,
+    };
+    let command = Command::Query { statement };
+    let mut applied = bench.model().query(1, &command, &AtomicBool::new(false), &|| false);
+    let Some(Reply::Answer(answer)) = applied.replies.pop() else { panic!("{applied:?}") };
+    let [table] = &answer.tables[..] else { panic!("there is one measurement") };
+    let count = FIELDS.cast_unsigned() as usize + 1;
+    assert_eq!((table.columns.len(), table.cells.len()), (count, count));
+    assert_eq!(table.columns[1..3], ["f0", "f1"]);
+    assert_eq!(table.cells[2], olivine_command::Cell::Integer(1));
 }
 
 /// What is to be written all or none is, though it is looked at slice by slice: nobody sees a part of it, and where a
