@@ -83,6 +83,7 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             volumes: Vec::new(),
             replicas: 1,
             protects: false,
+            s3_keys: None,
         }),
         volume: Some(VolumeSettings {
             dir: data_dir.join("volumes/volume1"),

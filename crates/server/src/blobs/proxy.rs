@@ -3,6 +3,8 @@
 //! 1. What is acknowledged lies on as many volumes as it should.
 //! 2. Nothing that is there is overwritten.
 
+use std::sync::Arc;
+
 use hyper::{HeaderMap, body::Incoming};
 use olivine_blobs::{
     Grant, Head, Place,
@@ -19,7 +21,7 @@ use super::{
     carrier::{Carriers, Kept, of_volume},
     coming,
     door::{away, bytes, empty, refused, text, told},
-    master::{Master, Told, Way},
+    master::{Known, Master, Member, Told, Way},
 };
 use crate::{settings::Door, worker::Shared};
 
@@ -86,24 +88,15 @@ async fn brought(
     let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
     let grant = master.new_object(there, ttl)?;
     let places = master.places(key, row.as_ref(), master.replicas())?;
-    let mut carriers = Carriers::default();
     let head = Head {
         key,
         generation: grant.generation,
         expiry: grant.expiry,
         wants_md5: grant.wants_digest,
+        attributes: &[],
         bytes: bytes(headers),
     };
-    let part = Grant { is_part: true, ..grant.clone() };
-    for (member, known) in &places {
-        let uuid = known.identity.uuid;
-        match &member.way {
-            Way::Here(host) => carriers.here(uuid, host, &head).map_err(of_volume)?,
-            Way::There(_) => {
-                carriers.there(uuid, master.url(member, known, key, &part), head.bytes);
-            }
-        }
-    }
+    let mut carriers = carriers(master, &places, &head, &grant)?;
     let mut length = 0;
     while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
         length += piece.len() as u64;
@@ -131,6 +124,27 @@ async fn brought(
         }
         Err(why) => Err(Told::Failed(why).into()),
     }
+}
+
+/// What brings an object to some volumes.
+pub(super) fn carriers(
+    master: &Master,
+    places: &[(Arc<Member>, Known)],
+    head: &Head<'_>,
+    grant: &Grant,
+) -> Result<Carriers, Told> {
+    let mut carriers = Carriers::default();
+    let part = Grant { is_part: true, ..grant.clone() };
+    for (member, known) in places {
+        let uuid = known.identity.uuid;
+        match &member.way {
+            Way::Here(host) => carriers.here(uuid, host, head).map_err(of_volume)?,
+            Way::There(_) => {
+                carriers.there(uuid, master.url(member, known, head.key, &part), head);
+            }
+        }
+    }
+    Ok(carriers)
 }
 
 /// Takes an object away.
@@ -162,7 +176,12 @@ async fn taken(master: &Master, key: &[u8], condition: door::Condition) -> Resul
 
 /// Has those of the volumes that answer write down that an object is deleted. Returns which did: the others do when
 /// they are back.
-async fn bury(master: &Master, key: &[u8], generation: u64, row: &Row) -> Result<Vec<u32>, Told> {
+pub(super) async fn bury(
+    master: &Master,
+    key: &[u8],
+    generation: u64,
+    row: &Row,
+) -> Result<Vec<u32>, Told> {
     let mut buried = Vec::with_capacity(row.replicas.len());
     for replica in &row.replicas {
         let Some((member, known)) = master.member(replica.volume) else { continue };
