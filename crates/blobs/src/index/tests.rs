@@ -1,5 +1,7 @@
 //! The index over a disk in memory.
 
+mod parts;
+
 use std::sync::Arc;
 
 use olivine_engine::{EnvironmentOptions, Parts, Work};
