@@ -14,8 +14,8 @@ use s3s::{
         HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
         ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput,
         ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
-        ListPartsOutput, PutObjectInput, PutObjectOutput, UploadPartCopyInput,
-        UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+        ListPartsOutput, PostObjectInput, PostObjectOutput, PutObjectInput, PutObjectOutput,
+        UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
     coming::Coming,
     copying, list, multipart, object,
     store::{Put, Stop, Store},
-    told::{check_bucket, found, of_object, of_stop, refuse},
+    told::{check_bucket, error, found, of_object, of_stop, refuse},
 };
 
 /// The calls that are answered, and what each does.
@@ -91,7 +91,7 @@ impl<S: Store> S3 for Calls<S> {
             attributes: Attributes { modified: self.0.now(), ..Attributes::default() },
             condition: Condition::Absent,
             needs: None,
-            bytes: Some(1),
+            bytes: 1,
         };
         let is_there = self.0.row(&put.key).map_err(of_object)?.is_some();
         let stored = if is_there {
@@ -251,6 +251,14 @@ impl<S: Store> S3 for Calls<S> {
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         multipart::list_uploads(&self.0, request.input).map(S3Response::new)
+    }
+
+    async fn post_object(
+        &self,
+        _: S3Request<PostObjectInput>,
+    ) -> S3Result<S3Response<PostObjectOutput>> {
+        let text = "there are no forms here; put the object with PUT";
+        Err(error(S3ErrorCode::NotImplemented, text))
     }
 
     async fn get_object_tagging(

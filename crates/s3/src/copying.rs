@@ -112,7 +112,7 @@ pub(crate) async fn copy<S: Store>(
         attributes,
         condition: olivine_blobs::index::Condition::Any,
         needs: Some(own::bucket_key(&input.bucket)),
-        bytes: Some(bytes),
+        bytes,
     };
     let stored = store.put(put, coming).await;
     let row = stored.map_err(|stop| of_stop(stop, S3ErrorCode::NoSuchBucket))?;
@@ -159,8 +159,7 @@ pub(crate) async fn copy_part<S: Store>(
     )?;
     let range = range(input.copy_source_range.as_deref(), row.object_bytes())?;
     let bytes = range.end - range.start;
-    let put =
-        part(store, &input.bucket, &input.key, &input.upload_id, input.part_number, Some(bytes))?;
+    let put = part(store, &input.bucket, &input.key, &input.upload_id, input.part_number, bytes)?;
     let coming = opened(store, from, row, range).await?;
     let stored = store.put(put, coming).await;
     let row = stored.map_err(|stop| of_stop(stop, S3ErrorCode::NoSuchUpload))?;

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod calls;
+mod chunks;
 mod coming;
 mod conditions;
 mod copying;

@@ -101,7 +101,7 @@ pub(crate) async fn create<S: Store>(
         attributes,
         condition: Condition::Absent,
         needs: Some(own::bucket_key(&input.bucket)),
-        bytes: Some(1),
+        bytes: 1,
     };
     let stored = store.put(put, Coming::of_memory(&b"1"[..])).await;
     stored.map_err(|stop| of_stop(stop, S3ErrorCode::NoSuchBucket))?;
@@ -122,7 +122,7 @@ pub(crate) fn part<S: Store>(
     key: &str,
     id: &str,
     number: i32,
-    bytes: Option<u64>,
+    bytes: u64,
 ) -> S3Result<Put> {
     let Upload { key, upload, .. } = upload(store, bucket, key, id)?;
     if !(1..=PARTS_MAX).contains(&number) {
@@ -156,7 +156,8 @@ pub(crate) async fn upload_part<S: Store>(
         checksum_sha256: input.checksum_sha256,
         checksum_type: None,
     };
-    let said = coming::Said { bytes, md5: input.content_md5, checksum, trailer, trailing };
+    let said =
+        coming::Said { bytes: Some(bytes), md5: input.content_md5, checksum, trailer, trailing };
     let output = UploadPartOutput {
         checksum_crc32: said.checksum.checksum_crc32.clone(),
         checksum_crc32c: said.checksum.checksum_crc32c.clone(),

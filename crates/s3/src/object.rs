@@ -32,6 +32,9 @@ use crate::{
 /// Objects that are deleted together, at most.
 const DELETED_MAX: usize = 1_000;
 
+/// How many of them at the same time.
+const TOGETHER_MAX: usize = 64;
+
 /// Pieces as the body of an answer.
 pub(crate) struct Sent {
     pub(crate) pieces: Box<dyn Pieces>,
@@ -70,10 +73,10 @@ pub(crate) fn trailer<T>(request: &S3Request<T>) -> Option<String> {
     names.find(|name| name.starts_with("x-amz-checksum-"))
 }
 
-/// How long something is that a request says the length of.
-pub(crate) fn length(said: Option<i64>) -> S3Result<Option<u64>> {
-    let wrong = || error(S3ErrorCode::InvalidArgument, "`Content-Length` is negative");
-    said.map(|said| u64::try_from(said).map_err(|_| wrong())).transpose()
+/// How long something is that comes in: nobody puts what has no length before it ends.
+pub(crate) fn length(said: Option<i64>) -> S3Result<u64> {
+    let said = said.and_then(|said| u64::try_from(said).ok());
+    said.ok_or_else(|| S3Error::new(S3ErrorCode::MissingContentLength))
 }
 
 pub(crate) async fn put<S: Store>(
@@ -126,7 +129,8 @@ pub(crate) async fn put<S: Store>(
         checksum_sha256: input.checksum_sha256,
         checksum_type: None,
     };
-    let said = coming::Said { bytes, md5: input.content_md5, checksum, trailer, trailing };
+    let said =
+        coming::Said { bytes: Some(bytes), md5: input.content_md5, checksum, trailer, trailing };
     let output = PutObjectOutput {
         checksum_crc32: said.checksum.checksum_crc32.clone(),
         checksum_crc32c: said.checksum.checksum_crc32c.clone(),
@@ -334,7 +338,10 @@ pub(crate) async fn delete_many<S: Store>(
             deleted(store, bucket, &object.key, tag.as_ref()).await
         }
     });
-    let outcomes = crate::service::all(each.collect()).await;
+    let (mut each, mut outcomes) = (each, Vec::with_capacity(objects.len()));
+    while outcomes.len() < objects.len() {
+        outcomes.extend(crate::service::all(each.by_ref().take(TOGETHER_MAX).collect()).await);
+    }
     let is_quiet = input.delete.quiet.unwrap_or_default();
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for (object, outcome) in objects.iter().zip(outcomes) {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -12,13 +11,18 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use s3s::{
-    Body, S3ErrorCode, S3Result,
+    Body, S3ErrorCode, S3Result, StdError,
     auth::{S3Auth, SecretKey},
     config::{S3Config, StaticConfigProvider},
     service::{S3Service, S3ServiceBuilder},
 };
 
-use crate::{calls::Calls, store::Store, told::error};
+use crate::{
+    calls::Calls,
+    chunks::{Chunks, Watched},
+    store::Store,
+    told::error,
+};
 
 /// A body of an answer.
 pub type Answer = Body;
@@ -73,10 +77,13 @@ impl Service {
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Answer>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        Box<dyn Error + Send + Sync>: From<B::Error>,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        StdError: From<B::Error>,
     {
-        let request = request.map(Body::http_body_unsync);
+        let content = request.headers().get("x-amz-content-sha256");
+        let has_chunks = content.is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
+        let chunks = has_chunks.then_some(Chunks::Size(0));
+        let request = request.map(|body| Body::http_body_unsync(Watched { body, chunks }));
         self.0.call(request).await.unwrap_or_else(|_| {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -42,8 +42,8 @@ pub struct Put {
     pub condition: Condition,
     /// A key under which something must be then.
     pub needs: Option<Vec<u8>>,
-    /// How long it will be, if that is known.
-    pub bytes: Option<u64>,
+    /// How long it will be.
+    pub bytes: u64,
 }
 
 /// An object to be made of parts.

@@ -7,6 +7,7 @@ mod documents;
 mod halves;
 mod hostile;
 mod patience;
+mod s3;
 mod series;
 
 use std::{

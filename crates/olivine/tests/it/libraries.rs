@@ -50,14 +50,14 @@ fn influxdb_client_from_pypi_writes() {
 }
 
 /// A node whose blobs speak as S3, to who signs with `olivine` and `secret`.
-fn of_s3(dir: &Dir) -> Node {
+fn of_s3(dir: &Dir, more: &[&str]) -> Node {
     let keys = format!("{}.keys", dir.path());
     fs::write(&keys, "olivine secret\n").unwrap();
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
     command.args(["serve", "--doors", "blob,volume", "--data-dir", dir.path()]);
     command.args(["--memory", "16MiB", "--blob-port", "0", "--volume-port", "0"]);
-    command.args(["--manner", "s3", "--s3-keys", &keys]);
+    command.args(["--manner", "s3", "--s3-keys", &keys]).args(more);
     let node = Node::from(command.stdout(Stdio::piped()));
     fs::remove_file(&keys).unwrap();
     node
@@ -68,8 +68,18 @@ fn of_s3(dir: &Dir) -> Node {
 #[ignore = "needs boto3 from PyPI; `cargo xtask test --only clients`"]
 fn boto3_from_pypi_does_a_days_work() {
     let dir = Dir::new("libraries-boto3");
-    let node = of_s3(&dir);
+    let node = of_s3(&dir, &[]);
     python(&node, BLOB, include_str!("../libraries/boto3_client.py"));
+}
+
+/// The same over TLS, where it says otherwise what its bytes come to.
+#[test]
+#[ignore = "needs boto3 from PyPI; `cargo xtask test --only clients`"]
+fn boto3_from_pypi_does_the_same_over_tls() {
+    let dir = Dir::new("libraries-boto3-tls");
+    let node = of_s3(&dir, &["--tls", "auto"]);
+    let script = include_str!("../libraries/boto3_client.py");
+    python(&node, BLOB, &format!("import os\nos.environ['SCHEME'] = 'https'\n{script}"));
 }
 
 /// Files of a few lengths, in folders.
@@ -112,7 +122,7 @@ fn sh(node: &Node, dir: &Dir, script: &str) -> String {
 #[ignore = "needs awscli from PyPI; `cargo xtask test --only clients`"]
 fn aws_from_pypi_brings_a_tree_there_and_back() {
     let dir = Dir::new("libraries-awscli");
-    let node = of_s3(&dir);
+    let node = of_s3(&dir, &[]);
     tree(&Path::new(dir.path()).join("tree"));
     let script = r#"
         aws() { command aws --endpoint-url "http://localhost:$BLOB" "$@"; }
@@ -155,7 +165,7 @@ fn aws_from_pypi_brings_a_tree_there_and_back() {
 #[ignore = "needs rclone; `cargo xtask test --only clients`"]
 fn rclone_copies_and_compares() {
     let dir = Dir::new("libraries-rclone");
-    let node = of_s3(&dir);
+    let node = of_s3(&dir, &[]);
     tree(&Path::new(dir.path()).join("tree"));
     let script = r#"
         export RCLONE_CONFIG_OURS_TYPE=s3 RCLONE_CONFIG_OURS_PROVIDER=Other RCLONE_CONFIG_OURS_ENV_AUTH=true

@@ -211,9 +211,6 @@ impl Store for Objects {
 
     async fn put(&self, put: Put, coming: Coming) -> Result<Row, Stop> {
         let Put { key, attributes, condition, needs, bytes } = put;
-        let Some(bytes) = bytes else {
-            return Err(Stop::Failed("nobody says how long the object is".to_owned()));
-        };
         if OBJECT_BYTES_MAX < bytes {
             return Err(Stop::Failed(format!("an object has at most {OBJECT_BYTES_MAX} bytes")));
         }
