@@ -9,7 +9,7 @@ use hyper::{HeaderMap, body::Incoming};
 use olivine_blobs::{
     Grant, Head, Place,
     index::{Changed, Condition},
-    row::Row,
+    row::{Replica, Row},
     talk::Published,
 };
 use olivine_doors::{
@@ -17,11 +17,13 @@ use olivine_doors::{
     http::Response,
 };
 
+use tokio::task::JoinSet;
+
 use super::{
     carrier::{Carriers, Kept, of_volume},
     coming,
     door::{away, bytes, empty, refused, text, told},
-    master::{Known, Master, Member, Told, Way},
+    master::{Known, Master, Member, Told},
 };
 use crate::{settings::Door, worker::Shared};
 
@@ -96,7 +98,7 @@ async fn brought(
         attributes: &[],
         bytes: bytes(headers),
     };
-    let mut carriers = carriers(master, &places, &head, &grant)?;
+    let mut carriers = carriers(master, &places, head, &grant)?;
     let mut length = 0;
     while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
         length += piece.len() as u64;
@@ -127,22 +129,17 @@ async fn brought(
 }
 
 /// What brings an object to some volumes.
-pub(super) fn carriers(
+pub(super) fn carriers<'a>(
     master: &Master,
     places: &[(Arc<Member>, Known)],
-    head: &Head<'_>,
+    head: Head<'a>,
     grant: &Grant,
-) -> Result<Carriers, Told> {
-    let mut carriers = Carriers::default();
+) -> Result<Carriers<'a>, Told> {
+    let mut carriers = Carriers::new(head);
     let part = Grant { is_part: true, ..grant.clone() };
     for (member, known) in places {
-        let uuid = known.identity.uuid;
-        match &member.way {
-            Way::Here(host) => carriers.here(uuid, host, head).map_err(of_volume)?,
-            Way::There(_) => {
-                carriers.there(uuid, master.url(member, known, head.key, &part), head);
-            }
-        }
+        let url = || master.url(member, known, head.key, &part);
+        carriers.member(known.identity.uuid, member, url).map_err(of_volume)?;
     }
     Ok(carriers)
 }
@@ -182,12 +179,19 @@ pub(super) async fn bury(
     generation: u64,
     row: &Row,
 ) -> Result<Vec<u32>, Told> {
+    let ordered = row.replicas.iter().filter_map(|&Replica { volume, extent, offset }| {
+        let (member, _) = master.member(volume)?;
+        let place = Place { extent, offset, bytes: row.bytes };
+        Some((volume, Master::bury(&member, key, generation, place)))
+    });
+    let mut burying = JoinSet::new();
+    for (volume, buried) in ordered {
+        burying.spawn_local(async move { (volume, buried.await) });
+    }
     let mut buried = Vec::with_capacity(row.replicas.len());
-    for replica in &row.replicas {
-        let Some((member, known)) = master.member(replica.volume) else { continue };
-        let place = Place { extent: replica.extent, offset: replica.offset, bytes: row.bytes };
-        match master.bury(&member, &known, key, generation, place).await {
-            Ok(()) => buried.push(replica.volume),
+    for (volume, outcome) in burying.join_all().await {
+        match outcome {
+            Ok(()) => buried.push(volume),
             Err(Told::Away(_)) => {}
             Err(come_to) => return Err(come_to),
         }

@@ -163,7 +163,7 @@ impl Objects {
             attributes: &encoded,
             bytes: Some(bytes),
         };
-        let mut carriers = proxy::carriers(master, &places, &head, grant).map_err(stopped)?;
+        let mut carriers = proxy::carriers(master, &places, head, grant).map_err(stopped)?;
         let mut came = 0;
         while let Some(piece) = coming.next().await? {
             came += piece.len() as u64;
