@@ -29,6 +29,8 @@ use crate::{
     },
 };
 
+/// The longest object: 5 TiB.
+const OBJECT_BYTES_MAX: u64 = 5 << 40;
 /// Objects that are deleted together, at most.
 const DELETED_MAX: usize = 1_000;
 
@@ -76,7 +78,11 @@ pub(crate) fn trailer<T>(request: &S3Request<T>) -> Option<String> {
 /// How long something is that comes in: nobody puts what has no length before it ends.
 pub(crate) fn length(said: Option<i64>) -> S3Result<u64> {
     let said = said.and_then(|said| u64::try_from(said).ok());
-    said.ok_or_else(|| S3Error::new(S3ErrorCode::MissingContentLength))
+    match said {
+        None => Err(S3Error::new(S3ErrorCode::MissingContentLength)),
+        Some(said) if OBJECT_BYTES_MAX < said => Err(S3Error::new(S3ErrorCode::EntityTooLarge)),
+        Some(said) => Ok(said),
+    }
 }
 
 pub(crate) async fn put<S: Store>(

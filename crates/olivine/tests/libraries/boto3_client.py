@@ -301,19 +301,22 @@ s3.abort_multipart_upload(Bucket="photos", Key="slower", UploadId=second)
 refused("NoSuchUpload", 404, s3.abort_multipart_upload, Bucket="photos", Key="slower", UploadId=second)
 assert "Uploads" not in s3.list_multipart_uploads(Bucket="photos")
 
-# Links that were signed before.
-link = s3.generate_presigned_url("put_object", Params={"Bucket": "photos", "Key": "by link"}, ExpiresIn=60)
-request = urllib.request.Request(link, data=b"linked", method="PUT", headers={"content-type": ""})
-assert urllib.request.urlopen(request).status == 200
-link = s3.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "by link"}, ExpiresIn=60)
-assert urllib.request.urlopen(link).read() == b"linked"
-for wrong in [link.replace("by%20link", "large"), link[:-1] + ("0" if link[-1] != "0" else "1")]:
-    try:
-        urllib.request.urlopen(wrong)
-    except urllib.error.HTTPError as error:
-        assert error.code == 403, error
-    else:
-        raise AssertionError(wrong)
+# Links that were signed before, in both ways.
+for version in ["s3v4", "s3"]:
+    signer = client(signature_version=version)
+    link = signer.generate_presigned_url("put_object", Params={"Bucket": "photos", "Key": "by link"}, ExpiresIn=60)
+    request = urllib.request.Request(link, data=version.encode(), method="PUT", headers={"content-type": ""})
+    assert urllib.request.urlopen(request).status == 200
+    link = signer.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "by link"}, ExpiresIn=60)
+    assert urllib.request.urlopen(link).read() == version.encode()
+    old = signer.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "by link"}, ExpiresIn=-60)
+    for wrong in [link.replace("by%20link", "large"), link.replace("Signature=", "Signature=0"), old]:
+        try:
+            urllib.request.urlopen(wrong)
+        except urllib.error.HTTPError as error:
+            assert error.code in (400, 403), (error, error.read())
+        else:
+            raise AssertionError(wrong)
 
 # All goes, and nothing is left.
 for bucket in ["photos", "others"]:

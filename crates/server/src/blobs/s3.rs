@@ -38,7 +38,7 @@ use tokio::{
 use super::{
     carrier::{Kept, of_volume},
     fetching,
-    master::{Master, OBJECT_BYTES_MAX, Told, Way},
+    master::{Master, Told, Way},
     proxy,
 };
 use crate::{
@@ -211,9 +211,6 @@ impl Store for Objects {
 
     async fn put(&self, put: Put, coming: Coming) -> Result<Row, Stop> {
         let Put { key, attributes, condition, needs, bytes } = put;
-        if OBJECT_BYTES_MAX < bytes {
-            return Err(Stop::Failed(format!("an object has at most {OBJECT_BYTES_MAX} bytes")));
-        }
         let master = &*self.0;
         let grant = master.new_object(condition, None).map_err(stopped)?;
         let row = self.bring(&key, attributes, &grant, bytes, coming).await?;
