@@ -6,13 +6,13 @@
 //! ```
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use s3s::StdError;
 
 /// The longest chunk. Clients make them of 64 KiB to 1 MiB.
 pub(crate) const CHUNK_BYTES_MAX: u64 = 16 << 20;
@@ -74,22 +74,21 @@ impl Chunks {
 
 impl<B> Body for Watched<B>
 where
-    B: Body<Data = Bytes> + Unpin,
-    StdError: From<B::Error>,
+    B: Body<Data = Bytes, Error = io::Error> + Unpin,
 {
     type Data = Bytes;
-    type Error = StdError;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
             return Poll::Ready(None);
         };
-        let frame = frame.map_err(StdError::from)?;
+        let frame = frame?;
         if let (Some(chunks), Some(bytes)) = (&mut self.chunks, frame.data_ref()) {
-            chunks.pass(bytes)?;
+            chunks.pass(bytes).map_err(io::Error::other)?;
         }
         Poll::Ready(Some(Ok(frame)))
     }

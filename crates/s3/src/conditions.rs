@@ -132,14 +132,15 @@ mod tests {
         let (row, any) = (row(), ETagCondition::Any);
         let right = named(&format!("\"{}\"", "ab".repeat(16)));
         let unlinked = Row { is_unlinked: true, ..row.clone() };
-        let write = |row, one, other| to_write(row, one, other);
+        let write = to_write;
+        let other = named("\"cd\"");
         assert_eq!(write(None, None, None).unwrap(), Condition::Any);
         assert_eq!(write(None, None, Some(&any)).unwrap(), Condition::Absent);
         assert_eq!(write(Some(&unlinked), None, Some(&any)).unwrap(), Condition::Is(7));
         assert_eq!(write(Some(&row), Some(&right), None).unwrap(), Condition::Is(7));
         let failed = Some("PreconditionFailed".to_owned());
         assert_eq!(code(write(Some(&row), None, Some(&any))), failed);
-        assert_eq!(code(write(Some(&row), Some(&named("\"cd\"")), None)), failed);
+        assert_eq!(code(write(Some(&row), Some(&other), None)), failed);
         let absent = Some("NoSuchKey".to_owned());
         assert_eq!(code(write(None, Some(&right), None)), absent);
         assert_eq!(code(write(Some(&unlinked), Some(&any), None)), absent);

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
+    io,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use s3s::{
-    Body, S3ErrorCode, S3Result, StdError,
+    Body, S3ErrorCode, S3Result,
     auth::{S3Auth, SecretKey},
     config::{S3Config, StaticConfigProvider},
     service::{S3Service, S3ServiceBuilder},
@@ -77,8 +78,7 @@ impl Service {
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Answer>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        StdError: From<B::Error>,
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin + 'static,
     {
         let content = request.headers().get("x-amz-content-sha256");
         let has_chunks = content.is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
