@@ -8,7 +8,7 @@
 //!    head and one for each stretch.
 //! 4. Memory is bounded by the stretch asked for, whatever lengths lie on disk.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{iter, ops::Range, path::PathBuf, sync::Arc};
 
 use olivine_vfs::File;
 
@@ -125,8 +125,7 @@ impl Reading {
                 let found = whole.get(start..start + bytes).unwrap_or_default();
                 buffer.clear();
                 buffer.extend_from_slice(found);
-                let places = vec![0..found.len()];
-                Ok(Stretch { buffer, places })
+                Ok(Stretch::of(buffer))
             }
             Source::Pieces(pieces) => pieces.read(offset, bytes, buffer),
             Source::File { file, path } => {
@@ -137,8 +136,7 @@ impl Reading {
                     let what = "it is shorter than it was when it was opened";
                     return Err(Error::corrupt(path, offset + read as u64, what));
                 }
-                let places = vec![0..bytes];
-                Ok(Stretch { buffer, places })
+                Ok(Stretch::of(buffer))
             }
         }
     }
@@ -153,6 +151,12 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// All that was read is of the value.
+    fn of(buffer: Vec<u8>) -> Stretch {
+        let places = iter::once(0..buffer.len()).collect();
+        Stretch { buffer, places }
+    }
+
     /// The bytes, in parts.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(|place| &self.buffer[place.clone()])

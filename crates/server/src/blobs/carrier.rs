@@ -48,7 +48,8 @@ const IDLE_MAX: usize = 32;
 /// Brings an object to its volumes.
 pub(super) struct Carriers<'a> {
     head: Head<'a>,
-    carriers: Vec<([u8; 16], Carrier)>,
+    /// Those that get it as it comes.
+    each: Vec<([u8; 16], Carrier)>,
     /// Those that get it as a whole, over their links.
     linked: Vec<([u8; 16], Arc<Member>)>,
     /// What came of it, for those.
@@ -62,19 +63,23 @@ enum Carrier {
 
 impl<'a> Carriers<'a> {
     pub(super) fn new(head: Head<'a>) -> Carriers<'a> {
-        Carriers { head, carriers: Vec::new(), linked: Vec::new(), value: Vec::new() }
+        Carriers { head, each: Vec::new(), linked: Vec::new(), value: Vec::new() }
     }
 
     /// To a volume of this process, too.
     pub(super) fn here(&mut self, uuid: [u8; 16], host: &Host) -> olivine_blobs::Result<()> {
         let receiving = Box::new(Receiving::new(host, &self.head)?);
-        self.carriers.push((uuid, Carrier::Here(receiving)));
+        self.each.push((uuid, Carrier::Here(receiving)));
         Ok(())
     }
 
     /// To a volume of another, too, piece by piece.
     pub(super) fn there(&mut self, uuid: [u8; 16], url: String) {
+<<<<<<< HEAD
         self.carriers.push((uuid, Carrier::There(Sending::begin(url, &self.head))));
+=======
+        self.each.push((uuid, Carrier::There(Sending::begin(url, self.head.bytes))));
+>>>>>>> 5bee86f70eb594618539e500a79e12d3814f2e79
     }
 
     /// To a volume of the master's, too. `url` says where it takes a long object.
@@ -103,7 +108,7 @@ impl<'a> Carriers<'a> {
             }
             self.value.extend_from_slice(piece);
         }
-        for (_, carrier) in &mut self.carriers {
+        for (_, carrier) in &mut self.each {
             match carrier {
                 Carrier::Here(receiving) => receiving.take(piece).await.map_err(of_volume)?,
                 Carrier::There(sending) => sending.take(piece).await?,
@@ -114,10 +119,10 @@ impl<'a> Carriers<'a> {
 
     /// Returns when all keep it.
     pub(super) async fn finish(self) -> Result<Kept, Told> {
-        let Carriers { head, mut carriers, linked, value } = self;
+        let Carriers { head, mut each, linked, value } = self;
         if linked.is_empty()
-            && carriers.len() == 1
-            && let Some((uuid, carrier)) = carriers.pop()
+            && each.len() == 1
+            && let Some((uuid, carrier)) = each.pop()
         {
             let stored = carrier.finish().await?;
             return Ok(Kept { digest: stored.digest, places: vec![(uuid, stored.place)] });
@@ -129,7 +134,7 @@ impl<'a> Carriers<'a> {
             let done = member.link.order(&keep);
             finishing.spawn_local(async move { (uuid, stored(done.await)) });
         }
-        for (uuid, carrier) in carriers {
+        for (uuid, carrier) in each {
             finishing.spawn_local(async move { (uuid, carrier.finish().await) });
         }
         let mut kept = Kept { digest: None, places: Vec::new() };

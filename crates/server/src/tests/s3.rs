@@ -176,7 +176,7 @@ fn speaks_as_s3(at: SocketAddr) {
     let begun = signed(at, "POST", "/photos/long?uploads", "x-amz-meta-a: c\r\n", b"");
     let id = field(&begun, "UploadId");
     let first: Vec<u8> = (0..6 << 20).map(|n: u32| (n >> 3) as u8).collect();
-    let parts = [&first[..], b"the end"].iter().zip(1..).map(|(part, number)| {
+    let parts = [&first[..], b"the end"].into_iter().zip(1..).map(|(part, number)| {
         let target = format!("/photos/long?partNumber={number}&uploadId={id}");
         let told = signed(at, "PUT", &target, "", part);
         assert_eq!(told.status, 200, "{}", text(&told));
