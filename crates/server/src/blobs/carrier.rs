@@ -75,11 +75,7 @@ impl<'a> Carriers<'a> {
 
     /// To a volume of another, too, piece by piece.
     pub(super) fn there(&mut self, uuid: [u8; 16], url: String) {
-<<<<<<< HEAD
-        self.carriers.push((uuid, Carrier::There(Sending::begin(url, &self.head))));
-=======
-        self.each.push((uuid, Carrier::There(Sending::begin(url, self.head.bytes))));
->>>>>>> 5bee86f70eb594618539e500a79e12d3814f2e79
+        self.each.push((uuid, Carrier::There(Sending::begin(url, &self.head))));
     }
 
     /// To a volume of the master's, too. `url` says where it takes a long object.
