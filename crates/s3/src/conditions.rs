@@ -52,6 +52,7 @@ pub(crate) fn to_write(
 
 /// What somebody wants of an object who reads it.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "they are the names of headers")]
 pub(crate) struct ToRead<'a> {
     pub(crate) if_match: Option<&'a ETagCondition>,
     pub(crate) if_none_match: Option<&'a ETagCondition>,

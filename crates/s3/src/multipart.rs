@@ -41,7 +41,7 @@ const PART_BYTES_MIN: u64 = 5 << 20;
 struct Upload {
     /// The object's key.
     key: Vec<u8>,
-    upload: u64,
+    number: u64,
     row: Row,
 }
 
@@ -58,13 +58,11 @@ fn upload_id(upload: u64) -> String {
 /// The upload, if it is under way.
 fn upload<S: Store>(store: &S, bucket: &str, key: &str, id: &str) -> S3Result<Upload> {
     let (key, upload) = (row_key(bucket, key)?, number_of(id)?);
-    match store.row(&own::upload_key(&key, upload)).map_err(of_object)? {
-        Some(row) => Ok(Upload { key, upload, row }),
-        None => {
-            check_bucket(store, bucket)?;
-            Err(S3Error::new(S3ErrorCode::NoSuchUpload))
-        }
+    if let Some(row) = store.row(&own::upload_key(&key, upload)).map_err(of_object)? {
+        return Ok(Upload { key, number: upload, row });
     }
+    check_bucket(store, bucket)?;
+    Err(S3Error::new(S3ErrorCode::NoSuchUpload))
 }
 
 pub(crate) async fn create<S: Store>(
@@ -124,7 +122,7 @@ pub(crate) fn part<S: Store>(
     number: i32,
     bytes: u64,
 ) -> S3Result<Put> {
-    let Upload { key, upload, .. } = upload(store, bucket, key, id)?;
+    let Upload { key, number: upload, .. } = upload(store, bucket, key, id)?;
     if !(1..=PARTS_MAX).contains(&number) {
         let text = format!("parts are numbered from 1 to {PARTS_MAX}");
         return Err(error(S3ErrorCode::InvalidArgument, text));
@@ -194,7 +192,7 @@ pub(crate) async fn complete<S: Store>(
         })
     };
     let found = upload(store, &input.bucket, &input.key, &input.upload_id);
-    let Upload { key, upload, row } = match found {
+    let Upload { key, number: upload, row } = match found {
         Err(error) if *error.code() == S3ErrorCode::NoSuchUpload => {
             let key = row_key(&input.bucket, &input.key)?;
             // Whoever was not told asks again.
@@ -255,14 +253,15 @@ pub(crate) async fn abort<S: Store>(
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
     refuse(&[("condition of time", input.if_match_initiated_time.is_some())])?;
-    let Upload { key, upload, .. } = upload(store, &input.bucket, &input.key, &input.upload_id)?;
+    let Upload { key, number: upload, .. } =
+        upload(store, &input.bucket, &input.key, &input.upload_id)?;
     let aborted = store.abort(key, upload).await;
     aborted.map_err(|stop| of_stop(stop, S3ErrorCode::NoSuchUpload))?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
 pub(crate) fn list_parts<S: Store>(store: &S, input: ListPartsInput) -> S3Result<ListPartsOutput> {
-    let Upload { upload, .. } = upload(store, &input.bucket, &input.key, &input.upload_id)?;
+    let Upload { number: upload, .. } = upload(store, &input.bucket, &input.key, &input.upload_id)?;
     let limit = limit(input.max_parts)?;
     let marker = u32::try_from(input.part_number_marker.unwrap_or_default()).unwrap_or_default();
     let (prefix, start) = (own::parts_prefix(upload), own::part_key(upload, marker + 1));
@@ -314,7 +313,10 @@ pub(crate) fn list_uploads<S: Store>(
     let (mut uploads, mut prefixes) = (Vec::<MultipartUpload>::new(), Vec::<CommonPrefix>::new());
     let mut is_truncated = false;
     let (mut last_key, mut last_id) = (None, None);
-    'all: while 0 < limit {
+    'all: loop {
+        if limit == 0 {
+            break;
+        }
         let grouped = store.list(&own::uploads_prefix(&prefix), &start, b"", limit + 1);
         let Grouped { entries, next } = grouped.map_err(of_object)?;
         for entry in &entries {
