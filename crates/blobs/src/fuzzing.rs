@@ -8,6 +8,7 @@ use std::{path::Path, sync::Arc};
 use olivine_vfs::{ManualClock, MemoryVfs, Open, Random, Vfs, make_dirs};
 
 use crate::{
+    attributes::drawn,
     error::{Error, Result},
     talk::fuzzing as talk,
     volume::{
@@ -110,7 +111,17 @@ fn fill(disk: &MemoryVfs, random: &mut Random) -> Result<()> {
             if kind == Kind::Put && random.chance(1, 20) { 70_000 } else { random.below(200) };
         let (key, value) = (format!("key {generation}"), random.bytes(length as usize));
         let (key, value, wants_md5) = (key.as_bytes(), &*value, random.chance(1, 3));
-        volume.append_and_wait(&NewRecord { kind, key, generation, expiry, value, wants_md5 })?;
+        let attributes = if random.chance(1, 3) { drawn(random).encode() } else { Vec::new() };
+        let attributes = &*attributes;
+        volume.append_and_wait(&NewRecord {
+            kind,
+            key,
+            generation,
+            expiry,
+            attributes,
+            value,
+            wants_md5,
+        })?;
     }
     Ok(())
 }

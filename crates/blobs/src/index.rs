@@ -13,10 +13,13 @@
 //! 3. A generation is given out once, whatever happens between.
 //! 4. What is returned may be told when the store is durable up to the position that came with it.
 
+mod groups;
+mod parts;
 mod rebuild;
 #[cfg(test)]
 mod tests;
 
+pub use groups::{Entry, Grouped, Grouping, behind};
 pub use rebuild::{Rebuilt, Stop};
 
 use std::{
@@ -30,6 +33,7 @@ use olivine_engine::{Batch, Db, Durability, Environment, Error, Keyspace, Option
 use crate::{
     Place,
     bytes::{Take, put_varint},
+    own,
     row::{Replica, Row},
 };
 
@@ -98,6 +102,22 @@ pub enum Changed {
     Absent,
     /// Whether it was deleted since is not known any more; it must be put again.
     Late,
+}
+
+/// What else must be so, and becomes so, when something is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Within<'a> {
+    /// A key under which something must be, of a bucket or an upload: else nothing is published.
+    pub needs: Option<&'a [u8]>,
+    /// The object is made of the parts of an upload, which ends with that: those that are kept.
+    kept: Option<&'a [(u32, u64)]>,
+}
+
+impl Within<'_> {
+    /// Something must be under this key.
+    pub fn needing(key: &[u8]) -> Within<'_> {
+        Within { needs: Some(key), kept: None }
+    }
 }
 
 /// A part of a list.
@@ -304,6 +324,18 @@ impl Index {
         condition: Condition,
         now: u64,
     ) -> Result<(Changed, SeqNo)> {
+        self.publish_within(key, row, condition, &Within::default(), now)
+    }
+
+    /// The same, where more must be so or become so.
+    pub fn publish_within(
+        &self,
+        key: &[u8],
+        row: &Row,
+        condition: Condition,
+        within: &Within<'_>,
+        now: u64,
+    ) -> Result<(Changed, SeqNo)> {
         let changing = lock(&self.changing);
         let there = self.get(key, now)?;
         let changed = match &there {
@@ -316,6 +348,7 @@ impl Index {
                 }
             }
             Some(there) if row.generation < there.generation => Changed::Superseded,
+            _ if !self.has(within.needs, now)? => Changed::Absent,
             there if !condition.holds(there.as_ref()) => Changed::Refused,
             Some(_) => Changed::Done,
             None => changing.check(key, row.generation).unwrap_or(Changed::Done),
@@ -329,6 +362,18 @@ impl Index {
         batch.put(&self.objects, key, &row.encode())?;
         if let Some(there) = &there {
             self.bury(&mut batch, key, row.generation, there, lies_there)?;
+        }
+        let upload = row.parts().map(|parts| parts.upload);
+        if let Some(before) = there.as_ref().and_then(Row::parts)
+            && Some(before.upload) != upload
+        {
+            self.drop_parts(&mut batch, before.upload, row.generation, &[])?;
+        }
+        if let Some((upload, kept)) = upload.zip(within.kept) {
+            let upload_key = own::upload_key(key, upload);
+            if !self.end_upload(&mut batch, &upload_key, upload, row.generation, kept)? {
+                return Ok((Changed::Refused, self.db.visible()));
+            }
         }
         Ok((changed, self.db.write_unled(batch)?.seqno()))
     }
@@ -357,6 +402,9 @@ impl Index {
         batch.delete(&self.objects, key)?;
         if let Some(there) = &there {
             self.bury(&mut batch, key, generation, there, &buried)?;
+            if let Some(parts) = there.parts() {
+                self.drop_parts(&mut batch, parts.upload, generation, &[])?;
+            }
         }
         let seqno = self.db.write_unled(batch)?.seqno();
         changing.remember(key, generation);
@@ -435,7 +483,9 @@ impl Index {
         let Listing { prefix, start, limit, unlinked, now } = *listing;
         let mut listed = Listed::default();
         let mut cursor = self.objects.cursor()?;
-        cursor.seek(start.max(prefix))?;
+        // Keys of the store's own are listed only to who asks for them.
+        let first = if own::is_own(prefix) { prefix } else { prefix.max(own::BEHIND) };
+        cursor.seek(start.max(first))?;
         while cursor.valid() {
             let key = cursor.key();
             if !key.starts_with(prefix) {
@@ -503,6 +553,14 @@ impl Index {
         Ok(())
     }
 
+    /// Whether something is under a key, if one is named.
+    fn has(&self, key: Option<&[u8]>, now: u64) -> Result<bool> {
+        match key {
+            None => Ok(true),
+            Some(key) => Ok(self.get(key, now)?.is_some()),
+        }
+    }
+
     fn write(&self, key: &[u8], row: &Row) -> Result<SeqNo> {
         let mut batch = Batch::new();
         batch.put(&self.objects, key, &row.encode())?;
@@ -527,6 +585,11 @@ fn no_row(dir: &Path, key: &[u8]) -> Error {
 /// Where a volume has something, as the rows say it.
 pub fn replica_at(volume: u32, place: &Place) -> Replica {
     Replica { volume, extent: place.extent, offset: place.offset }
+}
+
+/// No volume.
+fn nobody(_: u32) -> bool {
+    false
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,22 +11,26 @@
 
 #![warn(missing_docs)]
 
+pub mod attributes;
 mod bytes;
 mod error;
 pub mod fuzzing;
 pub mod grant;
 pub mod index;
+pub mod manifest;
+pub mod own;
 pub mod placement;
 pub mod row;
 pub mod talk;
 mod transfer;
 mod volume;
 
+pub use attributes::Attributes;
 pub use error::{Error, Result};
 pub use grant::{GRANT_TIME, Grant, NoGrant, SECRET_BYTES, Secret, Verb};
 pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
-    Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord,
-    Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored, Stretch, Usage, Volume,
-    VolumeOptions, Writer, mkv_key, mkv_path, smol_path,
+    ATTRIBUTES_BYTES_MAX, Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind,
+    Layout, Moved, NewRecord, Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored,
+    Stretch, Usage, Volume, VolumeOptions, Writer, mkv_key, mkv_path, smol_path,
 };

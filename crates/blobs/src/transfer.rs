@@ -90,7 +90,8 @@ impl Transfer<'_> {
             let reading = source.read(&place, &key, generation)?;
             let (expiry, bytes) = (reading.expiry, Some(reading.len()));
             let wants_md5 = self.wants_md5 || reading.md5.is_some();
-            let head = Head { key: &key, generation, expiry, wants_md5, bytes };
+            let attributes = &*reading.attributes;
+            let head = Head { key: &key, generation, expiry, wants_md5, attributes, bytes };
             let mut writer = self.target.begin(&head)?;
             while writer.bytes() < reading.len() {
                 writer.write(&reading.read_at(writer.bytes(), CHUNK_BYTES)?)?;
@@ -179,7 +180,7 @@ impl Transfer<'_> {
             generation.ok_or_else(|| Error::invalid("generations", "end before the objects do"))?;
         let bytes = file.len().map_err(Error::io("measure", path))?;
         let (wants_md5, bytes) = (self.wants_md5, Some(bytes));
-        let head = Head { key, generation, expiry: None, wants_md5, bytes };
+        let head = Head { key, generation, expiry: None, wants_md5, attributes: &[], bytes };
         let mut writer = self.target.begin(&head)?;
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
@@ -302,7 +303,14 @@ mod tests {
         let mut index = Index::new();
         for generation in 0..10 {
             let key = format!("some/../key {generation}").into_bytes();
-            let head = Head { key: &key, generation, expiry: None, wants_md5: false, bytes: None };
+            let head = Head {
+                key: &key,
+                generation,
+                expiry: None,
+                wants_md5: false,
+                attributes: &[],
+                bytes: None,
+            };
             let mut writer = source.begin(&head).unwrap();
             writer.write(&value(generation)).unwrap();
             index.insert(key, (generation, writer.finish().unwrap().place));

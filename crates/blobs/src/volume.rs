@@ -47,7 +47,7 @@ pub use names::{mkv_key, mkv_path, smol_path};
 pub use options::{Layout, VolumeOptions};
 pub use place::Place;
 pub use reading::{Reading, Stretch};
-pub use record::{KEY_BYTES_MAX, Kind};
+pub use record::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX, Kind};
 pub use recover::{Cut, Opened};
 pub use scan::{Damage, Found, Record, Scan};
 pub use scrub::Scrubbed;
@@ -85,6 +85,8 @@ pub struct NewRecord<'a> {
     pub generation: u64,
     /// Its time of expiry in milliseconds since 1970, if it has one. Whoever reads heeds it.
     pub expiry: Option<u64>,
+    /// What is known of the object beside its bytes, in the caller's words: at most 8 KiB. Layouts of files keep it not.
+    pub attributes: &'a [u8],
     /// The object's bytes; for other kinds what the caller wants to find again, at most 64 KiB.
     pub value: &'a [u8],
     /// Whether the MD5 of the value is kept with it.
@@ -102,6 +104,8 @@ pub struct Head<'a> {
     pub expiry: Option<u64>,
     /// Whether the MD5 of the value is kept with it.
     pub wants_md5: bool,
+    /// What is known of the object beside its bytes, in the caller's words: at most 8 KiB. Layouts of files keep it not.
+    pub attributes: &'a [u8],
     /// How long it will be, if that is known: then a long one need not wait in memory until it proves long.
     pub bytes: Option<u64>,
 }
@@ -234,6 +238,7 @@ impl Volume {
     pub fn begin(&self, head: &Head<'_>) -> Result<Writer> {
         self.must_be_writable()?;
         check_key(head.key)?;
+        check_attributes(head.attributes)?;
         Writer::begin(&self.body, head)
     }
 
@@ -317,6 +322,7 @@ impl Volume {
     fn check(&self, record: &NewRecord<'_>) -> Result<()> {
         self.must_be_writable()?;
         check_key(record.key)?;
+        check_attributes(record.attributes)?;
         let bytes_max = match record.kind {
             Kind::Put => self.small_bytes_max.max(record::PIECE_BYTES as u64),
             Kind::Tombstone | Kind::State => record::PIECE_BYTES as u64,
@@ -395,6 +401,15 @@ fn check_key(key: &[u8]) -> Result<()> {
     }
     let what = format!("has {} bytes, and may have 1 to {KEY_BYTES_MAX}", key.len());
     Err(Error::invalid("key", what))
+}
+
+fn check_attributes(attributes: &[u8]) -> Result<()> {
+    let bytes = attributes.len();
+    if bytes <= ATTRIBUTES_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!("have {bytes} bytes, and may have {ATTRIBUTES_BYTES_MAX}");
+    Err(Error::invalid("attributes", what))
 }
 
 /// Makes the directory, and those above it as far as they are not there, durably.

@@ -27,17 +27,20 @@ pub enum Manner {
     Smol,
     /// Whoever puts is not sent anywhere, and nothing is overwritten.
     Mkv,
+    /// S3's protocol, which is not read here.
+    S3,
 }
 
 impl Manner {
     /// All of them.
-    pub const ALL: [Manner; 2] = [Manner::Smol, Manner::Mkv];
+    pub const ALL: [Manner; 3] = [Manner::Smol, Manner::Mkv, Manner::S3];
 
     /// What flags call it.
     pub fn name(self) -> &'static str {
         match self {
             Manner::Smol => "smol",
             Manner::Mkv => "mkv",
+            Manner::S3 => "s3",
         }
     }
 }
@@ -161,9 +164,12 @@ pub fn read<'a>(manner: Manner, head: &Head<'a>) -> Asked<'a> {
 
 fn asked<'a>(manner: Manner, head: &Head<'a>) -> Outcome<Asked<'a>> {
     let key = decoded_key(head.path)?;
+    check_not_own(&key)?;
     let is_get = head.method == "GET";
     if is_get && !head.query.is_empty() {
-        return list(manner, &key, head.query).map(Asked::List);
+        let list = list(manner, &key, head.query)?;
+        check_not_own(&list.prefix)?;
+        return Ok(Asked::List(list));
     }
     let ttl = match (head.method, head.query) {
         (_, "") => None,
@@ -192,6 +198,14 @@ fn asked<'a>(manner: Manner, head: &Head<'a>) -> Outcome<Asked<'a>> {
             return Err(Wrong { allow: Some(METHODS), ..Wrong::new(405, text) });
         }
     })
+}
+
+/// Keys that begin with a zero byte are the store's own.
+fn check_not_own(key: &[u8]) -> Outcome<()> {
+    if key.first() != Some(&0) {
+        return Ok(());
+    }
+    Err(Wrong::new(400, "keys that begin with a zero byte are the store's own"))
 }
 
 /// The key that a path names.
@@ -223,7 +237,7 @@ fn decoded(text: &str) -> Option<Cow<'_, [u8]>> {
 fn unknown_query(manner: Manner, query: &str) -> Wrong {
     let query: String = query.chars().take(64).collect();
     let status = match manner {
-        Manner::Smol => 400,
+        Manner::Smol | Manner::S3 => 400,
         Manner::Mkv => 403,
     };
     let known = "GET takes list, unlinked, list-type=2, prefix, start and limit; PUT takes ttl";

@@ -9,11 +9,14 @@
 mod carrier;
 mod coming;
 mod door;
+mod fetching;
 mod keeper;
 mod key_file;
 mod link;
 mod master;
 mod proxy;
+mod s3;
+mod s3_keys;
 mod volume;
 mod volume_door;
 
@@ -26,9 +29,12 @@ use std::{
 };
 
 use olivine_blobs::{Opened, Usage, Volume, VolumeOptions, index::Index};
+use olivine_doors::blob::Manner;
 use olivine_engine::{Environment, Options};
+use olivine_s3::Service;
 
 pub(crate) use door::respond as respond_master;
+pub(crate) use s3::respond as respond_s3;
 pub(crate) use volume_door::respond as respond_volume;
 
 use tokio::{
@@ -44,7 +50,7 @@ use crate::{
     node::{Problem, make_dirs},
     patience::Wait,
     secret,
-    settings::{BlobSettings, Door},
+    settings::{BlobSettings, Door, MasterSettings},
     stream::Stream,
     time::Time,
     worker::Served,
@@ -52,6 +58,7 @@ use crate::{
 use keeper::Tending;
 use link::{Link, MAGIC};
 use master::{Master, MasterOptions, Member, Way};
+use s3::Objects;
 use volume::{Asking, Host};
 
 /// How often it is looked how the volumes are.
@@ -61,6 +68,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Blobs {
     pub(crate) master: Option<Arc<Master>>,
     pub(crate) volume: Option<Arc<Host>>,
+    /// Who answers at the master's door, if it speaks as S3.
+    pub(crate) s3: Option<Service>,
     tending: Option<Tending>,
 }
 
@@ -74,9 +83,15 @@ impl Blobs {
         url: Option<String>,
     ) -> Result<Blobs, Problem> {
         if settings.master.is_none() && settings.volume.is_none() {
-            return Ok(Blobs { master: None, volume: None, tending: None });
+            return Ok(Blobs { master: None, volume: None, s3: None, tending: None });
         }
         let vfs = environment.vfs();
+        let keys = match &settings.master {
+            Some(MasterSettings { manner: Manner::S3, s3_keys, .. }) => {
+                Some(s3_keys::read(&**vfs, s3_keys.as_deref())?)
+            }
+            _ => None,
+        };
         let secret_shared = Arc::new(key_file::read(&**vfs, &settings.key_file)?);
         let volume = match &settings.volume {
             None => None,
@@ -131,7 +146,11 @@ impl Blobs {
         let tending = settings.volume.as_ref().filter(|volume| !volume.is_read_only);
         let tending =
             tending.map(|volume| Tending { every: volume.tend_every, grace: volume.grace });
-        Ok(Blobs { master, volume, tending })
+        let s3 = match (&master, keys) {
+            (Some(master), Some(keys)) => Some(Service::new(Objects(Arc::clone(master)), keys)),
+            _ => None,
+        };
+        Ok(Blobs { master, volume, s3, tending })
     }
 
     /// How many volumes the master has that take objects, that answer and do not, and that do not answer.
@@ -177,7 +196,8 @@ impl Blobs {
 
     /// Closes the index.
     pub(crate) fn close(self) -> Result<(), Problem> {
-        let Blobs { master, volume, .. } = self;
+        let Blobs { master, volume, s3, .. } = self;
+        drop(s3);
         let closed = match master.and_then(Arc::into_inner) {
             Some(master) => master.close().map_err(Problem::from),
             None => Ok(()),

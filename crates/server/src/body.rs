@@ -37,6 +37,8 @@ pub(crate) enum Body {
     Whole(Bytes),
     /// Part of an object.
     Object(Object),
+    /// What S3's manner answers.
+    Answer(olivine_s3::Answer),
     /// What somebody else is still receiving, and how long it will be, if that is known.
     Coming(mpsc::Receiver<Bytes>, Option<u64>),
 }
@@ -146,6 +148,9 @@ impl hyper::body::Body for Body {
                 let piece = ready!(pieces.poll_recv(cx));
                 return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))));
             }
+            Body::Answer(answer) => {
+                return Pin::new(answer).poll_frame(cx).map_err(io::Error::other);
+            }
             Body::Object(object) => object,
         };
         if let Some(part) = object.parts.pop_front() {
@@ -182,6 +187,7 @@ impl hyper::body::Body for Body {
         match self {
             Body::Whole(bytes) => bytes.is_empty(),
             Body::Object(object) => object.left() == 0,
+            Body::Answer(answer) => answer.is_end_stream(),
             Body::Coming(..) => false,
         }
     }
@@ -190,6 +196,7 @@ impl hyper::body::Body for Body {
         SizeHint::with_exact(match self {
             Body::Whole(bytes) => bytes.len() as u64,
             Body::Object(object) => object.left(),
+            Body::Answer(answer) => return answer.size_hint(),
             Body::Coming(_, Some(bytes)) => *bytes,
             Body::Coming(_, None) => return SizeHint::default(),
         })

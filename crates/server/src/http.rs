@@ -61,6 +61,9 @@ pub(crate) async fn serve(
                 Door::Influx => series::respond(&served, at, Way::Influx, address, request).await,
                 Door::Select => series::respond(&served, at, Way::Select, address, request).await,
                 Door::Ingest => series::respond(&served, at, Way::Ingest, address, request).await,
+                Door::Blob if served.shared.blobs.s3.is_some() => {
+                    return Ok(blobs::respond_s3(&served, request).await);
+                }
                 Door::Blob => blobs::respond_master(&served, address, request).await,
                 Door::Volume => {
                     let (response, object) = blobs::respond_volume(&served, request).await;

@@ -154,6 +154,8 @@ pub struct MasterSettings {
     pub replicas: usize,
     /// Objects must be unlinked before they are deleted.
     pub protects: bool,
+    /// The file with the keys of S3's manner, which does not go without.
+    pub s3_keys: Option<PathBuf>,
 }
 
 /// What a volume is to be.

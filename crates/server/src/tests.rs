@@ -7,6 +7,7 @@ mod documents;
 mod halves;
 mod hostile;
 mod patience;
+mod s3;
 mod series;
 
 use std::{
@@ -83,6 +84,7 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             volumes: Vec::new(),
             replicas: 1,
             protects: false,
+            s3_keys: None,
         }),
         volume: Some(VolumeSettings {
             dir: data_dir.join("volumes/volume1"),

@@ -8,9 +8,9 @@
 
 use olivine_engine::{Batch, Durability, Keyspace};
 
-use super::{Index, Replica, Row};
+use super::{Index, Replica, Row, no_row};
 use crate::{
-    Damage, Error, Found, Kind, Record, Volume,
+    Attributes, Damage, Error, Found, Kind, Record, Volume,
     bytes::{Take, put_varint},
     row::REPLICAS_MAX,
 };
@@ -113,6 +113,7 @@ impl Index {
             }
         }
         self.advance_generation(highest)?;
+        self.drop_lost_parts()?;
         self.db.drop_keyspace(&gone)?;
         self.db.sync()?;
         Ok(rebuilt)
@@ -125,7 +126,7 @@ impl Index {
         record: &Record,
         rebuilt: &mut Rebuilt,
     ) -> olivine_engine::Result<()> {
-        let Record { kind, key, generation, place, expiry, md5, .. } = record;
+        let Record { kind, key, generation, place, expiry, md5, attributes, .. } = record;
         rebuilt.records += 1;
         rebuilt.bytes += record.record_bytes;
         let buried = match gone.get(key)? {
@@ -169,6 +170,13 @@ impl Index {
                         row
                     }
                     _ => Row {
+                        attributes: match &attributes[..] {
+                            [] => None,
+                            bytes => {
+                                let parsed = Attributes::parse(bytes);
+                                Some(Box::new(parsed.ok_or_else(|| no_row(&self.dir, key))?))
+                            }
+                        },
                         generation: *generation,
                         bytes: place.bytes,
                         digest: *md5,

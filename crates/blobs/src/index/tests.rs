@@ -1,5 +1,7 @@
 //! The index over a disk in memory.
 
+mod parts;
+
 use std::sync::Arc;
 
 use olivine_engine::{EnvironmentOptions, Parts, Work};
@@ -37,11 +39,8 @@ fn row(generation: u64) -> Row {
         expiry: None,
         is_unlinked: false,
         replicas: vec![replica],
+        attributes: None,
     }
-}
-
-fn nobody(_: u32) -> bool {
-    false
 }
 
 #[test]
@@ -260,7 +259,15 @@ fn an_index_is_made_anew_of_what_the_volumes_have() {
     let volumes = [volume(&vfs, "/one", 1), volume(&vfs, "/two", 2)];
     let numbers = [0, 1].map(|n: usize| index.number_of(&volumes[n].identity().uuid).unwrap());
     let append = |volume: &Volume, kind, key: &[u8], generation, value: &[u8]| {
-        let record = NewRecord { kind, key, generation, expiry: None, value, wants_md5: true };
+        let record = NewRecord {
+            kind,
+            key,
+            generation,
+            expiry: None,
+            value,
+            wants_md5: true,
+            attributes: &[],
+        };
         volume.append_and_wait(&record).unwrap()
     };
     let mut chance = 7_u64;
@@ -295,6 +302,7 @@ fn an_index_is_made_anew_of_what_the_volumes_have() {
             expiry: None,
             is_unlinked: false,
             replicas: [0, 1].map(|n: usize| replica_at(numbers[n], &stored[n].place)).to_vec(),
+            attributes: None,
         };
         index.publish(&key, &row, Condition::Any, NOW).unwrap();
     }

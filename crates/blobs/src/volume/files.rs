@@ -158,6 +158,7 @@ impl Files {
             return Ok(Reading {
                 expiry: None,
                 md5: None,
+                attributes: Vec::new(),
                 bytes,
                 source: Source::File { file, path },
             });
@@ -172,7 +173,7 @@ impl Files {
             ));
         }
         let source = Source::Whole { value: 0..buffer.len(), buffer };
-        Ok(Reading { expiry: None, md5: None, bytes, source })
+        Ok(Reading { expiry: None, md5: None, attributes: Vec::new(), bytes, source })
     }
 
     pub(super) fn room(&self) -> &Room {

@@ -80,8 +80,8 @@ impl Packed {
 
     pub(super) fn waiting(record: &NewRecord<'_>, done: Done) -> Waiting {
         let digest = if record.wants_md5 { Some(record::md5(record.value)) } else { None };
-        let NewRecord { kind, key, generation, expiry, value, .. } = *record;
-        let draft = Draft { kind, key, generation, expiry, md5: digest };
+        let NewRecord { kind, key, generation, expiry, attributes, value, .. } = *record;
+        let draft = Draft { kind, key, generation, expiry, md5: digest, attributes };
         let purpose = if kind == Kind::Put { Purpose::Store } else { Purpose::Free };
         let (record, value_bytes) = (encode(&draft, value), value.len() as u64);
         Waiting { record, value_bytes, digest, purpose, done }
@@ -89,8 +89,8 @@ impl Packed {
 
     pub(super) fn begin_sole(&self, head: &Head<'_>) -> Result<SoleWriter> {
         let md5 = if head.wants_md5 { Some([0; 16]) } else { None };
-        let Head { key, generation, expiry, .. } = *head;
-        let draft = Draft { kind: Kind::Put, key, generation, expiry, md5 };
+        let Head { key, generation, expiry, attributes, .. } = *head;
+        let draft = Draft { kind: Kind::Put, key, generation, expiry, md5, attributes };
         SoleWriter::begin(Arc::clone(&self.extents), Arc::clone(&self.room), &draft)
     }
 

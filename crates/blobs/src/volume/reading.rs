@@ -4,7 +4,8 @@
 //!
 //! 1. No byte is handed out before a checksum that covers it matched.
 //! 2. A record that is not of the key and generation asked for is refused.
-//! 3. A value of up to 256 KiB costs one read; a longer one, one for its head and one for each stretch.
+//! 3. A value of up to 256 KiB costs one read, unless much is known of the object beside it; a longer one, one for its
+//!    head and one for each stretch.
 //! 4. Memory is bounded by the stretch asked for, whatever lengths lie on disk.
 
 use std::{iter, ops::Range, path::PathBuf, sync::Arc};
@@ -20,14 +21,17 @@ use super::{
     extents::{Extents, HEADER_BYTES, read_at},
     place::Place,
     record::{
-        Bonds, Front, Header, Kind, PIECE_BYTES, SUM_BYTES, head_bytes_max, piece_start,
-        pieced_bytes,
+        Bonds, Front, HEAD_BYTES_MAX, Header, Kind, PIECE_BYTES, SUM_BYTES, head_bytes_max,
+        piece_start, pieced_bytes,
     },
     scan::{Scan, ScanSource, Stand},
 };
 
 /// Up to this length a value is read with its head; of a longer one nothing is.
 const FRONT_BYTES: u64 = 256 << 10;
+
+/// Attributes of up to about so many bytes are read with the rest.
+const ATTRIBUTES_BYTES: usize = 64;
 
 /// The most that one read of pieces takes.
 const STRETCH_BYTES_MAX: usize = 4 << 20;
@@ -39,6 +43,8 @@ pub struct Reading {
     pub expiry: Option<u64>,
     /// The MD5 of its value, if it was asked for when it was written.
     pub md5: Option<[u8; 16]>,
+    /// What is known of the object beside its bytes, as it was given; empty where nothing was.
+    pub attributes: Vec<u8>,
     pub(super) bytes: u64,
     pub(super) source: Source,
 }
@@ -229,10 +235,22 @@ pub(super) fn read(
     }
     let file = extents.open(place.extent, sort)?;
     let value = if place.bytes <= FRONT_BYTES { pieced_bytes(place.bytes) } else { 0 };
-    let mut buffer = vec![0; head_bytes_max(key.len()) + value as usize];
-    let read = read_at(&*file, &path, &mut buffer, place.offset)?;
-    buffer.truncate(read);
+    let front = |head_bytes: usize| {
+        let mut buffer = vec![0; head_bytes + value as usize];
+        let read = read_at(&*file, &path, &mut buffer, place.offset)?;
+        buffer.truncate(read);
+        Ok::<_, Error>(buffer)
+    };
+    let mut buffer = front(head_bytes_max(key.len()) + ATTRIBUTES_BYTES)?;
     let bonds = extents.bonds(place.extent);
+    let is_short = match bonds.front(&buffer, place.offset) {
+        Front::Short => true,
+        Front::Record(header) => buffer.len() < header.sealed_bytes(),
+        Front::Void(_) | Front::Neither => false,
+    };
+    if is_short {
+        buffer = front(HEAD_BYTES_MAX)?;
+    }
     // What is asked for fits into what was read; all else has to be looked at more closely.
     let Front::Record(header) = bonds.front(&buffer, place.offset) else {
         return Err(other(extents, place, file, path));
@@ -276,7 +294,7 @@ fn found(
     bonds: Bonds,
     offset: u64,
 ) -> Reading {
-    let Header { expiry, md5, bytes, head_bytes, in_pieces, .. } = header;
+    let Header { expiry, md5, attributes, bytes, head_bytes, in_pieces, .. } = header;
     let source = if in_pieces {
         let start = offset + head_bytes as u64;
         buffer.drain(..head_bytes);
@@ -284,5 +302,5 @@ fn found(
     } else {
         Source::Whole { value: head_bytes..head_bytes + bytes as usize, buffer }
     };
-    Reading { expiry, md5, bytes, source }
+    Reading { expiry, md5, attributes, bytes, source }
 }

@@ -19,14 +19,18 @@ use crate::bytes::{Take, VARINT_BYTES_MAX, put_varint, varint_bytes};
 /// The longest key of an object.
 pub const KEY_BYTES_MAX: usize = 4096;
 
+/// The most that a record says of its object beside the bytes.
+pub const ATTRIBUTES_BYTES_MAX: usize = 8 << 10;
+
 /// How much of a value one checksum covers.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// Bytes of a checksum.
 pub(crate) const SUM_BYTES: usize = 8;
 
-/// The longest head: checksum, tag, three numbers and one of eight bytes, digest, key.
-pub(crate) const HEAD_BYTES_MAX: usize = head_bytes_max(KEY_BYTES_MAX);
+/// The longest head: checksum, tag, four numbers and one of eight bytes, digest, key, attributes.
+pub(crate) const HEAD_BYTES_MAX: usize =
+    head_bytes_max(KEY_BYTES_MAX) + VARINT_BYTES_MAX + ATTRIBUTES_BYTES_MAX;
 
 /// The shortest record: checksum, tag, three numbers, a key of one byte.
 pub(crate) const RECORD_BYTES_MIN: usize = SUM_BYTES + 1 + 3 + 1;
@@ -36,11 +40,12 @@ pub(crate) const VALUE_BYTES_MAX: u64 = 1 << 56;
 
 /// Every tag has these bits, so that few bytes pass for one.
 const TAG: u8 = 0x80;
-const TAG_MASK: u8 = 0xc0;
+const TAG_MASK: u8 = 0x80;
 const KIND_MASK: u8 = 0x03;
 const EXPIRES: u8 = 0x04;
 const HAS_MD5: u8 = 0x08;
 const IN_PIECES: u8 = 0x10;
+const HAS_ATTRIBUTES: u8 = 0x40;
 /// The record is the first of those that were written and synced together: all before it was durable.
 const BEGINS_GROUP: u8 = 0x20;
 const VOID: u8 = 3;
@@ -83,6 +88,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) generation: u64,
     pub(crate) expiry: Option<u64>,
     pub(crate) md5: Option<[u8; 16]>,
+    pub(crate) attributes: &'a [u8],
 }
 
 /// What stands before a record's value.
@@ -93,6 +99,8 @@ pub(crate) struct Header {
     pub(crate) generation: u64,
     pub(crate) expiry: Option<u64>,
     pub(crate) md5: Option<[u8; 16]>,
+    /// What is known of the object beside its bytes; in the caller's words.
+    pub(crate) attributes: Vec<u8>,
     /// Bytes of the value.
     pub(crate) bytes: u64,
     pub(crate) in_pieces: bool,
@@ -121,7 +129,7 @@ pub(crate) enum Front {
     Neither,
 }
 
-/// How long the head of a key of so many bytes may be.
+/// How long the head of a key of so many bytes may be, without attributes.
 pub(crate) const fn head_bytes_max(key_bytes: usize) -> usize {
     SUM_BYTES + 1 + 3 * VARINT_BYTES_MAX + 8 + 16 + key_bytes
 }
@@ -317,8 +325,13 @@ fn take_header(tag: u8, kind: Kind, take: &mut Take<'_>) -> Option<Header> {
     let bytes = if in_pieces { take.u64()? } else { take.varint()? };
     let expiry = if tag & EXPIRES != 0 { Some(take.varint()?) } else { None };
     let md5 = if tag & HAS_MD5 != 0 { Some(take.array()?) } else { None };
+    let attributes_bytes = match tag & HAS_ATTRIBUTES {
+        0 => 0,
+        _ => usize::try_from(take.varint()?).ok().filter(|bytes| *bytes <= ATTRIBUTES_BYTES_MAX)?,
+    };
     let key_bytes = usize::try_from(key_bytes).ok().filter(|bytes| *bytes <= KEY_BYTES_MAX)?;
     let key = take.slice(key_bytes)?.to_vec();
+    let attributes = take.slice(attributes_bytes)?.to_vec();
     let begins_group = tag & BEGINS_GROUP != 0;
     Some(Header {
         kind,
@@ -326,6 +339,7 @@ fn take_header(tag: u8, kind: Kind, take: &mut Take<'_>) -> Option<Header> {
         generation,
         expiry,
         md5,
+        attributes,
         bytes,
         in_pieces,
         begins_group,
@@ -340,11 +354,13 @@ fn is_within_bounds(header: &Header) -> bool {
 
 /// A head without its checksum's value; its length depends on the draft and on `in_pieces` alone when in pieces.
 pub(crate) fn encode_head(draft: &Draft<'_>, bytes: u64, in_pieces: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head_bytes_max(draft.key.len()));
+    let attributes_bytes = draft.attributes.len() + VARINT_BYTES_MAX;
+    let mut out = Vec::with_capacity(head_bytes_max(draft.key.len()) + attributes_bytes);
     let mut tag = TAG | draft.kind.bits();
     tag |= if draft.expiry.is_some() { EXPIRES } else { 0 };
     tag |= if draft.md5.is_some() { HAS_MD5 } else { 0 };
     tag |= if in_pieces { IN_PIECES } else { 0 };
+    tag |= if draft.attributes.is_empty() { 0 } else { HAS_ATTRIBUTES };
     out.extend([0; SUM_BYTES]);
     out.push(tag);
     put_varint(&mut out, draft.key.len() as u64);
@@ -360,7 +376,11 @@ pub(crate) fn encode_head(draft: &Draft<'_>, bytes: u64, in_pieces: bool) -> Vec
     if let Some(md5) = draft.md5 {
         out.extend(md5);
     }
+    if !draft.attributes.is_empty() {
+        put_varint(&mut out, draft.attributes.len() as u64);
+    }
     out.extend(draft.key);
+    out.extend(draft.attributes);
     out
 }
 

@@ -49,6 +49,8 @@ pub struct Record {
     pub expiry: Option<u64>,
     /// The MD5 of the value, if it was asked for.
     pub md5: Option<[u8; 16]>,
+    /// What is known of the object beside its bytes, as it was given; empty where nothing was.
+    pub attributes: Vec<u8>,
     /// The value of a tombstone or a state, which is short; empty for a put.
     pub note: Vec<u8>,
     /// Bytes that the record takes in its extent.
@@ -243,9 +245,19 @@ impl Scan {
             self.verify_pieces(&header, 0, u64::MAX)?;
         }
         self.position = offset + record_bytes;
-        let Header { kind, key, generation, expiry, md5, bytes, .. } = header;
+        let Header { kind, key, generation, expiry, md5, attributes, bytes, .. } = header;
         let place = Place { extent: self.source.extent, offset, bytes };
-        Ok(Found::Record(Record { place, kind, key, generation, expiry, md5, note, record_bytes }))
+        Ok(Found::Record(Record {
+            place,
+            kind,
+            key,
+            generation,
+            expiry,
+            md5,
+            attributes,
+            note,
+            record_bytes,
+        }))
     }
 
     /// Reads `count` pieces of a value from piece `first` on, which begins at the position. Those that do not verify

@@ -31,7 +31,15 @@ fn opened(disk: &MemoryVfs) -> (Volume, Opened) {
 }
 
 fn put<'a>(key: &'a [u8], generation: u64, value: &'a [u8]) -> NewRecord<'a> {
-    NewRecord { kind: Kind::Put, key, generation, expiry: None, value, wants_md5: false }
+    NewRecord {
+        kind: Kind::Put,
+        key,
+        generation,
+        expiry: None,
+        value,
+        wants_md5: false,
+        attributes: &[],
+    }
 }
 
 fn whole(volume: &Volume, place: &Place, key: &[u8], generation: u64) -> Vec<u8> {
@@ -63,6 +71,7 @@ fn what_was_put_is_read_before_and_after_reopening() {
             generation: generation as u64,
             expiry: Some(5),
             wants_md5: true,
+            attributes: &[],
             bytes: None,
         };
         let mut writer = volume.begin(&head).unwrap();
@@ -173,7 +182,14 @@ fn the_number_of_a_removed_extent_does_not_come_again() {
     let disk = MemoryVfs::new();
     let long = bytes(200_000, 1);
     let store = |volume: &Volume, generation| {
-        let head = Head { key: b"long", generation, expiry: None, wants_md5: false, bytes: None };
+        let head = Head {
+            key: b"long",
+            generation,
+            expiry: None,
+            wants_md5: false,
+            attributes: &[],
+            bytes: None,
+        };
         let mut writer = volume.begin(&head).unwrap();
         writer.write(&long).unwrap();
         writer.finish().unwrap().place
@@ -195,7 +211,14 @@ fn every_flipped_byte_is_found_and_costs_one_object() {
     let middle = bytes(70_000, 2);
     let middle = volume.append_and_wait(&put(b"middle", 2, &middle)).unwrap().place;
     let last = volume.append_and_wait(&put(b"last", 3, b"value")).unwrap().place;
-    let head = Head { key: b"long", generation: 4, expiry: None, wants_md5: false, bytes: None };
+    let head = Head {
+        key: b"long",
+        generation: 4,
+        expiry: None,
+        wants_md5: false,
+        attributes: &[],
+        bytes: None,
+    };
     let mut writer = volume.begin(&head).unwrap();
     writer.write(&bytes(150_000, 4)).unwrap();
     let long = writer.finish().unwrap().place;

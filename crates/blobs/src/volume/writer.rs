@@ -26,6 +26,7 @@ pub struct Writer {
     generation: u64,
     expiry: Option<u64>,
     md5: Option<Md5>,
+    attributes: Vec<u8>,
     bytes: u64,
     sink: Sink,
 }
@@ -57,6 +58,7 @@ impl Writer {
             generation: head.generation,
             expiry: head.expiry,
             md5: head.wants_md5.then(Md5::new),
+            attributes: head.attributes.to_vec(),
             bytes: 0,
             sink,
         })
@@ -106,25 +108,34 @@ impl Writer {
     }
 
     fn head(&self) -> Head<'_> {
-        let Writer { key, generation, expiry, .. } = self;
+        let Writer { key, generation, expiry, attributes, .. } = self;
         let wants_md5 = self.md5.is_some();
-        Head { key, generation: *generation, expiry: *expiry, wants_md5, bytes: None }
+        let (generation, expiry) = (*generation, *expiry);
+        Head { key, generation, expiry, wants_md5, attributes, bytes: None }
     }
 
     /// Makes the object durable. A small one is appended with others, and `done` called in the volume's thread; a
     /// long one is synced before this returns.
     pub fn finish_with(self, done: impl FnOnce(Result<Stored>) + Send + 'static) {
-        let Writer { body, key, generation, expiry, md5, sink, .. } = self;
+        let Writer { body, key, generation, expiry, md5, attributes, sink, .. } = self;
         let wants_md5 = md5.is_some();
         match sink {
             Sink::Memory(value) => {
-                let (kind, key, value) = (Kind::Put, &*key, &*value);
-                let record = NewRecord { kind, key, generation, expiry, value, wants_md5 };
+                let (kind, key, value, attributes) = (Kind::Put, &*key, &*value, &*attributes);
+                let record =
+                    NewRecord { kind, key, generation, expiry, attributes, value, wants_md5 };
                 body.append(&record, Box::new(done));
             }
             Sink::Sole(sole) => {
                 let digest = md5.map(|md5| md5.finalize().into());
-                let draft = Draft { kind: Kind::Put, key: &key, generation, expiry, md5: digest };
+                let draft = Draft {
+                    kind: Kind::Put,
+                    key: &key,
+                    generation,
+                    expiry,
+                    md5: digest,
+                    attributes: &attributes,
+                };
                 done(sole.finish(&draft).map(|place| Stored { place, digest }));
             }
             Sink::File(file) => {

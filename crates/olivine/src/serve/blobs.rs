@@ -33,12 +33,19 @@ const MANNER: Opt = Opt::value(
     "--manner",
     "MANNER",
     "smol: who puts is sent to a volume; mkv: objects are brought\n\
-     there, and nothing is overwritten, as minikeyvalue has it",
+     there, and nothing is overwritten, as minikeyvalue has it;\n\
+     s3: S3's protocol, for those with a key in --s3-keys",
 )
 .or("smol");
 const REPLICAS: Opt = Opt::value("--replicas", "N", "on how many volumes an object lies").or("1");
 const PROTECT: Opt =
     Opt::switch("--protect", "objects must be unlinked before they are deleted (mkv)");
+const S3_KEYS: Opt = Opt::value(
+    "--s3-keys",
+    "FILE",
+    "whom S3's manner answers: lines of an access key and a\n\
+     secret; nobody else may read it",
+);
 const VOLUMES: Opt =
     Opt::value("--volumes", "HOST:PORT,…", "the volumes of the master; VOLUMES says it as well")
         .or("localhost:9001")
@@ -92,6 +99,7 @@ pub(super) const OF_BLOBS: &[Opt] = &[
     MANNER,
     REPLICAS,
     PROTECT,
+    S3_KEYS,
     VOLUME_DIR,
     LAYOUT,
     OPEN,
@@ -111,7 +119,7 @@ pub(crate) const MASTER: Command = Command {
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, DB, WORKERS],
-        &[VOLUMES, MANNER, REPLICAS, PROTECT, KEY_FILE],
+        &[VOLUMES, MANNER, REPLICAS, PROTECT, S3_KEYS, KEY_FILE],
         &[BIND, OWN_PORT, BLOB_PORT, BLOB_BIND],
         OF_ACCESS,
         OF_LIMITS,
@@ -204,6 +212,7 @@ fn master(call: &Call, dir: PathBuf, volumes: Vec<String>) -> Result<MasterSetti
         volumes,
         replicas,
         protects: call.has(PROTECT.name),
+        s3_keys: call.value(S3_KEYS.name).map(PathBuf::from),
     })
 }
 

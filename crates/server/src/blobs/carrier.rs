@@ -18,6 +18,7 @@ use olivine_blobs::{
     Head, Place, Stored,
     talk::{Done, Order, VALUE_BYTES_MAX},
 };
+use olivine_doors::blob as door;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -31,6 +32,8 @@ use super::{
 };
 use crate::{body::Body, http::header};
 
+/// The header with what is known of an object beside its bytes, in hexadecimal digits.
+pub(super) const ATTRIBUTES: &str = "olivine-attributes";
 /// Pieces that wait on their way to a volume.
 const PIECES_MAX: usize = 4;
 /// How long a volume may take to be reached.
@@ -72,7 +75,7 @@ impl<'a> Carriers<'a> {
 
     /// To a volume of another, too, piece by piece.
     pub(super) fn there(&mut self, uuid: [u8; 16], url: String) {
-        self.each.push((uuid, Carrier::There(Sending::begin(url, self.head.bytes))));
+        self.each.push((uuid, Carrier::There(Sending::begin(url, &self.head))));
     }
 
     /// To a volume of the master's, too. `url` says where it takes a long object.
@@ -84,7 +87,8 @@ impl<'a> Carriers<'a> {
     ) -> olivine_blobs::Result<()> {
         match &member.way {
             Way::Here(host) => self.here(uuid, host)?,
-            Way::There(_) if is_short(self.head.bytes) => {
+            // Links carry bytes, and nothing that is known beside them.
+            Way::There(_) if is_short(self.head.bytes) && self.head.attributes.is_empty() => {
                 self.linked.push((uuid, Arc::clone(member)));
             }
             Way::There(_) => self.there(uuid, url()),
@@ -187,11 +191,12 @@ struct Sending {
 }
 
 impl Sending {
-    fn begin(url: String, bytes: Option<u64>) -> Sending {
+    fn begin(url: String, head: &Head<'_>) -> Sending {
+        let (bytes, attributes) = (head.bytes, door::hex(head.attributes));
         let (pieces, coming) = mpsc::channel(PIECES_MAX);
         let (told, answered) = oneshot::channel();
         spawn_local(async move {
-            let stored = put(&url, Body::coming(coming, bytes)).await;
+            let stored = put(&url, &attributes, Body::coming(coming, bytes)).await;
             // Who does not wait any more need not be told.
             told.send(stored).ok();
         });
@@ -227,7 +232,7 @@ thread_local! {
 }
 
 /// A connection to a volume.
-async fn connection(address: &str) -> io::Result<SendRequest<Body>> {
+pub(super) async fn connection(address: &str) -> io::Result<SendRequest<Body>> {
     loop {
         let idle = IDLE.with_borrow_mut(|idle| idle.get_mut(address).and_then(Vec::pop));
         match idle {
@@ -245,7 +250,7 @@ async fn connection(address: &str) -> io::Result<SendRequest<Body>> {
     Ok(sender)
 }
 
-fn give_back(address: &str, connection: SendRequest<Body>) {
+pub(super) fn give_back(address: &str, connection: SendRequest<Body>) {
     IDLE.with_borrow_mut(|idle| {
         let idle = idle.entry(address.to_owned()).or_default();
         if idle.len() < IDLE_MAX {
@@ -261,10 +266,18 @@ struct Answer {
     text: String,
 }
 
-async fn ask(method: Method, url: &str, body: Body) -> io::Result<Answer> {
+/// The address of a URL, and what follows it.
+pub(super) fn parts_of(url: &str) -> io::Result<(&str, &str)> {
     let rest = url.strip_prefix("http://").ok_or_else(|| io::Error::other("it is no URL"))?;
-    let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    Ok(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+async fn ask(method: Method, url: &str, attributes: &str, body: Body) -> io::Result<Answer> {
+    let (address, path) = parts_of(url)?;
     let mut request = Request::builder().method(method).uri(path).header(HOST, address);
+    if !attributes.is_empty() {
+        request = request.header(ATTRIBUTES, attributes);
+    }
     if let Some(bytes) = hyper::body::Body::size_hint(&body).exact() {
         request = request.header(CONTENT_LENGTH, bytes);
     }
@@ -295,20 +308,18 @@ fn place_of(text: &str) -> Option<Place> {
 }
 
 fn digest_of(text: &str) -> Option<[u8; 16]> {
-    let mut digest = [0; 16];
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    if pairs.len() != digest.len() {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(pairs) {
-        let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Some(digest)
+    bytes_of(text)?.try_into().ok()
 }
 
-async fn put(url: &str, body: Body) -> Result<Stored, Told> {
-    match ask(Method::PUT, url, body).await {
+/// The bytes that hexadecimal digits stand for.
+pub(super) fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let digit = |c: u8| char::from(c).to_digit(16);
+    pairs.iter().map(|[one, other]| Some((digit(*one)? << 4 | digit(*other)?) as u8)).collect()
+}
+
+async fn put(url: &str, attributes: &str, body: Body) -> Result<Stored, Told> {
+    match ask(Method::PUT, url, attributes, body).await {
         Ok(Answer { status: 201, stored: Some(stored), .. }) => Ok(stored),
         Ok(Answer { text, .. }) => Err(Told::Away(format!("a volume did not take it: {text}"))),
         Err(error) => Err(Told::Away(format!("a volume cannot be reached: {error}"))),

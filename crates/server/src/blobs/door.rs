@@ -139,14 +139,15 @@ pub(super) fn refused(wrong: &Wrong) -> Response {
 /// What somebody is told who is not sent anywhere.
 pub(super) fn told(manner: Manner, told: &Told) -> Response {
     match (told, manner) {
-        (Told::Absent, Manner::Smol) => text(404, "key not found"),
+        (Told::Absent, Manner::Smol | Manner::S3) => text(404, "key not found"),
         (Told::Absent, Manner::Mkv) => empty(404),
-        (Told::Refused, Manner::Smol) => {
+        (Told::Refused, Manner::Smol | Manner::S3) => {
             text(412, "what is under the key is not as the request wants it")
         }
         (Told::Refused, Manner::Mkv) => text(403, "there is something under the key already"),
         (Told::Away(why), _) => away(why),
         (Told::Failed(why), _) => text(500, why),
+        (Told::InParts, _) => text(501, "the object is made of parts; get it in S3's manner"),
         (Told::There { .. }, _) => text(500, "nobody says where to go"),
     }
 }
@@ -230,7 +231,7 @@ fn listed(master: &Master, list: &List) -> Response {
     }
     let entries: Vec<Entry<'_>> = rows
         .iter()
-        .map(|(key, row)| Entry { key, bytes: row.bytes, generation: row.generation })
+        .map(|(key, row)| Entry { key, bytes: row.object_bytes(), generation: row.generation })
         .collect();
     let (kind, body) = if list.xml {
         ("application/xml", door::list_xml(&entries, next.as_deref()))

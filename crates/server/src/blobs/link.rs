@@ -202,8 +202,9 @@ async fn obey(host: &Host, message: &[u8]) -> Done {
     let stored = match Order::parse(message) {
         Some(Order::Keep { key, generation, expiry, wants_digest, value }) => {
             let bytes = Some(value.len() as u64);
-            host.keep(&Head { key, generation, expiry, wants_md5: wants_digest, bytes }, value)
-                .await
+            let (wants_md5, attributes) = (wants_digest, &[][..]);
+            let head = Head { key, generation, expiry, wants_md5, attributes, bytes };
+            host.keep(&head, value).await
         }
         Some(Order::Bury { key, generation, place }) => host.bury(key, generation, &place).await,
         None => return Done::Failed("the volume does not understand the master".to_owned()),

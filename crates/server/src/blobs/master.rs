@@ -12,6 +12,7 @@ use bytes::Bytes;
 use olivine_blobs::{
     GRANT_TIME, Grant, Head, Identity, Place, Secret, Verb,
     index::{Burial, Changed, Condition, Index, Listed, Listing},
+    own,
     placement::{self, Choice},
     row::{Replica, Row},
     talk::{Answer, Asked, Lying, Order, Published, State},
@@ -116,6 +117,8 @@ pub(crate) enum Told {
     Absent,
     /// What is there is not as it must be.
     Refused,
+    /// No volume has it as a whole.
+    InParts,
     /// It cannot be done now.
     Away(String),
     /// It failed.
@@ -251,7 +254,8 @@ impl Master {
             Asked::Spread { key, generation, expiry, wants_digest, volume, value } => {
                 let (expiry, wants_md5) = (*expiry, *wants_digest);
                 let bytes = Some(value.len() as u64);
-                let head = Head { key, generation: *generation, expiry, wants_md5, bytes };
+                let generation = *generation;
+                let head = Head { key, generation, expiry, wants_md5, attributes: &[], bytes };
                 self.spread(head, volume, value).await
             }
             Asked::Names { volume, records } => self.named(volume, records),
@@ -262,6 +266,9 @@ impl Master {
 
     /// Where somebody would be sent who came to a volume without having been.
     fn granted(&self, verb: u8, key: &[u8]) -> Answer {
+        if own::is_own(key) {
+            return Answer::Absent;
+        }
         let told = match verb {
             PUT => self.put(key, door::Condition::Any, None),
             DELETE => self.delete(key, door::Condition::Any),
@@ -371,6 +378,9 @@ impl Master {
             Ok(None) => return Told::Absent,
             Err(told) => return told,
         };
+        if row.parts().is_some() {
+            return Told::InParts;
+        }
         let Some((member, known, place)) = self.nearest(key, &row) else { return nowhere() };
         let url = self.url(&member, &known, key, &self.grant(Verb::Get, row.generation, place));
         Told::There { url, row: Some(row) }
@@ -419,7 +429,7 @@ impl Master {
         let mut grant = self.grant(Verb::Put, generation, place);
         grant.known = condition.known();
         grant.expiry = ttl.map(|seconds| self.time.now().saturating_add(seconds * 1_000));
-        grant.wants_digest = self.manner == Manner::Mkv;
+        grant.wants_digest = self.manner != Manner::Smol;
         Ok(grant)
     }
 
@@ -440,7 +450,7 @@ impl Master {
         }
     }
 
-    fn grant(&self, verb: Verb, generation: u64, place: Place) -> Grant {
+    pub(crate) fn grant(&self, verb: Verb, generation: u64, place: Place) -> Grant {
         let until = self.time.now() + GRANT_TIME.as_millis() as u64;
         Grant {
             verb,
@@ -482,7 +492,7 @@ impl Master {
     }
 
     /// A volume that answers and has an object, and where.
-    fn nearest(&self, key: &[u8], row: &Row) -> Option<(Arc<Member>, Known, Place)> {
+    pub(crate) fn nearest(&self, key: &[u8], row: &Row) -> Option<(Arc<Member>, Known, Place)> {
         // Readers of one key meet at one volume, those of many are spread over all.
         let first = key.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
         let count = row.replicas.len();
@@ -545,16 +555,43 @@ impl Master {
     /// Has an object be known. Returns when that lasts.
     pub(crate) async fn publish(&self, published: &Published) -> Result<Changed, String> {
         let Published { key, generation, bytes, digest, expiry, known, places } = published;
+        if own::is_own(key) {
+            return Err("the key is the store's own".to_owned());
+        }
+        let replicas = self.replicas_at(places)?;
+        let (generation, bytes, digest, expiry) = (*generation, *bytes, *digest, *expiry);
+        let row = Row {
+            generation,
+            bytes,
+            digest,
+            expiry,
+            is_unlinked: false,
+            replicas,
+            attributes: None,
+        };
+        let condition = Condition::of_known(*known);
+        let changed = self.index.publish(key, &row, condition, self.time.now());
+        self.lasting(changed).await
+    }
+
+    /// Where volumes have something, as rows have it.
+    pub(crate) fn replicas_at(&self, places: &[([u8; 16], Place)]) -> Result<Vec<Replica>, String> {
         let mut replicas = Vec::with_capacity(places.len());
         for (uuid, Place { extent, offset, .. }) in places {
             let volume = self.index.number_of(uuid).map_err(|error| error.to_string())?;
             replicas.push(Replica { volume, extent: *extent, offset: *offset });
         }
-        let (generation, bytes, digest, expiry) = (*generation, *bytes, *digest, *expiry);
-        let row = Row { generation, bytes, digest, expiry, is_unlinked: false, replicas };
-        let condition = Condition::of_known(*known);
-        let changed = self.index.publish(key, &row, condition, self.time.now());
-        self.lasting(changed).await
+        Ok(replicas)
+    }
+
+    /// The index, for who changes more in it than an object, and waits with `lasting`.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The time in milliseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        self.time.now()
     }
 
     /// Has what was under a key before `generation` be there no more. Returns when that lasts.
@@ -595,7 +632,8 @@ impl Master {
         self.lasting(self.index.unlink(key, generation, self.time.now())).await
     }
 
-    async fn lasting(
+    /// Returns what came of a change when that lasts.
+    pub(crate) async fn lasting(
         &self,
         changed: olivine_engine::Result<(Changed, olivine_engine::SeqNo)>,
     ) -> Result<Changed, String> {
@@ -635,7 +673,7 @@ fn unable(come_to: Told) -> Answer {
     match come_to {
         Told::Away(why) => Answer::Away(why),
         Told::Failed(why) => Answer::Failed(why),
-        Told::There { .. } | Told::Absent | Told::Refused => Answer::Absent,
+        Told::There { .. } | Told::Absent | Told::Refused | Told::InParts => Answer::Absent,
     }
 }
 

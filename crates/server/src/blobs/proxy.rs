@@ -3,6 +3,8 @@
 //! 1. What is acknowledged lies on as many volumes as it should.
 //! 2. Nothing that is there is overwritten.
 
+use std::sync::Arc;
+
 use hyper::{HeaderMap, body::Incoming};
 use olivine_blobs::{
     Grant, Head, Place,
@@ -21,7 +23,7 @@ use super::{
     carrier::{Carriers, Kept, of_volume},
     coming,
     door::{away, bytes, empty, refused, text, told},
-    master::{Master, Told},
+    master::{Known, Master, Member, Told},
 };
 use crate::{settings::Door, worker::Shared};
 
@@ -88,18 +90,15 @@ async fn brought(
     let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
     let grant = master.new_object(there, ttl)?;
     let places = master.places(key, row.as_ref(), master.replicas())?;
-    let mut carriers = Carriers::new(Head {
+    let head = Head {
         key,
         generation: grant.generation,
         expiry: grant.expiry,
         wants_md5: grant.wants_digest,
+        attributes: &[],
         bytes: bytes(headers),
-    });
-    let part = Grant { is_part: true, ..grant.clone() };
-    for (member, known) in &places {
-        let url = || master.url(member, known, key, &part);
-        carriers.member(known.identity.uuid, member, url).map_err(of_volume)?;
-    }
+    };
+    let mut carriers = carriers(master, &places, head, &grant)?;
     let mut length = 0;
     while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
         length += piece.len() as u64;
@@ -127,6 +126,22 @@ async fn brought(
         }
         Err(why) => Err(Told::Failed(why).into()),
     }
+}
+
+/// What brings an object to some volumes.
+pub(super) fn carriers<'a>(
+    master: &Master,
+    places: &[(Arc<Member>, Known)],
+    head: Head<'a>,
+    grant: &Grant,
+) -> Result<Carriers<'a>, Told> {
+    let mut carriers = Carriers::new(head);
+    let part = Grant { is_part: true, ..grant.clone() };
+    for (member, known) in places {
+        let url = || master.url(member, known, head.key, &part);
+        carriers.member(known.identity.uuid, member, url).map_err(of_volume)?;
+    }
+    Ok(carriers)
 }
 
 /// Takes an object away.
@@ -158,7 +173,12 @@ async fn taken(master: &Master, key: &[u8], condition: door::Condition) -> Resul
 
 /// Has those of the volumes that answer write down that an object is deleted. Returns which did: the others do when
 /// they are back.
-async fn bury(master: &Master, key: &[u8], generation: u64, row: &Row) -> Result<Vec<u32>, Told> {
+pub(super) async fn bury(
+    master: &Master,
+    key: &[u8],
+    generation: u64,
+    row: &Row,
+) -> Result<Vec<u32>, Told> {
     let ordered = row.replicas.iter().filter_map(|&Replica { volume, extent, offset }| {
         let (member, _) = master.member(volume)?;
         let place = Place { extent, offset, bytes: row.bytes };

@@ -104,6 +104,7 @@ impl Host {
             expiry: None,
             value: &value,
             wants_md5: false,
+            attributes: &[],
         };
         let (told, done) = oneshot::channel();
         // Who does not wait any more need not be told.

@@ -23,7 +23,7 @@ use olivine_doors::{
 };
 
 use super::{
-    carrier::{Carriers, Kept, is_short},
+    carrier::{ATTRIBUTES, Carriers, Kept, bytes_of, is_short},
     coming,
     door::{away, bytes, empty, refused, text, told},
     master::{DELETE, GET, PUT, Told},
@@ -194,11 +194,18 @@ async fn put(
     if said == Some(0) {
         return text(411, "an object must have at least one byte");
     }
+    // Only the master says so, and only to who keeps no more than the bytes.
+    let attributes = header(headers, HeaderName::from_static(ATTRIBUTES));
+    let attributes = attributes.filter(|_| grant.is_part).map_or(Some(Vec::new()), bytes_of);
+    let Some(attributes) = attributes else {
+        return text(400, "the attributes of an object are hexadecimal digits");
+    };
     let head = Head {
         key,
         generation: grant.generation,
         expiry: grant.expiry,
         wants_md5: grant.wants_digest,
+        attributes: &attributes,
         bytes: said,
     };
     let mut carriers = match carriers(host, head, grant).await {

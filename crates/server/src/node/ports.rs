@@ -11,6 +11,7 @@ use std::{
 };
 
 use olivine_command::Code;
+use olivine_doors::blob::Manner;
 use olivine_vfs::Vfs;
 use tokio::{io::AsyncWriteExt as _, select};
 
@@ -93,9 +94,18 @@ pub(super) fn public(settings: &Settings) -> Option<&DoorSetting> {
     settings.doors.iter().find(is_public).filter(|_| !settings.insecure)
 }
 
+/// The same, of doors at which it takes users to know who asks: in S3's manner each request is signed.
+fn unsigned(settings: &Settings) -> Option<&DoorSetting> {
+    let signs = settings.blobs.master.as_ref().is_some_and(|master| master.manner == Manner::S3);
+    let is_it = |setting: &&DoorSetting| {
+        !setting.address.ip().is_loopback() && !(signs && setting.door == Door::Blob)
+    };
+    settings.doors.iter().find(is_it).filter(|_| !settings.insecure)
+}
+
 /// Refuses doors that are open to other machines while there is nobody who could be let in.
 pub(super) fn check_users(settings: &Settings, users: u64) -> Result<(), Problem> {
-    match public(settings) {
+    match unsigned(settings) {
         Some(DoorSetting { door, address, .. }) if users == 0 => {
             let (name, ip) = (door.name(), address.ip());
             let dir = settings.data_dir.display();
@@ -111,7 +121,7 @@ pub(super) fn check_users(settings: &Settings, users: u64) -> Result<(), Problem
 
 /// Refuses a master that is open to other machines while there is nobody who could be let in.
 pub(super) fn check_alone(settings: &Settings) -> Result<(), Problem> {
-    let Some(DoorSetting { door, address, .. }) = public(settings) else { return Ok(()) };
+    let Some(DoorSetting { door, address, .. }) = unsigned(settings) else { return Ok(()) };
     let (name, ip) = (door.name(), address.ip());
     Err(Problem::Settings(format!(
         "the {name} door would be open to other machines at {ip}, and a master by itself knows no users; have \

@@ -4,21 +4,21 @@ use super::*;
 use crate::Half;
 
 /// An answer: its status, its head, its body.
-struct Told {
-    status: u16,
+pub(super) struct Told {
+    pub(super) status: u16,
     head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Told {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let line = self.head.lines().find(|line| line.starts_with(&format!("{name}: ")))?;
         Some(&line[name.len() + 2..])
     }
 }
 
 /// Asks at an address, with these headers beside the usual.
-fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Told {
+pub(super) fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Told {
     let mut stream = TcpStream::connect(at).unwrap();
     let length = body.len();
     let head = format!(
@@ -45,22 +45,22 @@ fn follow(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) 
     ask(address.parse().unwrap(), method, path, headers, body)
 }
 
-fn at(node: &Running, door: Door) -> SocketAddr {
+pub(super) fn at(node: &Running, door: Door) -> SocketAddr {
     node.doors.iter().find(|(known, _)| *known == door).unwrap().1
 }
 
-fn put(at: SocketAddr, path: &str, value: &[u8]) -> u16 {
+pub(super) fn put(at: SocketAddr, path: &str, value: &[u8]) -> u16 {
     follow(at, "PUT", path, "", value).status
 }
 
-fn get(at: SocketAddr, path: &str) -> (u16, Vec<u8>) {
+pub(super) fn get(at: SocketAddr, path: &str) -> (u16, Vec<u8>) {
     let told = follow(at, "GET", path, "", b"");
     (told.status, told.body)
 }
 
 /// A master, and volumes in processes of their own as far as sockets tell.
-struct Several {
-    master: Running,
+pub(super) struct Several {
+    pub(super) master: Running,
     volumes: Vec<Running>,
 }
 
@@ -81,7 +81,11 @@ fn volume_of(dir: &Dir, number: usize, port: u16) -> Settings {
     part_of(dir, blobs, Door::Volume, port)
 }
 
-fn master_of(dir: &Dir, volumes: &[Running], change: impl FnOnce(&mut MasterSettings)) -> Settings {
+pub(super) fn master_of(
+    dir: &Dir,
+    volumes: &[Running],
+    change: impl FnOnce(&mut MasterSettings),
+) -> Settings {
     let mut blobs = blobs_in(&dir.0);
     blobs.volume = None;
     let master = blobs.master.as_mut().unwrap();
@@ -92,16 +96,24 @@ fn master_of(dir: &Dir, volumes: &[Running], change: impl FnOnce(&mut MasterSett
 
 impl Several {
     fn start(dir: &Dir, count: usize, change: impl FnOnce(&mut MasterSettings)) -> Several {
-        let volumes: Vec<Running> =
-            (0..count).map(|number| Running::start(&volume_of(dir, number, 0))).collect();
-        let master = Running::start(&master_of(dir, &volumes, change));
-        let several = Several { master, volumes };
+        let several = Several::begin(dir, count, change);
         // Until the master has reached enough of them.
         several.wait(|at| put(at, "/first", b"1") == 201);
         several
     }
 
-    fn wait(&self, holds: impl Fn(SocketAddr) -> bool) {
+    pub(super) fn begin(
+        dir: &Dir,
+        count: usize,
+        change: impl FnOnce(&mut MasterSettings),
+    ) -> Several {
+        let volumes: Vec<Running> =
+            (0..count).map(|number| Running::start(&volume_of(dir, number, 0))).collect();
+        let master = Running::start(&master_of(dir, &volumes, change));
+        Several { master, volumes }
+    }
+
+    pub(super) fn wait(&self, holds: impl Fn(SocketAddr) -> bool) {
         for _ in 0..200 {
             if holds(at(&self.master, Door::Blob)) {
                 return;

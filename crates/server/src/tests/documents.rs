@@ -42,6 +42,16 @@ fn documents_have_every_request_of_the_doors() {
     }
 }
 
+/// The table of S3's calls is that of the code.
+#[test]
+fn documents_have_every_call_of_s3() {
+    let mut calls = "| call | what it does |\n|---|---|\n".to_owned();
+    for (name, what) in olivine_s3::CALLS {
+        push(&mut calls, format_args!("| `{name}` | {what} |\n"));
+    }
+    document("protocols/blobs.md", &[("calls", &calls)]);
+}
+
 /// A document has these tables where it says so; with REWRITE=1 it is made to.
 fn document(path: &str, tables: &[(&str, &str)]) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(path);

@@ -117,6 +117,7 @@ fn clients(root: &Path) -> Verdict {
         ("openssl", "openssl"),
         ("python3", "python3"),
         ("promtool", "prometheus"),
+        ("rclone", "rclone"),
         ("strace", "strace"),
     ];
     for (program, package) in programs {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn draft(key: &[u8]) -> Draft<'_> {
-    Draft { kind: Kind::Put, key, generation: 1 << 27, expiry: None, md5: None }
+    Draft { kind: Kind::Put, key, generation: 1 << 27, expiry: None, md5: None, attributes: b"" }
 }
 
 const BONDS: Bonds = Bonds { salt: 7, extent: 3 };

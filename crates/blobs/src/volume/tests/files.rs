@@ -13,7 +13,8 @@ fn open(disk: Arc<dyn Vfs>, layout: Layout) -> (Volume, Opened) {
 }
 
 fn store(volume: &Volume, key: &[u8], value: &[u8]) -> Place {
-    let head = Head { key, generation: 1, expiry: None, wants_md5: true, bytes: None };
+    let head =
+        Head { key, generation: 1, expiry: None, wants_md5: true, attributes: &[], bytes: None };
     let mut writer = volume.begin(&head).unwrap();
     writer.write(value).unwrap();
     let stored = writer.finish().unwrap();

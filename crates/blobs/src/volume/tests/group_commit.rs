@@ -115,8 +115,15 @@ fn volume(ahead_bytes: u64) -> f64 {
     let rate = rate(|number, count| {
         let key = [number.to_be_bytes(), count.to_be_bytes()].concat();
         let (kind, value) = (Kind::Put, &VALUE[..]);
-        let record =
-            NewRecord { kind, key: &key, generation: count, expiry: None, value, wants_md5: false };
+        let record = NewRecord {
+            kind,
+            key: &key,
+            generation: count,
+            expiry: None,
+            value,
+            wants_md5: false,
+            attributes: &[],
+        };
         volume.append_and_wait(&record).unwrap();
     });
     for info in volume.extents(0, 1000).unwrap() {
@@ -166,7 +173,14 @@ fn a_long_object_takes_little_memory() {
     let chunk = vec![7; 1 << 20];
     let clock = RealClock::new();
     let (before, begun) = (resident_bytes(std::process::id()).unwrap(), clock.now());
-    let head = Head { key: b"long", generation: 1, expiry: None, wants_md5: false, bytes: None };
+    let head = Head {
+        key: b"long",
+        generation: 1,
+        expiry: None,
+        wants_md5: false,
+        attributes: &[],
+        bytes: None,
+    };
     let mut writer = volume.begin(&head).unwrap();
     let mut most = 0;
     for _ in 0..CHUNKS {

@@ -119,7 +119,14 @@ impl Driver {
     fn stream_all(&mut self, generation: u64, most: usize) -> Result<Writer> {
         let key = key(generation);
         let wants_md5 = self.random.chance(1, 2);
-        let head = Head { key: &key, generation, expiry: Some(77), wants_md5, bytes: None };
+        let head = Head {
+            key: &key,
+            generation,
+            expiry: Some(77),
+            wants_md5,
+            attributes: &[],
+            bytes: None,
+        };
         let mut writer = self.volume.begin(&head)?;
         let value = value(generation);
         for chunk in value[..value.len().min(most)].chunks(30_000) {
