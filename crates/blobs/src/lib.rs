@@ -18,12 +18,14 @@ pub mod grant;
 pub mod index;
 pub mod placement;
 pub mod row;
+mod state;
 pub mod talk;
 mod transfer;
 mod volume;
 
 pub use error::{Error, Result};
 pub use grant::{GRANT_TIME, Grant, NoGrant, SECRET_BYTES, Secret, Verb};
+pub use state::{STATE_BYTES_MAX, State};
 pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
     Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord,

@@ -11,7 +11,7 @@
 use crate::{
     KEY_BYTES_MAX, Place,
     bytes::{Take, put_varint},
-    index::Changed,
+    index::{Changed, Spot},
     row::REPLICAS_MAX,
 };
 
@@ -114,6 +114,23 @@ pub enum Asked {
     },
     /// Nothing: how the volume is.
     Is(State),
+    /// That bytes of it are not what was written. It is answered for each spot whether something that is named may lie
+    /// in it.
+    Damaged {
+        /// Who asks.
+        volume: [u8; 16],
+        /// What was looked for there, if something was: if that is elsewhere by now, it is no news.
+        sought: Option<Lying>,
+        /// Where.
+        spots: Vec<Spot>,
+    },
+    /// Which of some objects are unlinked, and lie on this volume.
+    Unlinked {
+        /// Who asks.
+        volume: [u8; 16],
+        /// The objects; where they lie does not matter.
+        records: Vec<Lying>,
+    },
 }
 
 /// What a volume is answered.
@@ -219,6 +236,20 @@ impl Asked {
                 put_varint(out, *room);
                 out.push((*takes_writes).into());
             }
+            Asked::Damaged { volume, sought, spots } => {
+                out.push(8);
+                out.extend(volume);
+                push_records(sought.as_slice(), out);
+                put_varint(out, spots.len() as u64);
+                for Spot { extent, offset, bytes } in spots {
+                    push_place(&Place { extent: *extent, offset: *offset, bytes: *bytes }, out);
+                }
+            }
+            Asked::Unlinked { volume, records } => {
+                out.push(9);
+                out.extend(volume);
+                push_records(records, out);
+            }
         }
         bytes
     }
@@ -249,6 +280,17 @@ impl Asked {
                 Asked::Moved { volume, records, places }
             }
             7 => Asked::Is(State { room: fields.number()?, takes_writes: fields.flag()? }),
+            8 => {
+                let (volume, mut sought) = (fields.uuid()?, fields.records()?);
+                let count = fields.count(RECORDS_MAX)?;
+                let spot = |Place { extent, offset, bytes }| Spot { extent, offset, bytes };
+                let spots = (0..count).map(|_| fields.place().map(spot)).collect::<Option<_>>()?;
+                if 1 < sought.len() {
+                    return None;
+                }
+                Asked::Damaged { volume, sought: sought.pop(), spots }
+            }
+            9 => Asked::Unlinked { volume: fields.uuid()?, records: fields.records()? },
             _ => return None,
         };
         fields.0.0.is_empty().then_some(asked)
@@ -441,6 +483,13 @@ mod tests {
             Asked::Names { volume, records: vec![record(1), record(2)] },
             Asked::Moved { volume, records: vec![record(1)], places: vec![place(4)] },
             Asked::Is(State { room: 1 << 50, takes_writes: true }),
+            Asked::Damaged {
+                volume,
+                sought: Some(record(3)),
+                spots: vec![Spot { extent: 3, offset: 1 << 33, bytes: 70_000 }],
+            },
+            Asked::Damaged { volume, sought: None, spots: Vec::new() },
+            Asked::Unlinked { volume, records: vec![record(1)] },
         ]
     }
 
