@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use olivine_blobs::Reading;
+use olivine_blobs::{Error, Reading};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -60,6 +60,8 @@ pub(crate) struct Object {
     to: u64,
     coming: Option<JoinHandle<olivine_blobs::Result<Vec<u8>>>>,
     readers: Reader,
+    /// Called when it turns out damaged.
+    damaged: Option<Box<dyn FnOnce()>>,
 }
 
 /// One of those who read objects.
@@ -73,10 +75,17 @@ impl Drop for Reader {
 
 impl Object {
     /// The bytes from `from` up to before `to`.
-    pub(crate) fn new(reading: Reading, from: u64, to: u64, readers: &Arc<AtomicU64>) -> Object {
+    pub(crate) fn new(
+        reading: Reading,
+        from: u64,
+        to: u64,
+        readers: &Arc<AtomicU64>,
+        damaged: Box<dyn FnOnce()>,
+    ) -> Object {
         readers.fetch_add(1, Relaxed);
         let readers = Reader(Arc::clone(readers));
-        Object { reading: Arc::new(reading), from, to, coming: None, readers }
+        let damaged = Some(damaged);
+        Object { reading: Arc::new(reading), from, to, coming: None, readers, damaged }
     }
 
     /// What there is for each of the readers.
@@ -123,6 +132,12 @@ impl hyper::body::Body for Body {
         object.coming = None;
         let bytes = match read {
             Ok(Ok(bytes)) => bytes,
+            Ok(Err(error @ Error::Corrupt { .. })) => {
+                if let Some(damaged) = object.damaged.take() {
+                    damaged();
+                }
+                return Poll::Ready(Some(Err(io::Error::other(error))));
+            }
             Ok(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
             Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
         };

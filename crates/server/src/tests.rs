@@ -82,6 +82,9 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             manner: Manner::Smol,
             volumes: Vec::new(),
             replicas: 1,
+            replicas_min: None,
+            heal_after: Duration::from_mins(5),
+            heal_bytes_per_second: 64 << 20,
             protects: false,
         }),
         volume: Some(VolumeSettings {

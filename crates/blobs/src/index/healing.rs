@@ -166,6 +166,14 @@ impl Index {
         Ok(row.generation == generation && row.is_unlinked && is_there)
     }
 
+    /// Takes over a row of another index, into one that is being made.
+    pub fn adopt(&self, key: &[u8], row: &Row) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.put(&self.objects, key, &row.encode())?;
+        self.db.write_with(batch, Durability::Os)?;
+        Ok(())
+    }
+
     /// Up to `count` rows from a key on, whatever they are.
     pub fn walk(&self, from: &[u8], count: usize, now: u64) -> Result<Walked> {
         let mut walked = Walked::default();
