@@ -9,6 +9,7 @@ use olivine_vfs::{ManualClock, MemoryVfs, Open, Random, Vfs, make_dirs};
 
 use crate::{
     error::{Error, Result},
+    talk::fuzzing as talk,
     volume::{
         Found, Kind, Layout, NewRecord, Opened, Place, Volume, VolumeOptions, fuzzing as volume,
         mkv_key, mkv_path,
@@ -24,11 +25,13 @@ pub enum Target {
     Volume,
     /// A place, as the index keeps it, and the name of a file behind it.
     Place,
+    /// A message between a master and a volume.
+    Talk,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 3] = [Target::Extent, Target::Volume, Target::Place];
+    pub const ALL: [Target; 4] = [Target::Extent, Target::Volume, Target::Place, Target::Talk];
 }
 
 const DIR: &str = "/volume";
@@ -47,6 +50,7 @@ pub fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
             opened.map(|_| 1).map_err(|error| error.to_string())
         }
         Target::Place => parse_place(bytes),
+        Target::Talk => talk::parse(bytes),
     }
 }
 
@@ -63,7 +67,7 @@ pub fn mend(target: Target, bytes: &mut [u8], seams: &[(usize, usize)]) {
     match target {
         Target::Extent => volume::mend_extent(bytes, &DRAWN, seams),
         Target::Volume => volume::mend_hash(bytes),
-        Target::Place => {}
+        Target::Place | Target::Talk => {}
     }
 }
 
@@ -84,6 +88,7 @@ pub fn sample(target: Target, seed: u64) -> Result<Vec<u8>, String> {
             bytes.extend(mkv_path(&random.bytes(length)).bytes().skip(6));
             Ok(bytes)
         }
+        Target::Talk => Ok(talk::sample(&mut random)),
         Target::Volume => {
             open(&disk, Layout::Packed).map_err(|error| error.to_string())?;
             read(&disk, FILE)

@@ -29,6 +29,6 @@ pub use state::{STATE_BYTES_MAX, State};
 pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
     Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord,
-    Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored, Usage, Volume,
+    Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored, Stretch, Usage, Volume,
     VolumeOptions, Writer, mkv_key, mkv_path, smol_path,
 };

@@ -8,6 +8,11 @@
 //! 1. Every message parses to what it was written from, and no other bytes do.
 //! 2. What was sent is never believed to be as long as it says: nothing is reserved for more than what came.
 
+pub(crate) mod fuzzing;
+mod order;
+
+pub use order::{Done, Order, VALUE_BYTES_MAX};
+
 use crate::{
     KEY_BYTES_MAX, Place,
     bytes::{Take, put_varint},
@@ -96,6 +101,21 @@ pub enum Asked {
         /// Who asks.
         volume: [u8; 16],
     },
+    /// That an object lie also where others are to have it, one that is short and that somebody brings.
+    Spread {
+        /// The key.
+        key: Vec<u8>,
+        /// Its generation.
+        generation: u64,
+        /// When it is there no more.
+        expiry: Option<u64>,
+        /// Whether its MD5 is wanted.
+        wants_digest: bool,
+        /// Who asks, and keeps it.
+        volume: [u8; 16],
+        /// All of it.
+        value: Vec<u8>,
+    },
     /// Which of some records are what lies under their keys.
     Names {
         /// Who asks.
@@ -142,6 +162,8 @@ pub enum Answer {
     Each(Vec<bool>),
     /// URLs.
     Urls(Vec<([u8; 16], String)>),
+    /// Where else an object lies now.
+    Places(Vec<([u8; 16], Place)>),
     /// There is no such object.
     Absent,
     /// It cannot be done now, and why.
@@ -170,6 +192,14 @@ fn push_place(place: &Place, bytes: &mut Vec<u8>) {
     }
 }
 
+fn push_places(places: &[([u8; 16], Place)], bytes: &mut Vec<u8>) {
+    put_varint(bytes, places.len() as u64);
+    for (uuid, place) in places {
+        bytes.extend(uuid);
+        push_place(place, bytes);
+    }
+}
+
 fn push_records(records: &[Lying], bytes: &mut Vec<u8>) {
     put_varint(bytes, records.len() as u64);
     for Lying { key, generation, place } in records {
@@ -193,11 +223,7 @@ impl Asked {
                 push_bytes(published.digest.as_ref().map_or(&[], |digest| &digest[..]), out);
                 push_some(published.expiry, out);
                 push_some(published.known, out);
-                put_varint(out, published.places.len() as u64);
-                for (uuid, place) in &published.places {
-                    out.extend(uuid);
-                    push_place(place, out);
-                }
+                push_places(&published.places, out);
             }
             Asked::Remove { key, generation, known, volume } => {
                 out.push(2);
@@ -236,8 +262,17 @@ impl Asked {
                 put_varint(out, *room);
                 out.push((*takes_writes).into());
             }
-            Asked::Damaged { volume, sought, spots } => {
+            Asked::Spread { key, generation, expiry, wants_digest, volume, value } => {
                 out.push(8);
+                push_bytes(key, out);
+                put_varint(out, *generation);
+                push_some(*expiry, out);
+                out.push((*wants_digest).into());
+                out.extend(volume);
+                push_bytes(value, out);
+            }
+            Asked::Damaged { volume, sought, spots } => {
+                out.push(9);
                 out.extend(volume);
                 push_records(sought.as_slice(), out);
                 put_varint(out, spots.len() as u64);
@@ -246,7 +281,7 @@ impl Asked {
                 }
             }
             Asked::Unlinked { volume, records } => {
-                out.push(9);
+                out.push(10);
                 out.extend(volume);
                 push_records(records, out);
             }
@@ -280,7 +315,15 @@ impl Asked {
                 Asked::Moved { volume, records, places }
             }
             7 => Asked::Is(State { room: fields.number()?, takes_writes: fields.flag()? }),
-            8 => {
+            8 => Asked::Spread {
+                key: fields.key()?,
+                generation: fields.number()?,
+                expiry: fields.some()?.0,
+                wants_digest: fields.flag()?,
+                volume: fields.uuid()?,
+                value: fields.bytes(VALUE_BYTES_MAX)?.to_vec(),
+            },
+            9 => {
                 let (volume, mut sought) = (fields.uuid()?, fields.records()?);
                 let count = fields.count(RECORDS_MAX)?;
                 let spot = |Place { extent, offset, bytes }| Spot { extent, offset, bytes };
@@ -290,7 +333,7 @@ impl Asked {
                 }
                 Asked::Damaged { volume, sought: sought.pop(), spots }
             }
-            9 => Asked::Unlinked { volume: fields.uuid()?, records: fields.records()? },
+            10 => Asked::Unlinked { volume: fields.uuid()?, records: fields.records()? },
             _ => return None,
         };
         fields.0.0.is_empty().then_some(asked)
@@ -333,6 +376,10 @@ impl Answer {
                 push_bytes(why.as_bytes(), out);
             }
             Answer::Nothing => out.push(7),
+            Answer::Places(places) => {
+                out.push(8);
+                push_places(places, out);
+            }
         }
         bytes
     }
@@ -355,6 +402,7 @@ impl Answer {
             5 => Answer::Away(fields.text()?),
             6 => Answer::Failed(fields.text()?),
             7 => Answer::Nothing,
+            8 => Answer::Places(fields.places()?),
             _ => return None,
         };
         fields.0.0.is_empty().then_some(answer)
@@ -366,6 +414,9 @@ struct Fields<'a>(Take<'a>);
 
 /// What was read of a number that may be missing.
 struct Maybe(Option<u64>);
+
+/// What was read of an MD5 that may be missing.
+struct Digest(Option<[u8; 16]>);
 
 impl<'a> Fields<'a> {
     fn byte(&mut self) -> Option<u8> {
@@ -405,9 +456,20 @@ impl<'a> Fields<'a> {
         Some(field)
     }
 
+    fn key_bytes(&mut self) -> Option<&'a [u8]> {
+        self.bytes(KEY_BYTES_MAX).filter(|key| !key.is_empty())
+    }
+
     fn key(&mut self) -> Option<Vec<u8>> {
-        let key = self.bytes(KEY_BYTES_MAX)?;
-        (!key.is_empty()).then(|| key.to_vec())
+        self.key_bytes().map(<[u8]>::to_vec)
+    }
+
+    /// An MD5 that may be missing.
+    fn digest(&mut self) -> Option<Digest> {
+        match self.bytes(16)? {
+            [] => Some(Digest(None)),
+            digest => Some(Digest(Some(digest.try_into().ok()?))),
+        }
     }
 
     fn text(&mut self) -> Option<String> {
@@ -430,16 +492,16 @@ impl<'a> Fields<'a> {
         (0..count).map(|_| record()).collect()
     }
 
-    fn published(&mut self) -> Option<Published> {
-        let (key, generation, bytes) = (self.key()?, self.number()?, self.number()?);
-        let digest = match self.bytes(16)? {
-            [] => None,
-            digest => Some(digest.try_into().ok()?),
-        };
-        let (expiry, known) = (self.some()?.0, self.some()?.0);
+    fn places(&mut self) -> Option<Vec<([u8; 16], Place)>> {
         let count = self.count(REPLICAS_MAX)?;
         let mut place = || Some((self.uuid()?, self.place()?));
-        let places: Vec<_> = (0..count).map(|_| place()).collect::<Option<_>>()?;
+        (0..count).map(|_| place()).collect()
+    }
+
+    fn published(&mut self) -> Option<Published> {
+        let (key, generation, bytes) = (self.key()?, self.number()?, self.number()?);
+        let (digest, expiry, known) = (self.digest()?.0, self.some()?.0, self.some()?.0);
+        let places = self.places()?;
         let is_somewhere = !places.is_empty();
         let published = Published { key, generation, bytes, digest, expiry, known, places };
         is_somewhere.then_some(published)
@@ -490,6 +552,14 @@ mod tests {
             },
             Asked::Damaged { volume, sought: None, spots: Vec::new() },
             Asked::Unlinked { volume, records: vec![record(1)] },
+            Asked::Spread {
+                key: key(),
+                generation: 4,
+                expiry: Some(5),
+                wants_digest: true,
+                volume,
+                value: vec![9; 200],
+            },
         ]
     }
 
@@ -502,6 +572,7 @@ mod tests {
             Answer::Away("full".to_owned()),
             Answer::Failed(String::new()),
             Answer::Nothing,
+            Answer::Places(vec![([1; 16], place(1)), ([2; 16], place(2))]),
         ]);
         answers
     }

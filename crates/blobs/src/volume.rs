@@ -46,7 +46,7 @@ pub use identity::Identity;
 pub use names::{mkv_key, mkv_path, smol_path};
 pub use options::{Layout, VolumeOptions};
 pub use place::Place;
-pub use reading::Reading;
+pub use reading::{Reading, Stretch};
 pub(crate) use record::record_bytes;
 pub use record::{KEY_BYTES_MAX, Kind};
 pub use recover::{Cut, Opened};
@@ -204,6 +204,11 @@ impl Volume {
         changed.write(&*self.vfs, &self.dir)?;
         *file = changed;
         Ok(changed.identity.epoch)
+    }
+
+    /// Whether objects lie packed in extents, and not in a file each.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.body, Body::Packed(_))
     }
 
     /// Appends a record, with others that wait. `done` is called in the volume's thread when it is durable, or

@@ -225,7 +225,7 @@ pub(crate) async fn serve_volume(served: Rc<Served>, mut stream: Stream) -> io::
         return Ok(());
     }
     let host = served.shared.blobs.volume.clone();
-    let Some((host, link)) = host.as_deref().and_then(|host| Some((host, host.link()?))) else {
+    let Some((host, link)) = host.as_ref().and_then(|host| Some((host, host.link()?))) else {
         return Ok(());
     };
     let mut magic = [0; MAGIC.len() - 1];

@@ -5,11 +5,12 @@
 //! 2. An object that turns out damaged ends the connection before its end: what was not verified is not sent.
 
 use std::{
+    collections::VecDeque,
     future::Future as _,
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -17,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use olivine_blobs::{Error, Reading};
+use olivine_blobs::{Error, Reading, Stretch};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -55,10 +56,12 @@ impl Body {
 /// Part of an object that is read as it is taken.
 pub(crate) struct Object {
     reading: Arc<Reading>,
-    /// What was not handed out yet.
+    /// What was not read yet.
     from: u64,
     to: u64,
-    coming: Option<JoinHandle<olivine_blobs::Result<Vec<u8>>>>,
+    coming: Option<JoinHandle<olivine_blobs::Result<Stretch>>>,
+    /// What was read and verified, and not handed out yet.
+    parts: VecDeque<Bytes>,
     readers: Reader,
     /// Called when it turns out damaged.
     damaged: Option<Box<dyn FnOnce()>>,
@@ -84,8 +87,15 @@ impl Object {
     ) -> Object {
         readers.fetch_add(1, Relaxed);
         let readers = Reader(Arc::clone(readers));
+        let (coming, parts) = (None, VecDeque::new());
         let damaged = Some(damaged);
-        Object { reading: Arc::new(reading), from, to, coming: None, readers, damaged }
+        Object { reading: Arc::new(reading), from, to, coming, parts, readers, damaged }
+    }
+
+    /// Bytes that were not handed out yet.
+    fn left(&self) -> u64 {
+        let at_hand: usize = self.parts.iter().map(Bytes::len).sum();
+        self.to.saturating_sub(self.from) + at_hand as u64
     }
 
     /// What there is for each of the readers.
@@ -97,7 +107,33 @@ impl Object {
         let (reading, from) = (Arc::clone(&self.reading), self.from);
         let piece = (self.share() / 2).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
         let most = piece.min(self.to - from) as usize;
-        self.coming = Some(spawn_blocking(move || reading.read_at(from, most)));
+        self.coming = Some(spawn_blocking(move || reading.read_into(from, most, idle_buffer())));
+    }
+}
+
+/// Buffers that were read into, to be read into again: fresh ones cost a fault a page.
+static IDLE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+const IDLE_MAX: usize = 16;
+
+fn idle_buffer() -> Vec<u8> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+}
+
+/// A buffer, as long as somebody has a part of it.
+struct Lent(Vec<u8>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(std::mem::take(&mut self.0));
+        }
     }
 }
 
@@ -121,6 +157,9 @@ impl hyper::body::Body for Body {
             }
             Body::Object(object) => object,
         };
+        if let Some(part) = object.parts.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         if object.to <= object.from {
             return Poll::Ready(None);
         }
@@ -130,8 +169,8 @@ impl hyper::body::Body for Body {
         let Some(coming) = &mut object.coming else { return Poll::Ready(None) };
         let read = ready!(Pin::new(coming).poll(cx));
         object.coming = None;
-        let bytes = match read {
-            Ok(Ok(bytes)) => bytes,
+        let stretch = match read {
+            Ok(Ok(stretch)) => stretch,
             Ok(Err(error @ Error::Corrupt { .. })) => {
                 if let Some(damaged) = object.damaged.take() {
                     damaged();
@@ -141,20 +180,23 @@ impl hyper::body::Body for Body {
             Ok(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
             Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
         };
-        if bytes.is_empty() {
+        let (buffer, places) = stretch.into_parts();
+        let buffer = Bytes::from_owner(Lent(buffer));
+        object.parts.extend(places.into_iter().map(|place| buffer.slice(place)));
+        let Some(part) = object.parts.pop_front() else {
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
-        }
-        object.from += bytes.len() as u64;
+        };
+        object.from += (part.len() + object.parts.iter().map(Bytes::len).sum::<usize>()) as u64;
         if object.from < object.to && 2 * PIECE_BYTES_MIN <= object.share() {
             object.ask();
         }
-        Poll::Ready(Some(Ok(Frame::data(bytes.into()))))
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Whole(bytes) => bytes.is_empty(),
-            Body::Object(object) => object.to <= object.from,
+            Body::Object(object) => object.left() == 0,
             Body::Coming(..) => false,
         }
     }
@@ -162,7 +204,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Body::Whole(bytes) => bytes.len() as u64,
-            Body::Object(object) => object.to.saturating_sub(object.from),
+            Body::Object(object) => object.left(),
             Body::Coming(_, Some(bytes)) => *bytes,
             Body::Coming(_, None) => return SizeHint::default(),
         })

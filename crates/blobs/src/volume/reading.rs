@@ -4,10 +4,10 @@
 //!
 //! 1. No byte is handed out before a checksum that covers it matched.
 //! 2. A record that is not of the key and generation asked for is refused.
-//! 3. A value of up to 64 KiB costs one read; a longer one, one for its front and one for each stretch.
+//! 3. A value of up to 256 KiB costs one read; a longer one, one for its head and one for each stretch.
 //! 4. Memory is bounded by the stretch asked for, whatever lengths lie on disk.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{iter, ops::Range, path::PathBuf, sync::Arc};
 
 use olivine_vfs::File;
 
@@ -26,7 +26,7 @@ use super::{
     scan::{Scan, ScanSource, Stand},
 };
 
-/// Of a longer value this much is read with its head.
+/// Up to this length a value is read with its head; of a longer one nothing is.
 const FRONT_BYTES: u64 = 256 << 10;
 
 /// The most that one read of pieces takes.
@@ -68,7 +68,7 @@ pub(super) struct Pieces {
     /// Where in the file the first piece begins.
     start: u64,
     bytes: u64,
-    /// The front of the pieces, as read with the head: not verified yet.
+    /// The pieces as read with the head, if they were: not verified yet.
     front: Vec<u8>,
 }
 
@@ -99,75 +99,115 @@ impl Reading {
         }
     }
 
-    /// Bytes of the value from `offset` on: at least one and at most `bytes_max`, none behind the end. Never more
-    /// than 4 MiB at once; 64 KiB from a multiple of 64 KiB is the least that is read.
+    /// Bytes of the value from `offset` on, as `read_into` reads them.
     pub fn read_at(&self, offset: u64, bytes_max: usize) -> Result<Vec<u8>> {
+        let stretch = self.read_into(offset, bytes_max, Vec::new())?;
+        Ok(stretch.parts().collect::<Vec<_>>().concat())
+    }
+
+    /// Bytes of the value from `offset` on: at least one and at most `bytes_max`, none behind the end. Never more
+    /// than 4 MiB at once; 64 KiB from a multiple of 64 KiB is the least that is read. What `buffer` held is lost.
+    pub fn read_into(&self, offset: u64, bytes_max: usize, mut buffer: Vec<u8>) -> Result<Stretch> {
         let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let bytes = left.min(bytes_max);
         if bytes == 0 {
-            return Ok(Vec::new());
+            return Ok(Stretch { buffer, places: Vec::new() });
         }
         match &self.source {
-            Source::Whole { buffer, value } => {
+            Source::Whole { buffer: whole, value } => {
                 let start = value.start + offset as usize;
-                Ok(buffer.get(start..start + bytes).unwrap_or_default().to_vec())
+                let found = whole.get(start..start + bytes).unwrap_or_default();
+                buffer.clear();
+                buffer.extend_from_slice(found);
+                Ok(Stretch::of(buffer))
             }
-            Source::Pieces(pieces) => pieces.read(offset, bytes),
+            Source::Pieces(pieces) => pieces.read(offset, bytes, buffer),
             Source::File { file, path } => {
-                let mut buffer = vec![0; bytes.min(STRETCH_BYTES_MAX)];
+                let bytes = bytes.min(STRETCH_BYTES_MAX);
+                buffer.resize(bytes, 0);
                 let read = read_at(&**file, path, &mut buffer, offset)?;
-                if read < buffer.len() {
+                if read < bytes {
                     let what = "it is shorter than it was when it was opened";
                     return Err(Error::corrupt(path, offset + read as u64, what));
                 }
-                Ok(buffer)
+                Ok(Stretch::of(buffer))
             }
         }
     }
 }
 
+/// Bytes of a value that were verified, in the buffer they were read into.
+#[derive(Debug)]
+pub struct Stretch {
+    buffer: Vec<u8>,
+    /// Where they are in it, in their order.
+    places: Vec<Range<usize>>,
+}
+
+impl Stretch {
+    /// All that was read is of the value.
+    fn of(buffer: Vec<u8>) -> Stretch {
+        let places = iter::once(0..buffer.len()).collect();
+        Stretch { buffer, places }
+    }
+
+    /// The bytes, in parts.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| &self.buffer[place.clone()])
+    }
+
+    /// The buffer, and where in it the parts are.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Range<usize>>) {
+        (self.buffer, self.places)
+    }
+}
+
 impl Pieces {
-    fn read(&self, offset: u64, bytes: usize) -> Result<Vec<u8>> {
+    fn read(&self, offset: u64, bytes: usize, mut buffer: Vec<u8>) -> Result<Stretch> {
         let first = offset / PIECE_BYTES as u64;
         let skipped = (offset % PIECE_BYTES as u64) as usize;
-        let most = STRETCH_BYTES_MAX.min(skipped.saturating_add(bytes));
-        let count = most.div_ceil(PIECE_BYTES) as u64;
+        let wanted = STRETCH_BYTES_MAX.min(skipped.saturating_add(bytes));
+        let count = wanted.div_ceil(PIECE_BYTES) as u64;
         let end = self.bytes.min((first + count).saturating_mul(PIECE_BYTES as u64));
         let values = (end - first * PIECE_BYTES as u64) as usize;
-        let stored = self.stored(first, values)?;
-        let mut out = Vec::with_capacity(values);
-        let mut rest = &stored[..];
-        let mut start = self.start + piece_start(first);
-        while out.len() < values {
-            let piece = PIECE_BYTES.min(values - out.len());
-            let mut take = Take(rest);
+        let read = self.stored(first, values, &mut buffer)?;
+        let mut places = Vec::with_capacity(count as usize);
+        let (mut verified, mut at) = (0, 0);
+        while verified < values {
+            let piece = PIECE_BYTES.min(values - verified);
+            let start = self.start + piece_start(first) + at as u64;
+            let mut take = Take(buffer.get(at..read).unwrap_or_default());
             let found = take.slice(piece).and_then(|piece| Some((piece, take.u64()?)));
             let (found, sum) =
                 found.ok_or_else(|| self.damaged(start, "the file ends in a piece"))?;
             if !self.bonds.piece_holds(found, sum, start) {
                 return Err(self.damaged(start, "the checksum of a piece does not match"));
             }
-            out.extend(found);
-            rest = take.0;
-            start += (piece + SUM_BYTES) as u64;
+            let from = skipped.saturating_sub(verified).min(piece);
+            let to = (skipped + bytes).min(wanted).saturating_sub(verified).min(piece);
+            if from < to {
+                places.push(at + from..at + to);
+            }
+            verified += piece;
+            at += piece + SUM_BYTES;
         }
-        out.truncate(skipped.saturating_add(bytes));
-        out.drain(..skipped);
-        Ok(out)
+        Ok(Stretch { buffer, places })
     }
 
-    /// The bytes of pieces from `first` on that hold so many bytes of the value.
-    fn stored(&self, first: u64, values: usize) -> Result<Vec<u8>> {
+    /// Has a buffer begin with the pieces from `first` on that hold so many bytes of the value. Returns how much of
+    /// that there is.
+    fn stored(&self, first: u64, values: usize, buffer: &mut Vec<u8>) -> Result<usize> {
         let bytes = pieced_bytes(values as u64) as usize;
         let start = usize::try_from(piece_start(first)).ok();
         let at_hand = start.and_then(|start| self.front.get(start..start.checked_add(bytes)?));
         if let Some(at_hand) = at_hand {
-            return Ok(at_hand.to_vec());
+            buffer.clear();
+            buffer.extend_from_slice(at_hand);
+            return Ok(bytes);
         }
-        let mut buffer = vec![0; bytes];
-        let read = read_at(&*self.file, &self.path, &mut buffer, self.start + piece_start(first))?;
-        buffer.truncate(read);
-        Ok(buffer)
+        // What it held before needs no zeroes.
+        buffer.resize(bytes, 0);
+        read_at(&*self.file, &self.path, buffer, self.start + piece_start(first))
     }
 
     fn damaged(&self, offset: u64, what: &str) -> Error {
@@ -188,7 +228,7 @@ pub(super) fn read(
         return Err(Error::Gone { path });
     }
     let file = extents.open(place.extent, sort)?;
-    let value = pieced_bytes(place.bytes.min(FRONT_BYTES)).min(FRONT_BYTES);
+    let value = if place.bytes <= FRONT_BYTES { pieced_bytes(place.bytes) } else { 0 };
     let mut buffer = vec![0; head_bytes_max(key.len()) + value as usize];
     let read = read_at(&*file, &path, &mut buffer, place.offset)?;
     buffer.truncate(read);

@@ -83,6 +83,9 @@ impl Writer {
         {
             let so_far = mem::take(so_far);
             let mut sole = packed.begin_sole(&self.head())?;
+            if let Some(md5) = &mut self.md5 {
+                md5.update(&so_far);
+            }
             sole.write(&so_far)?;
             self.sink = Sink::Sole(sole);
         }
@@ -92,7 +95,10 @@ impl Writer {
             Sink::File(file) => file.write(bytes)?,
             Sink::Failed => return Err(failed()),
         }
-        if let Some(md5) = &mut self.md5 {
+        // What is in memory as a whole has it taken when it is appended.
+        if !matches!(self.sink, Sink::Memory(_))
+            && let Some(md5) = &mut self.md5
+        {
             md5.update(bytes);
         }
         self.bytes += bytes.len() as u64;

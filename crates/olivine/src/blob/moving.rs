@@ -240,7 +240,13 @@ pub(super) fn export(call: &Call) -> Result<Ending, Failure> {
     let mut sources = BTreeMap::new();
     for path in &paths {
         let volume = opened(&environment, path)?;
-        sources.insert(index.number_of(&volume.identity().uuid)?, volume);
+        let uuid = Some(volume.identity().uuid);
+        let number = (0..index.volume_count()).find(|number| index.uuid_of(*number) == uuid);
+        let Some(number) = number else {
+            let (path, db) = (path.display(), db.display());
+            return Err(Failure::misused(format!("{path} is none of the volumes of {db}")));
+        };
+        sources.insert(number, volume);
     }
     let (target, is_new) = made(&environment, &to, layout(call)?)?;
     if !is_new {

@@ -1,10 +1,10 @@
-//! Brings an object to the volumes that it goes to, piece by piece and to all of them at once, and fetches one from
-//! where it lies.
+//! Brings an object to the volumes that it goes to, to all of them at once: a short one as a whole over the links to
+//! them, a longer one piece by piece to their doors; and fetches one from where it lies.
 //!
 //! 1. A volume that does not take its pieces holds the others up, and no memory grows meanwhile.
 //! 2. What one volume refuses is kept by none that counts: nobody is told of it.
 
-use std::{cell::RefCell, collections::BTreeMap, io, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -15,7 +15,10 @@ use hyper::{
     header::{CONTENT_LENGTH, HOST},
 };
 use hyper_util::rt::TokioIo;
-use olivine_blobs::{Head, Place, Stored};
+use olivine_blobs::{
+    Head, Place, Stored,
+    talk::{Done, Order, VALUE_BYTES_MAX},
+};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -24,7 +27,7 @@ use tokio::{
 };
 
 use super::{
-    master::Told,
+    master::{Member, Told, Way},
     volume::{Host, Receiving},
     volume_door::NOTE,
 };
@@ -42,34 +45,64 @@ const TEXT_BYTES_MAX: usize = 4 << 10;
 const IDLE_MAX: usize = 32;
 
 /// Brings an object to its volumes.
-#[derive(Default)]
-pub(super) struct Carriers(Vec<([u8; 16], Carrier)>);
+pub(super) struct Carriers<'a> {
+    head: Head<'a>,
+    /// Those that get it as it comes.
+    each: Vec<([u8; 16], Carrier)>,
+    /// Those that get it as a whole, over their links.
+    linked: Vec<([u8; 16], Arc<Member>)>,
+    /// What came of it, for those.
+    value: Vec<u8>,
+}
 
 enum Carrier {
     Here(Box<Receiving>),
     There(Sending),
 }
 
-impl Carriers {
+impl<'a> Carriers<'a> {
+    pub(super) fn new(head: Head<'a>) -> Carriers<'a> {
+        Carriers { head, each: Vec::new(), linked: Vec::new(), value: Vec::new() }
+    }
+
     /// To a volume of this process, too.
-    pub(super) fn here(
-        &mut self,
-        uuid: [u8; 16],
-        host: &Host,
-        head: &Head<'_>,
-    ) -> olivine_blobs::Result<()> {
-        self.0.push((uuid, Carrier::Here(Box::new(Receiving::new(host, head)?))));
+    pub(super) fn here(&mut self, uuid: [u8; 16], host: &Host) -> olivine_blobs::Result<()> {
+        let receiving = Box::new(Receiving::new(host, &self.head)?);
+        self.each.push((uuid, Carrier::Here(receiving)));
         Ok(())
     }
 
-    /// To a volume of another, too.
-    pub(super) fn there(&mut self, uuid: [u8; 16], url: String, bytes: Option<u64>) {
-        self.0.push((uuid, Carrier::There(Sending::begin(url, bytes))));
+    /// To a volume of another, too, piece by piece.
+    pub(super) fn there(&mut self, uuid: [u8; 16], url: String) {
+        self.each.push((uuid, Carrier::There(Sending::begin(url, self.head.bytes))));
+    }
+
+    /// To a volume of the master's, too. `url` says where it takes a long object.
+    pub(super) fn member(
+        &mut self,
+        uuid: [u8; 16],
+        member: &Arc<Member>,
+        url: impl FnOnce() -> String,
+    ) -> olivine_blobs::Result<()> {
+        match &member.way {
+            Way::Here(host) => self.here(uuid, host)?,
+            Way::There(_) if is_short(self.head.bytes) => {
+                self.linked.push((uuid, Arc::clone(member)));
+            }
+            Way::There(_) => self.there(uuid, url()),
+        }
+        Ok(())
     }
 
     /// Takes more of it.
     pub(super) async fn take(&mut self, piece: &Bytes) -> Result<(), Told> {
-        for (_, carrier) in &mut self.0 {
+        if !self.linked.is_empty() {
+            if VALUE_BYTES_MAX < self.value.len() + piece.len() {
+                return Err(Told::Failed("the object is longer than it said".to_owned()));
+            }
+            self.value.extend_from_slice(piece);
+        }
+        for (_, carrier) in &mut self.each {
             match carrier {
                 Carrier::Here(receiving) => receiving.take(piece).await.map_err(of_volume)?,
                 Carrier::There(sending) => sending.take(piece).await?,
@@ -80,15 +113,22 @@ impl Carriers {
 
     /// Returns when all keep it.
     pub(super) async fn finish(self) -> Result<Kept, Told> {
-        let mut finishing = JoinSet::new();
-        let mut carriers = self.0;
-        if carriers.len() == 1
-            && let Some((uuid, carrier)) = carriers.pop()
+        let Carriers { head, mut each, linked, value } = self;
+        if linked.is_empty()
+            && each.len() == 1
+            && let Some((uuid, carrier)) = each.pop()
         {
             let stored = carrier.finish().await?;
             return Ok(Kept { digest: stored.digest, places: vec![(uuid, stored.place)] });
         }
-        for (uuid, carrier) in carriers {
+        let mut finishing = JoinSet::new();
+        let Head { key, generation, expiry, wants_md5: wants_digest, .. } = head;
+        let keep = Order::Keep { key, generation, expiry, wants_digest, value: &value };
+        for (uuid, member) in linked {
+            let done = member.link.order(&keep);
+            finishing.spawn_local(async move { (uuid, stored(done.await)) });
+        }
+        for (uuid, carrier) in each {
             finishing.spawn_local(async move { (uuid, carrier.finish().await) });
         }
         let mut kept = Kept { digest: None, places: Vec::new() };
@@ -98,6 +138,20 @@ impl Carriers {
             kept.places.push((uuid, stored.place));
         }
         Ok(kept)
+    }
+}
+
+/// Whether an object of that length goes over links, as a whole.
+pub(super) fn is_short(bytes: Option<u64>) -> bool {
+    bytes.is_some_and(|bytes| bytes <= VALUE_BYTES_MAX as u64)
+}
+
+/// What a volume keeps that was ordered to.
+pub(super) fn stored(done: Done) -> Result<Stored, Told> {
+    match done {
+        Done::Kept { digest, place } => Ok(Stored { place, digest }),
+        Done::Away(why) => Err(Told::Away(format!("a volume did not take it: {why}"))),
+        Done::Failed(why) => Err(Told::Failed(format!("a volume did not take it: {why}"))),
     }
 }
 
@@ -269,16 +323,6 @@ async fn put(url: &str, body: Body) -> Result<Stored, Told> {
     match ask(Method::PUT, url, body).await {
         Ok(Answer { status: 201, stored: Some(stored), .. }) => Ok(stored),
         Ok(Answer { text, .. }) => Err(Told::Away(format!("a volume did not take it: {text}"))),
-        Err(error) => Err(Told::Away(format!("a volume cannot be reached: {error}"))),
-    }
-}
-
-/// Has a volume of another process write down that an object is deleted.
-pub(super) async fn bury(url: &str) -> Result<(), Told> {
-    let asked = timeout(ANSWER_TIME_MAX, ask(Method::DELETE, url, Body::of(Bytes::new()))).await;
-    match asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(Answer { status: 200 | 404, .. }) => Ok(()),
-        Ok(Answer { text, .. }) => Err(Told::Away(format!("a volume did not delete it: {text}"))),
         Err(error) => Err(Told::Away(format!("a volume cannot be reached: {error}"))),
     }
 }

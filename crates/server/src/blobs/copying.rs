@@ -65,7 +65,7 @@ pub(super) async fn copy(
     key: &[u8],
     row: &Row,
     from: &Replica,
-    (target, there): (&Member, &Known),
+    (target, there): (&Arc<Member>, &Known),
 ) -> Result<Place, Told> {
     pace.take(master, OBJECT_BYTES).await;
     let mut source = Source::begin(master, key, row, from).await?;
@@ -76,17 +76,15 @@ pub(super) async fn copy(
         wants_md5: row.digest.is_some(),
         bytes: Some(row.bytes),
     };
-    let (mut carriers, uuid) = (Carriers::default(), there.identity.uuid);
-    match &target.way {
-        Way::Here(host) => carriers.here(uuid, host, &head).map_err(of_volume)?,
-        Way::There(_) => {
-            let place = Place { extent: 0, offset: 0, bytes: row.bytes };
-            let mut grant = master.grant(Verb::Put, row.generation, place);
-            (grant.is_part, grant.expiry) = (true, row.expiry);
-            grant.wants_digest = head.wants_md5;
-            carriers.there(uuid, master.url(target, there, key, &grant), head.bytes);
-        }
-    }
+    let url = || {
+        let place = Place { extent: 0, offset: 0, bytes: row.bytes };
+        let mut grant = master.grant(Verb::Put, row.generation, place);
+        (grant.is_part, grant.expiry) = (true, row.expiry);
+        grant.wants_digest = row.digest.is_some();
+        master.url(target, there, key, &grant)
+    };
+    let mut carriers = Carriers::new(head);
+    carriers.member(there.identity.uuid, target, url).map_err(of_volume)?;
     let mut bytes = 0;
     while let Some(piece) = source.next().await? {
         bytes += piece.len() as u64;

@@ -566,7 +566,7 @@ impl Mending<'_> {
             if !self.row.replicas.contains(source) {
                 continue;
             }
-            let to = (&**member, known);
+            let to = (member, known);
             match copying::copy(master, self.pace, &key, &self.row, source, to).await {
                 Ok(place) => {
                     copied = Some(place);

@@ -1,5 +1,5 @@
 //! Between a master and a volume in another process: the master comes to the volume's door, both show that they
-//! have the same secret, and then the volume asks and the master answers.
+//! have the same secret, and then the volume asks and the master answers, and has the volume keep and bury what is short.
 //!
 //! ```text
 //! master  MAGIC · challenge (32)
@@ -7,7 +7,8 @@
 //! master  proof (32)
 //! ```
 //!
-//! and frames from there on, as `olivine_blobs::talk` has them.
+//! and frames from there on, as `olivine_blobs::talk` has them: what the volume asks has numbers below 2^63, what the
+//! master has it do numbers above, and answers have the number of what they answer.
 //!
 //! 1. Neither believes anything before the other has shown the secret.
 //! 2. Of two links of one volume the younger counts: a master that has started again is not turned away by its past.
@@ -21,12 +22,12 @@ use std::{
 };
 
 use olivine_blobs::{
-    Identity,
+    Head, Identity, Stored,
     grant::is_same,
-    talk::{Answer, Asked, MESSAGE_BYTES_MAX, State},
+    talk::{Answer, Asked, Done, MESSAGE_BYTES_MAX, Order, State},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     sync::{mpsc, oneshot},
     task::spawn_local,
@@ -34,13 +35,14 @@ use tokio::{
 };
 
 use super::{
-    master::{Master, Member, Way},
+    carrier::of_volume,
+    master::{Master, Member, Told, Way},
     volume::{AWAY, Host},
 };
 use crate::secret;
 
 /// What a master begins with; no HTTP request does.
-pub(crate) const MAGIC: &[u8; 16] = b"\0olivine blobs 1";
+pub(crate) const MAGIC: &[u8; 16] = b"\0olivine blobs 2";
 const CHALLENGE_BYTES: usize = 32;
 const PROOF_BYTES: usize = 32;
 /// How long each step of becoming acquainted may take.
@@ -56,14 +58,17 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes that are written together, about.
 const TOGETHER_BYTES: usize = 64 << 10;
 
-/// A volume's way to its master.
+/// Numbers from here on are of questions that a master asks; those below are a volume's.
+const OF_MASTER: u64 = 1 << 63;
+
+/// A way to who is at the other end of a link, while there is one.
 #[derive(Default)]
 pub(crate) struct Link {
     open: Mutex<Option<Open>>,
 }
 
 struct Open {
-    asked: mpsc::UnboundedSender<Frame>,
+    frames: mpsc::UnboundedSender<Frame>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -74,7 +79,7 @@ type Frame = (u64, Vec<u8>);
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    answers: BTreeMap<u64, oneshot::Sender<Answer>>,
+    answers: BTreeMap<u64, oneshot::Sender<Vec<u8>>>,
     has_ended: bool,
 }
 
@@ -85,56 +90,129 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Link {
     /// Asks the master.
     pub(crate) async fn ask(&self, asked: &Asked) -> Answer {
-        let away = || Answer::Away(AWAY.to_owned());
-        let answer = {
-            let open = lock(&self.open);
-            let Some(Open { asked: sender, waiting }) = &*open else { return away() };
-            let mut waiting = lock(waiting);
-            if waiting.has_ended {
-                return away();
-            }
-            let (told, answer) = oneshot::channel();
-            let number = waiting.next;
-            waiting.next += 1;
-            waiting.answers.insert(number, told);
-            if sender.send((number, asked.encode())).is_err() {
-                return away();
-            }
-            answer
-        };
-        match timeout(ANSWER_TIME_MAX, answer).await {
-            Ok(Ok(answer)) => answer,
-            _ => away(),
+        let answer = self.exchange(asked.encode()).await;
+        let answer = answer.and_then(|answer| Answer::parse(&answer));
+        answer.unwrap_or_else(|| Answer::Away(AWAY.to_owned()))
+    }
+
+    /// Has the volume do something.
+    pub(super) fn order(&self, order: &Order<'_>) -> impl Future<Output = Done> + use<> {
+        let asked = self.send(order.encode());
+        async {
+            let done = answer_of(asked).await.and_then(|done| Done::parse(&done));
+            done.unwrap_or_else(|| Done::Away("a volume does not answer; try again".to_owned()))
         }
+    }
+
+    async fn exchange(&self, message: Vec<u8>) -> Option<Vec<u8>> {
+        answer_of(self.send(message)).await
+    }
+
+    /// Asks something. Returns where it is answered; nothing if nobody is there.
+    fn send(&self, message: Vec<u8>) -> Option<oneshot::Receiver<Vec<u8>>> {
+        let open = lock(&self.open);
+        let Open { frames, waiting } = open.as_ref()?;
+        let mut waiting = lock(waiting);
+        if waiting.has_ended {
+            return None;
+        }
+        let (told, answer) = oneshot::channel();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.answers.insert(number, told);
+        frames.send((number, message)).ok()?;
+        Some(answer)
+    }
+
+    /// There is somebody. Questions have numbers from `first` on.
+    fn open(&self, first: u64, frames: &mpsc::UnboundedSender<Frame>) -> Opened {
+        let waiting = Arc::new(Mutex::new(Waiting { next: first, ..Waiting::default() }));
+        let open = Open { frames: frames.clone(), waiting: Arc::clone(&waiting) };
+        *lock(&self.open) = Some(open);
+        Opened(waiting)
     }
 
     /// Serves a master that has come, behind what it begins with, until one of both ends.
     pub(crate) async fn serve(
         &self,
-        host: &Host,
+        host: &Arc<Host>,
         mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     ) -> io::Result<()> {
         timeout(PATIENCE, acquaint_volume(host, &mut stream)).await??;
         let (reader, writer) = tokio::io::split(stream);
         let (sender, frames) = mpsc::unbounded_channel();
-        let waiting = Arc::new(Mutex::new(Waiting { next: 1, ..Waiting::default() }));
-        *lock(&self.open) = Some(Open { asked: sender.clone(), waiting: Arc::clone(&waiting) });
+        let opened = self.open(1, &sender);
         let beating = sender.clone();
         let state = || (0, Asked::Is(host.state()).encode());
         sender.send(state()).ok();
-        let ended = tokio::select! {
+        let reading = async {
+            let mut reader = BufReader::with_capacity(TOGETHER_BYTES, reader);
+            while let Some((number, message)) = read(&mut reader).await? {
+                if number < OF_MASTER {
+                    opened.answered(number, message);
+                    continue;
+                }
+                let (host, sender) = (Arc::clone(host), sender.clone());
+                spawn_local(async move {
+                    let done = obey(&host, &message).await;
+                    // Who has gone is not answered.
+                    sender.send((number, done.encode())).ok();
+                });
+            }
+            Ok(())
+        };
+        tokio::select! {
             ended = write(writer, frames) => ended,
-            ended = read_answers(reader, &waiting) => ended,
+            ended = reading => ended,
             () = async {
                 while beating.send(state()).is_ok() {
                     tokio::time::sleep(BEAT).await;
                 }
             } => Ok(()),
-        };
-        let mut waiting = lock(&waiting);
+        }
+    }
+}
+
+async fn answer_of(asked: Option<oneshot::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    timeout(ANSWER_TIME_MAX, asked?).await.ok()?.ok()
+}
+
+/// A link that is there. Who waits for answers when it ends is told so.
+struct Opened(Arc<Mutex<Waiting>>);
+
+impl Opened {
+    fn answered(&self, number: u64, message: Vec<u8>) {
+        if let Some(told) = lock(&self.0).answers.remove(&number) {
+            // Who does not wait any more need not be told.
+            told.send(message).ok();
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.0);
         waiting.has_ended = true;
         waiting.answers.clear();
-        ended
+    }
+}
+
+/// Does what a master orders.
+async fn obey(host: &Host, message: &[u8]) -> Done {
+    let stored = match Order::parse(message) {
+        Some(Order::Keep { key, generation, expiry, wants_digest, value }) => {
+            let bytes = Some(value.len() as u64);
+            host.keep(&Head { key, generation, expiry, wants_md5: wants_digest, bytes }, value)
+                .await
+        }
+        Some(Order::Bury { key, generation, place }) => host.bury(key, generation, &place).await,
+        None => return Done::Failed("the volume does not understand the master".to_owned()),
+    };
+    match stored.map_err(of_volume) {
+        Ok(Stored { digest, place }) => Done::Kept { digest, place },
+        Err(Told::Away(why)) => Done::Away(why),
+        Err(Told::Failed(why)) => Done::Failed(why),
+        Err(_) => Done::Failed("the volume did not do it".to_owned()),
     }
 }
 
@@ -222,16 +300,22 @@ async fn linked(master: Arc<Master>, member: &Arc<Member>, address: &str) -> io:
     let mut stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
     let identity = timeout(PATIENCE, acquaint_master(&master, &mut stream)).await??;
-    let (mut reader, writer) = stream.into_split();
-    let (answers, frames) = mpsc::unbounded_channel();
+    let (reader, writer) = stream.into_split();
+    let (sender, frames) = mpsc::unbounded_channel();
+    let opened = member.link.open(OF_MASTER, &sender);
     let weak = Arc::downgrade(&master);
     drop(master);
     let reading = async {
+        let mut reader = BufReader::with_capacity(TOGETHER_BYTES, reader);
         let mut is_told = false;
         loop {
             let Some((number, message)) = timeout(SILENCE_MAX, read(&mut reader)).await?? else {
                 return Ok(());
             };
+            if OF_MASTER <= number {
+                opened.answered(number, message);
+                continue;
+            }
             let Some(master) = weak.upgrade() else { return Ok(()) };
             let asked = Asked::parse(&message).ok_or(io::ErrorKind::InvalidData)?;
             if let Asked::Is(state) = asked {
@@ -242,11 +326,11 @@ async fn linked(master: Arc<Master>, member: &Arc<Member>, address: &str) -> io:
                 }
                 continue;
             }
-            let answers = answers.clone();
+            let sender = sender.clone();
             spawn_local(async move {
                 let answer = master.answer(&asked).await;
                 // Who has gone is not answered.
-                answers.send((number, answer.encode())).ok();
+                sender.send((number, answer.encode())).ok();
             });
         }
     };
@@ -304,16 +388,4 @@ fn push((number, message): &Frame, out: &mut Vec<u8>) {
     out.extend((8 + message.len() as u32).to_le_bytes());
     out.extend(number.to_le_bytes());
     out.extend_from_slice(message);
-}
-
-async fn read_answers(reader: impl AsyncRead + Unpin, waiting: &Mutex<Waiting>) -> io::Result<()> {
-    let mut reader = tokio::io::BufReader::new(reader);
-    while let Some((number, message)) = read(&mut reader).await? {
-        let answer = Answer::parse(&message).ok_or(io::ErrorKind::InvalidData)?;
-        if let Some(told) = lock(waiting).answers.remove(&number) {
-            // Who does not wait any more need not be told.
-            told.send(answer).ok();
-        }
-    }
-    Ok(())
 }

@@ -11,18 +11,20 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use olivine_blobs::{
-    GRANT_TIME, Grant, Identity, Place, Secret, State as Said, Verb,
+    GRANT_TIME, Grant, Head, Identity, Place, Secret, State as Said, Verb,
     index::{Burial, Changed, Condition, Index, Listed, Listing, Note, Replacing, Spot},
     placement::{self, Choice},
     row::{Replica, Row},
-    talk::{Answer, Asked, Lying, Published, State},
+    talk::{Answer, Asked, Lying, Order, Published, State},
 };
 use olivine_doors::blob::{self as door, Manner, path_of};
 
 use super::{
-    carrier::{self, of_volume},
+    carrier::{self, Carriers, of_volume},
     healer::Health,
+    link::Link,
     volume::Host,
 };
 use crate::{durable::Durable, time::Time};
@@ -88,6 +90,8 @@ pub(crate) struct Member {
     /// Where clients find it: `http://host:port`.
     pub(crate) url: String,
     pub(crate) way: Way,
+    /// What goes to a volume of another process without its door.
+    pub(super) link: Link,
     known: Mutex<Option<Known>>,
 }
 
@@ -143,7 +147,7 @@ impl Told {
 
 impl Member {
     pub(crate) fn new(url: String, way: Way) -> Member {
-        Member { url, way, known: Mutex::default() }
+        Member { url, way, link: Link::default(), known: Mutex::default() }
     }
 
     pub(super) fn known(&self) -> Option<Known> {
@@ -268,6 +272,12 @@ impl Master {
                 (grant.expiry, grant.wants_digest) = (*expiry, *wants_digest);
                 self.others(key, &grant, volume)
             }
+            Asked::Spread { key, generation, expiry, wants_digest, volume, value } => {
+                let (expiry, wants_md5) = (*expiry, *wants_digest);
+                let bytes = Some(value.len() as u64);
+                let head = Head { key, generation: *generation, expiry, wants_md5, bytes };
+                self.spread(head, volume, value).await
+            }
             Asked::Names { volume, records } => self.named(volume, records),
             Asked::Moved { volume, records, places } => self.moved(volume, records, places).await,
             Asked::Is(_) => Answer::Nothing,
@@ -317,37 +327,52 @@ impl Master {
         };
         match told {
             Told::There { url, .. } => Answer::Urls(vec![([0; 16], url)]),
-            Told::Absent | Told::Refused => Answer::Absent,
-            Told::Away(why) => Answer::Away(why),
-            Told::Failed(why) => Answer::Failed(why),
+            come_to => unable(come_to),
         }
     }
 
     /// Where else an object goes that somebody brings to one volume.
     fn others(&self, key: &[u8], grant: &Grant, volume: &[u8; 16]) -> Answer {
-        let asked = || {
-            if self.replicas == 1 {
-                return Ok(Vec::new());
-            }
-            let row = self.row(key)?;
-            let mut places = self.places(key, row.as_ref())?;
-            match places.iter().position(|(_, known)| known.identity.uuid == *volume) {
-                Some(asking) => drop(places.remove(asking)),
-                // What was best has changed since; it lies there all the same.
-                None if places.len() == self.replicas => drop(places.pop()),
-                None => {}
-            }
-            let grant = Grant { is_part: true, ..grant.clone() };
-            let url = |(member, known): &(Arc<Member>, Known)| {
-                (known.identity.uuid, self.url(member, known, key, &grant))
-            };
-            Ok(places.iter().map(url).collect())
+        let grant = Grant { is_part: true, ..grant.clone() };
+        let url = |(member, known): &(Arc<Member>, Known)| {
+            (known.identity.uuid, self.url(member, known, key, &grant))
         };
-        match asked() {
-            Ok(urls) => Answer::Urls(urls),
-            Err(Told::Away(why)) => Answer::Away(why),
-            Err(Told::Failed(why)) => Answer::Failed(why),
-            Err(_) => Answer::Absent,
+        match self.other_places(key, volume) {
+            Ok(places) => Answer::Urls(places.iter().map(url).collect()),
+            Err(come_to) => unable(come_to),
+        }
+    }
+
+    fn other_places(&self, key: &[u8], volume: &[u8; 16]) -> Outcome<Vec<(Arc<Member>, Known)>> {
+        if self.replicas == 1 {
+            return Ok(Vec::new());
+        }
+        let row = self.row(key)?;
+        let mut places = self.places(key, row.as_ref())?;
+        match places.iter().position(|(_, known)| known.identity.uuid == *volume) {
+            Some(asking) => drop(places.remove(asking)),
+            // What was best has changed since; it lies there all the same.
+            None if places.len() == self.replicas => drop(places.pop()),
+            None => {}
+        }
+        Ok(places)
+    }
+
+    /// Has an object be kept where else it goes.
+    async fn spread(&self, head: Head<'_>, volume: &[u8; 16], value: &[u8]) -> Answer {
+        let kept = async {
+            let mut carriers = Carriers::new(head);
+            for (member, known) in self.other_places(head.key, volume)? {
+                // It is short.
+                let nowhere = String::new;
+                carriers.member(known.identity.uuid, &member, nowhere).map_err(of_volume)?;
+            }
+            carriers.take(&Bytes::copy_from_slice(value)).await?;
+            carriers.finish().await
+        };
+        match kept.await {
+            Ok(kept) => Answer::Places(kept.places),
+            Err(come_to) => unable(come_to),
         }
     }
 
@@ -495,24 +520,23 @@ impl Master {
         format!("{url}{path}?grant={text}")
     }
 
-    /// Has a volume write down that an object is deleted.
-    pub(crate) async fn bury(
-        &self,
+    /// Has a volume write down that an object is deleted. It is asked before this is waited for.
+    pub(crate) fn bury(
         member: &Member,
-        known: &Known,
         key: &[u8],
         generation: u64,
         place: Place,
-    ) -> Outcome<()> {
-        match &member.way {
-            Way::Here(host) => {
-                host.bury(key, generation, &place).await.map(drop).map_err(of_volume)
-            }
-            Way::There(_) => {
-                let mut grant = self.grant(Verb::Delete, generation, place);
-                grant.is_part = true;
-                carrier::bury(&self.url(member, known, key, &grant)).await
-            }
+    ) -> impl Future<Output = Outcome<()>> + use<> {
+        let way = match &member.way {
+            Way::Here(host) => Ok((Arc::clone(host), key.to_vec())),
+            Way::There(_) => Err(member.link.order(&Order::Bury { key, generation, place })),
+        };
+        async move {
+            let buried = match way {
+                Ok((host, key)) => host.bury(&key, generation, &place).await.map_err(of_volume),
+                Err(ordered) => carrier::stored(ordered.await),
+            };
+            buried.map(drop)
         }
     }
 
@@ -628,9 +652,14 @@ impl Master {
     pub(crate) async fn bury_some(&self) -> olivine_engine::Result<()> {
         for member in &self.members {
             let Some(known) = member.known() else { continue };
-            for burial in self.index.burials(known.number, BURIALS)? {
+            let ordered = |burial: Burial| {
                 let Burial { key, generation, place } = &burial;
-                if self.bury(member, &known, key, *generation, *place).await.is_err() {
+                (Master::bury(member, key, *generation, *place), burial)
+            };
+            let burials = self.index.burials(known.number, BURIALS)?;
+            let ordered: Vec<_> = burials.into_iter().map(ordered).collect();
+            for (buried, burial) in ordered {
+                if buried.await.is_err() {
                     break;
                 }
                 self.index.buried(known.number, &burial)?;
@@ -722,6 +751,15 @@ fn weight(room: u64) -> f64 {
 
 fn changed(outcome: Result<Changed, String>) -> Answer {
     outcome.map_or_else(Answer::Failed, Answer::Changed)
+}
+
+/// What a volume is answered that asked where to.
+fn unable(come_to: Told) -> Answer {
+    match come_to {
+        Told::Away(why) => Answer::Away(why),
+        Told::Failed(why) => Answer::Failed(why),
+        Told::There { .. } | Told::Absent | Told::Refused => Answer::Absent,
+    }
 }
 
 fn nowhere() -> Told {

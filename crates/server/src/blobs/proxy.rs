@@ -7,7 +7,7 @@ use hyper::{HeaderMap, body::Incoming};
 use olivine_blobs::{
     Grant, Head, Place,
     index::{Changed, Condition},
-    row::Row,
+    row::{Replica, Row},
     talk::Published,
 };
 use olivine_doors::{
@@ -15,11 +15,13 @@ use olivine_doors::{
     http::Response,
 };
 
+use tokio::task::JoinSet;
+
 use super::{
     carrier::{Carriers, Kept, of_volume},
     coming,
     door::{away, bytes, empty, refused, text, told},
-    master::{Master, Told, Way},
+    master::{Master, Told},
 };
 use crate::{settings::Door, worker::Shared};
 
@@ -86,23 +88,17 @@ async fn brought(
     let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
     let grant = master.new_object(there, ttl)?;
     let places = master.places(key, row.as_ref())?;
-    let mut carriers = Carriers::default();
-    let head = Head {
+    let mut carriers = Carriers::new(Head {
         key,
         generation: grant.generation,
         expiry: grant.expiry,
         wants_md5: grant.wants_digest,
         bytes: bytes(headers),
-    };
+    });
     let part = Grant { is_part: true, ..grant.clone() };
     for (member, known) in &places {
-        let uuid = known.identity.uuid;
-        match &member.way {
-            Way::Here(host) => carriers.here(uuid, host, &head).map_err(of_volume)?,
-            Way::There(_) => {
-                carriers.there(uuid, master.url(member, known, key, &part), head.bytes);
-            }
-        }
+        let url = || master.url(member, known, key, &part);
+        carriers.member(known.identity.uuid, member, url).map_err(of_volume)?;
     }
     let mut length = 0;
     while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
@@ -163,12 +159,19 @@ async fn taken(master: &Master, key: &[u8], condition: door::Condition) -> Resul
 /// Has those of the volumes that answer write down that an object is deleted. Returns which did: the others do when
 /// they are back.
 async fn bury(master: &Master, key: &[u8], generation: u64, row: &Row) -> Result<Vec<u32>, Told> {
+    let ordered = row.replicas.iter().filter_map(|&Replica { volume, extent, offset }| {
+        let (member, _) = master.member(volume)?;
+        let place = Place { extent, offset, bytes: row.bytes };
+        Some((volume, Master::bury(&member, key, generation, place)))
+    });
+    let mut burying = JoinSet::new();
+    for (volume, buried) in ordered {
+        burying.spawn_local(async move { (volume, buried.await) });
+    }
     let mut buried = Vec::with_capacity(row.replicas.len());
-    for replica in &row.replicas {
-        let Some((member, known)) = master.member(replica.volume) else { continue };
-        let place = Place { extent: replica.extent, offset: replica.offset, bytes: row.bytes };
-        match master.bury(&member, &known, key, generation, place).await {
-            Ok(()) => buried.push(replica.volume),
+    for (volume, outcome) in burying.join_all().await {
+        match outcome {
+            Ok(()) => buried.push(volume),
             Err(Told::Away(_)) => {}
             Err(come_to) => return Err(come_to),
         }

@@ -90,6 +90,13 @@ impl Host {
         }
     }
 
+    /// Keeps an object that is there as a whole.
+    pub(crate) async fn keep(&self, head: &Head<'_>, value: &[u8]) -> Result<Stored> {
+        let mut receiving = Receiving::new(self, head)?;
+        receiving.take(value).await?;
+        receiving.finish().await
+    }
+
     /// Writes down that an object is deleted. Returns when that is kept.
     pub(crate) async fn bury(&self, key: &[u8], generation: u64, place: &Place) -> Result<Stored> {
         let mut value = Vec::new();
@@ -144,7 +151,9 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     pub(crate) fn new(host: &Host, head: &Head<'_>) -> Result<Receiving> {
-        let is_long = head.bytes.is_some_and(|bytes| SMALL_BYTES_MAX < bytes);
+        // A file of its own is written and synced by a thread that may wait for the disk, too.
+        let is_long =
+            !host.volume.is_packed() || head.bytes.is_some_and(|bytes| SMALL_BYTES_MAX < bytes);
         let writer = host.volume.begin(head)?;
         Ok(Receiving { writer: Some(writer), gathered: Vec::new(), is_long })
     }

@@ -23,7 +23,7 @@ use olivine_doors::{
 };
 
 use super::{
-    carrier::{Carriers, Kept},
+    carrier::{Carriers, Kept, is_short},
     coming,
     door::{away, bytes, empty, refused, text, told},
     master::{DELETE, GET, PUT, Told},
@@ -216,10 +216,12 @@ async fn put(
         wants_md5: grant.wants_digest,
         bytes: said,
     };
-    let mut carriers = match carriers(host, &head, grant).await {
+    let mut carriers = match carriers(host, head, grant).await {
         Ok(carriers) => carriers,
         Err(response) => return response,
     };
+    // What others get over the master, once it is here.
+    let mut spread = (grant.has_others && is_short(said)).then(Vec::new);
     let mut length = 0;
     loop {
         match coming::next(shared, Door::Volume, &mut body).await {
@@ -228,6 +230,9 @@ async fn put(
                 length += piece.len() as u64;
                 if grant.place.bytes < length {
                     return text(413, "the object is longer than it may be");
+                }
+                if let Some(value) = &mut spread {
+                    value.extend_from_slice(&piece);
                 }
                 if let Err(come_to) = carriers.take(&piece).await {
                     return told(Manner::Smol, &come_to);
@@ -239,18 +244,40 @@ async fn put(
     if length == 0 {
         return text(411, "an object must have at least one byte");
     }
-    match carriers.finish().await {
-        Ok(kept) => published(host, key, grant, kept, length).await,
-        Err(come_to) => told(Manner::Smol, &come_to),
+    let Some(value) = spread else {
+        return match carriers.finish().await {
+            Ok(kept) => published(host, key, grant, kept, length).await,
+            Err(come_to) => told(Manner::Smol, &come_to),
+        };
+    };
+    let asked = Asked::Spread {
+        key: key.to_vec(),
+        generation: grant.generation,
+        expiry: grant.expiry,
+        wants_digest: grant.wants_digest,
+        volume: host.volume.identity().uuid,
+        value,
+    };
+    match tokio::join!(carriers.finish(), host.ask(asked)) {
+        (Ok(mut kept), Answer::Places(places)) => {
+            kept.places.extend(places);
+            published(host, key, grant, kept, length).await
+        }
+        (Err(come_to), _) => told(Manner::Smol, &come_to),
+        (Ok(_), answer) => unanswered(answer),
     }
 }
 
-/// What brings an object here, and where else it goes.
-async fn carriers(host: &Host, head: &Head<'_>, grant: &Grant) -> Result<Carriers, Response> {
+/// What brings an object here, and a long one where else it goes.
+async fn carriers<'a>(
+    host: &Host,
+    head: Head<'a>,
+    grant: &Grant,
+) -> Result<Carriers<'a>, Response> {
     let uuid = host.volume.identity().uuid;
-    let mut carriers = Carriers::default();
-    carriers.here(uuid, host, head).map_err(|error| failed(&error))?;
-    if !grant.has_others {
+    let mut carriers = Carriers::new(head);
+    carriers.here(uuid, host).map_err(|error| failed(&error))?;
+    if !grant.has_others || is_short(head.bytes) {
         return Ok(carriers);
     }
     let asked = Asked::Others {
@@ -263,7 +290,7 @@ async fn carriers(host: &Host, head: &Head<'_>, grant: &Grant) -> Result<Carrier
     match host.ask(asked).await {
         Answer::Urls(urls) => {
             for (uuid, url) in urls {
-                carriers.there(uuid, url, head.bytes);
+                carriers.there(uuid, url);
             }
             Ok(carriers)
         }
@@ -305,9 +332,6 @@ async fn published(host: &Host, key: &[u8], grant: &Grant, kept: Kept, length: u
 async fn deleted(host: &Host, key: &[u8], grant: &Grant) -> Response {
     if let Err(error) = host.bury(key, grant.generation, &grant.place).await {
         return failed(&error);
-    }
-    if grant.is_part {
-        return empty(200);
     }
     let (generation, known) = (grant.generation, grant.known);
     let volume = host.volume.identity().uuid;

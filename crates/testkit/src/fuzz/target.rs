@@ -69,7 +69,7 @@ impl Target {
             Target::Engine(E::Manifest | E::Log | E::Table | E::Values) => 9,
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) | Target::Blobs(B::Extent | B::Volume | B::Place) => 2,
-            Target::Program(P::Arguments | P::Entries) => 6,
+            Target::Program(P::Arguments | P::Entries) | Target::Blobs(B::Talk) => 6,
             Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries) => 5,
             Target::Engine(E::Pointer)
             | Target::Program(P::Line | P::Json | P::Configuration)
