@@ -129,7 +129,8 @@ impl Report {
 
 /// Brings the objects of a directory that another program wrote into a volume.
 pub(super) fn import(call: &Call) -> Result<Ending, Failure> {
-    let [source] = &paths(call)[..] else {
+    let paths = paths(call);
+    let [source] = &paths[..] else {
         return Err(Failure::misused("name one directory that is to be imported"));
     };
     let (to, db) = (needed(call, TO.name)?, needed(call, DB.name)?);
@@ -154,7 +155,7 @@ pub(super) fn import(call: &Call) -> Result<Ending, Failure> {
         *failed.borrow_mut() = Some(error);
         Error::Closed
     };
-    let mut each = |step: &Step<'_>, _: &Taken| {
+    let mut each = |step: &Step<'_>, _: &Taken| -> Result<(), Error> {
         let mut report = report.borrow_mut();
         match step {
             Step::Skipped { path, why } => {
@@ -197,7 +198,7 @@ pub(super) fn import(call: &Call) -> Result<Ending, Failure> {
     let taken = match uris {
         Some(path) if from == "smol" => {
             let lines = lines(&path)?;
-            let uris = lines.map(|line| {
+            let uris = lines.map(|line| -> Result<(Vec<u8>, Vec<u8>), Error> {
                 let line = line.map_err(|error| Error::Io {
                     operation: "read",
                     path: path.clone(),
