@@ -277,11 +277,6 @@ impl Volume {
         Ok(Usage { extents, bytes, room, is_full, is_read_only: self.read_only })
     }
 
-    /// Whether records are kept beside objects: where each object is a file there is no place for them.
-    pub fn keeps_records(&self) -> bool {
-        matches!(self.body, Body::Packed(_))
-    }
-
     /// Whether there is such an extent.
     pub fn has_extent(&self, extent: u32) -> Result<bool> {
         Ok(self.extents(extent, 1)?.first().is_some_and(|info| info.number == extent))

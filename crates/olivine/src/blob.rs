@@ -79,7 +79,9 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-const ACTIONS: [(&str, fn(&Call) -> Result<Ending, Failure>); 6] = [
+type Action = fn(&Call) -> Result<Ending, Failure>;
+
+const ACTIONS: [(&str, Action); 6] = [
     ("rebuild", rebuild::run),
     ("import", moving::import),
     ("export", moving::export),

@@ -145,7 +145,7 @@ impl Index {
                 return Err(no_row(&self.dir, &row_key));
             };
             let (key, generation) = (key.to_vec(), u64::from_be_bytes(generation));
-            notes.push(Note { row_key: row_key.to_vec(), key, generation, state });
+            notes.push(Note { row_key: row_key.clone(), key, generation, state });
         }
         Ok(notes)
     }

@@ -215,7 +215,7 @@ impl Index {
                     }
                     // There was one that was put behind it, wherever that is.
                     Some(row) if row.generation < *generation => {
-                        batch.delete(&self.objects, key)?
+                        batch.delete(&self.objects, key)?;
                     }
                     _ => {}
                 }

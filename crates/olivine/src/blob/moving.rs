@@ -159,7 +159,7 @@ pub(super) fn import(call: &Call) -> Result<Ending, Failure> {
         let mut report = report.borrow_mut();
         match step {
             Step::Skipped { path, why } => {
-                report.skip(path.display().to_string(), (*why).to_owned())
+                report.skip(path.display().to_string(), (*why).to_owned());
             }
             Step::Stored { key, generation, expiry, stored } => {
                 let row = Row {

@@ -106,7 +106,7 @@ impl Host {
 
     /// Writes down something else of an object, where the layout has a place for it. Returns when that is kept.
     pub(crate) async fn note(&self, key: &[u8], generation: u64, said: &Said) -> Result<()> {
-        if !self.volume.keeps_records() {
+        if !self.volume.is_packed() {
             return Ok(());
         }
         self.append(Kind::State, key, generation, &said.encode()).await.map(drop)
@@ -129,6 +129,10 @@ impl Host {
 
 /// Tells the master that what it named is not there as it was written, behind whatever else is done.
 pub(crate) fn tell_unreadable(host: &Arc<Host>, key: &[u8], generation: u64, place: Place) {
+    if !host.volume.is_packed() {
+        // All files have one place.
+        return;
+    }
     let (host, key) = (Arc::clone(host), key.to_vec());
     spawn_local(async move {
         let Place { extent, offset, .. } = place;

@@ -324,10 +324,10 @@ fn how_long_requests_took_is_told_by_what_they_were_for() {
         let name = format!(
             "olivine_blob_request_duration_seconds_count{{door=\"{door}\",operation=\"{operation}\"}}"
         );
-        metric(&metrics, &name)
+        metric(&metrics, &name) as u64
     };
     for operation in ["get", "put", "delete", "unlink", "list", "other"] {
-        assert!(count("blob", operation) == 0.0 && count("volume", operation) == 0.0);
+        assert_eq!((count("blob", operation), count("volume", operation)), (0, 0));
     }
     assert_eq!(put(master, "/k1", b"v"), 201);
     assert_eq!(get(master, "/k1").0, 200);
@@ -335,10 +335,10 @@ fn how_long_requests_took_is_told_by_what_they_were_for() {
     assert_eq!(ask(master, "UNLINK", "/k1", "", b"").status, 204);
     assert_eq!(follow(master, "DELETE", "/k1", "", b"").status, 200);
     for operation in ["get", "put", "delete"] {
-        assert!(count("blob", operation) == 1.0 && count("volume", operation) == 1.0);
+        assert_eq!((count("blob", operation), count("volume", operation)), (1, 1));
     }
-    assert!(count("blob", "list") == 1.0 && count("blob", "unlink") == 1.0);
-    assert!(count("volume", "list") == 0.0 && count("volume", "other") == 0.0);
+    assert_eq!((count("blob", "list"), count("blob", "unlink")), (1, 1));
+    assert_eq!((count("volume", "list"), count("volume", "other")), (0, 0));
 }
 
 /// How many files of objects or extents there are below a directory.

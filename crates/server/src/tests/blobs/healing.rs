@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use olivine_vfs::{File as _, Open};
+
 use super::*;
 
 type Objects = BTreeMap<String, Vec<u8>>;
@@ -90,12 +92,13 @@ impl Several {
 }
 
 /// Flips a bit every so many bytes of a file, behind its header.
-fn rot(path: &Path, first: usize, every: usize) {
-    let mut bytes = std::fs::read(path).unwrap();
-    for place in (first..bytes.len()).step_by(every) {
-        bytes[place] ^= 4;
+fn rot(path: &Path, first: u64, every: usize) {
+    let file = RealVfs.open(path, Open::ReadWrite).unwrap();
+    for place in (first..file.len().unwrap()).step_by(every) {
+        let mut byte = [0];
+        file.read_at(&mut byte, place).unwrap();
+        file.write_at(&[byte[0] ^ 4], place).unwrap();
     }
-    std::fs::write(path, bytes).unwrap();
 }
 
 /// The files of extents with this ending, in their order.
