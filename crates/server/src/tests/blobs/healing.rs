@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use olivine_vfs::{File as _, Open};
+use olivine_vfs::Open;
 
 use super::*;
 
@@ -93,7 +93,7 @@ impl Several {
 
 /// Flips a bit every so many bytes of a file, behind its header.
 fn rot(path: &Path, first: u64, every: usize) {
-    let file = RealVfs.open(path, Open::ReadWrite).unwrap();
+    let file = RealVfs.open(path, Open::Write).unwrap();
     for place in (first..file.len().unwrap()).step_by(every) {
         let mut byte = [0];
         file.read_at(&mut byte, place).unwrap();
