@@ -144,9 +144,9 @@ pub(crate) async fn upload_part<S: Store>(
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let trailer = trailer(&request);
     let trailing = request.trailing_headers.take();
+    let bytes = length(request.input.content_length, &request)?;
     let input = request.input;
     refuse(&[("encryption by a customer's key", input.sse_customer_algorithm.is_some())])?;
-    let bytes = length(input.content_length)?;
     let put = part(store, &input.bucket, &input.key, &input.upload_id, input.part_number, bytes)?;
     let checksum = Checksum {
         checksum_crc32: input.checksum_crc32,

@@ -76,8 +76,11 @@ pub(crate) fn trailer<T>(request: &S3Request<T>) -> Option<String> {
 }
 
 /// How long something is that comes in: nobody puts what has no length before it ends.
-pub(crate) fn length(said: Option<i64>) -> S3Result<u64> {
-    let said = said.and_then(|said| u64::try_from(said).ok());
+pub(crate) fn length<T>(said: Option<i64>, request: &S3Request<T>) -> S3Result<u64> {
+    // Who wraps the bytes on their way says how many they are without that.
+    let decoded = request.headers.get("x-amz-decoded-content-length");
+    let decoded = decoded.and_then(|decoded| decoded.to_str().ok()?.parse().ok());
+    let said = decoded.or(said).and_then(|said| u64::try_from(said).ok());
     match said {
         None => Err(S3Error::new(S3ErrorCode::MissingContentLength)),
         Some(said) if OBJECT_BYTES_MAX < said => Err(S3Error::new(S3ErrorCode::EntityTooLarge)),
@@ -91,6 +94,7 @@ pub(crate) async fn put<S: Store>(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let trailer = trailer(&request);
     let trailing = request.trailing_headers.take();
+    let bytes = length(request.input.content_length, &request)?;
     let input = request.input;
     let storage = input.storage_class.as_ref().map(|class| class.as_str());
     let acl = input.acl.as_ref().map(|acl| acl.as_str());
@@ -119,7 +123,6 @@ pub(crate) async fn put<S: Store>(
         expires: input.expires,
         metadata: input.metadata,
     };
-    let bytes = length(input.content_length)?;
     let put = Put {
         key,
         attributes: said.attributes(store.now())?,

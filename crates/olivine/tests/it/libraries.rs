@@ -106,6 +106,8 @@ fn sh(node: &Node, dir: &Dir, script: &str) -> String {
         .args(["-ec", script])
         .current_dir(dir.path())
         .env("HOME", dir.path())
+        // A machine may have an authority of its own; the node has none here.
+        .env_remove("AWS_CA_BUNDLE")
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("BLOB", node.port("blob"))
         .envs([("AWS_ACCESS_KEY_ID", "olivine"), ("AWS_SECRET_ACCESS_KEY", "secret")])
