@@ -51,6 +51,8 @@ pub enum Verb {
     Put,
     /// Delete one.
     Delete,
+    /// Write something down of one.
+    Note,
 }
 
 /// What somebody may do with an object on a volume.
@@ -117,6 +119,7 @@ impl Secret {
             Verb::Get => 1,
             Verb::Put => 2,
             Verb::Delete => 3,
+            Verb::Note => 4,
         };
         let mut flags = 0;
         for (is_set, flag) in [
@@ -208,6 +211,7 @@ fn parse(content: &[u8]) -> Option<(u64, Grant)> {
         1 => Verb::Get,
         2 => Verb::Put,
         3 => Verb::Delete,
+        4 => Verb::Note,
         _ => return None,
     };
     if flags & !FLAGS != 0 {

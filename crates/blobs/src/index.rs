@@ -5,6 +5,8 @@
 //! blobs     "generation"               →  up to where generations may have been given out (8)
 //!           "volume" · number (4)      →  uuid (16): what the rows call by that number
 //!           "bury" · number (4) · key  →  generation · place: a volume is yet to write down that what it has is gone
+//!           "note" · number (4) · …    →  the same of states
+//!           "damage" · number (4) · …  →  where a volume is damaged
 //! ```
 //!
 //! 1. A key is there if and only if its row is. A row is written after the bytes it names were kept.
@@ -13,35 +15,42 @@
 //! 3. A generation is given out once, whatever happens between.
 //! 4. What is returned may be told when the store is durable up to the position that came with it.
 
+mod damage;
 mod groups;
+mod healing;
 mod parts;
 mod rebuild;
 #[cfg(test)]
 mod tests;
 
+pub use damage::{Spot, SpotKey};
 pub use groups::{Entry, Grouped, Grouping, behind};
+pub use healing::{Note, Replacing, Walked};
 pub use rebuild::{Rebuilt, Stop};
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use olivine_engine::{Batch, Db, Durability, Environment, Error, Keyspace, Options, Result, SeqNo};
 
 use crate::{
-    Place,
+    Place, State,
     bytes::{Take, put_varint},
     own,
     row::{Replica, Row},
 };
+use damage::Damages;
 
 const OBJECTS: &str = "objects";
 const BLOBS: &str = "blobs";
 const GENERATION: &[u8] = b"generation";
 const VOLUME: &[u8] = b"volume";
 const BURY: &[u8] = b"bury";
+const NOTE: &[u8] = b"note";
+const DAMAGE: &[u8] = b"damage";
 /// Generations that are given out before it is written down how far.
 const GENERATIONS: u64 = 1 << 16;
 /// Bytes of deletions that are remembered, for objects that are published behind them.
@@ -165,6 +174,7 @@ pub struct Index {
     /// One change at a time: each looks at what is there.
     changing: Mutex<Deleted>,
     volumes: RwLock<Vec<[u8; 16]>>,
+    damages: RwLock<Damages>,
 }
 
 /// Generations that may be given out.
@@ -231,6 +241,7 @@ impl Index {
                 _ => return Err(no_row(dir, &key)),
             }
         }
+        let damages = Damages::read(&blobs, dir)?;
         let deleted = Deleted {
             generations: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -246,6 +257,7 @@ impl Index {
             generations: Mutex::new(Generations { next: until, until }),
             changing: Mutex::new(deleted),
             volumes: RwLock::new(volumes),
+            damages: RwLock::new(damages),
         })
     }
 
@@ -411,13 +423,24 @@ impl Index {
         Ok((changed, seqno))
     }
 
-    /// Has an object be deleted to those who read, and keeps it.
-    pub fn unlink(&self, key: &[u8], generation: u64, now: u64) -> Result<(Changed, SeqNo)> {
+    /// Has an object be deleted to those who read, and keeps it. `noted` says which volumes have written that down.
+    pub fn unlink(
+        &self,
+        key: &[u8],
+        generation: u64,
+        noted: impl Fn(u32) -> bool,
+        now: u64,
+    ) -> Result<(Changed, SeqNo)> {
         let _one = lock(&self.changing);
         match self.get(key, now)? {
             Some(row) if row.generation == generation && !row.is_unlinked => {
-                let seqno = self.write(key, &Row { is_unlinked: true, ..row })?;
-                Ok((Changed::Done, seqno))
+                let mut batch = Batch::new();
+                for replica in row.replicas.iter().filter(|replica| !noted(replica.volume)) {
+                    let volume = replica.volume;
+                    self.note(&mut batch, volume, 0, key, generation, &State::Unlinked)?;
+                }
+                batch.put(&self.objects, key, &Row { is_unlinked: true, ..row }.encode())?;
+                Ok((Changed::Done, self.db.write_unled(batch)?.seqno()))
             }
             Some(_) => Ok((Changed::Superseded, self.db.visible())),
             None => Ok((Changed::Absent, self.db.visible())),
@@ -590,6 +613,14 @@ pub fn replica_at(volume: u32, place: &Place) -> Replica {
 /// No volume.
 fn nobody(_: u32) -> bool {
     false
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod own;
 pub mod placement;
 pub mod row;
+mod state;
 pub mod talk;
 mod transfer;
 mod volume;
@@ -28,6 +29,7 @@ mod volume;
 pub use attributes::Attributes;
 pub use error::{Error, Result};
 pub use grant::{GRANT_TIME, Grant, NoGrant, SECRET_BYTES, Secret, Verb};
+pub use state::{STATE_BYTES_MAX, State};
 pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
     ATTRIBUTES_BYTES_MAX, Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind,

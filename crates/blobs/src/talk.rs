@@ -16,7 +16,7 @@ pub use order::{Done, Order, VALUE_BYTES_MAX};
 use crate::{
     KEY_BYTES_MAX, Place,
     bytes::{Take, put_varint},
-    index::Changed,
+    index::{Changed, Spot},
     row::REPLICAS_MAX,
 };
 
@@ -134,6 +134,23 @@ pub enum Asked {
     },
     /// Nothing: how the volume is.
     Is(State),
+    /// That bytes of it are not what was written. It is answered for each spot whether something that is named may lie
+    /// in it.
+    Damaged {
+        /// Who asks.
+        volume: [u8; 16],
+        /// What was looked for there, if something was: if that is elsewhere by now, it is no news.
+        sought: Option<Lying>,
+        /// Where.
+        spots: Vec<Spot>,
+    },
+    /// Which of some objects are unlinked, and lie on this volume.
+    Unlinked {
+        /// Who asks.
+        volume: [u8; 16],
+        /// The objects; where they lie does not matter.
+        records: Vec<Lying>,
+    },
 }
 
 /// What a volume is answered.
@@ -254,6 +271,20 @@ impl Asked {
                 out.extend(volume);
                 push_bytes(value, out);
             }
+            Asked::Damaged { volume, sought, spots } => {
+                out.push(9);
+                out.extend(volume);
+                push_records(sought.as_slice(), out);
+                put_varint(out, spots.len() as u64);
+                for Spot { extent, offset, bytes } in spots {
+                    push_place(&Place { extent: *extent, offset: *offset, bytes: *bytes }, out);
+                }
+            }
+            Asked::Unlinked { volume, records } => {
+                out.push(10);
+                out.extend(volume);
+                push_records(records, out);
+            }
         }
         bytes
     }
@@ -292,6 +323,17 @@ impl Asked {
                 volume: fields.uuid()?,
                 value: fields.bytes(VALUE_BYTES_MAX)?.to_vec(),
             },
+            9 => {
+                let (volume, mut sought) = (fields.uuid()?, fields.records()?);
+                let count = fields.count(RECORDS_MAX)?;
+                let spot = |Place { extent, offset, bytes }| Spot { extent, offset, bytes };
+                let spots = (0..count).map(|_| fields.place().map(spot)).collect::<Option<_>>()?;
+                if 1 < sought.len() {
+                    return None;
+                }
+                Asked::Damaged { volume, sought: sought.pop(), spots }
+            }
+            10 => Asked::Unlinked { volume: fields.uuid()?, records: fields.records()? },
             _ => return None,
         };
         fields.0.0.is_empty().then_some(asked)
@@ -503,6 +545,13 @@ mod tests {
             Asked::Names { volume, records: vec![record(1), record(2)] },
             Asked::Moved { volume, records: vec![record(1)], places: vec![place(4)] },
             Asked::Is(State { room: 1 << 50, takes_writes: true }),
+            Asked::Damaged {
+                volume,
+                sought: Some(record(3)),
+                spots: vec![Spot { extent: 3, offset: 1 << 33, bytes: 70_000 }],
+            },
+            Asked::Damaged { volume, sought: None, spots: Vec::new() },
+            Asked::Unlinked { volume, records: vec![record(1)] },
             Asked::Spread {
                 key: key(),
                 generation: 4,

@@ -47,6 +47,7 @@ pub use names::{mkv_key, mkv_path, smol_path};
 pub use options::{Layout, VolumeOptions};
 pub use place::Place;
 pub use reading::{Reading, Stretch};
+pub(crate) use record::record_bytes;
 pub use record::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX, Kind};
 pub use recover::{Cut, Opened};
 pub use scan::{Damage, Found, Record, Scan};
@@ -188,6 +189,11 @@ impl Volume {
         Ok((volume, opened))
     }
 
+    /// Where it lies.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Who this is.
     pub fn identity(&self) -> Identity {
         self.file().identity
@@ -274,6 +280,11 @@ impl Volume {
         let room = self.body.room().free()?;
         let is_full = room.is_some_and(|room| room <= self.body.room().reserve());
         Ok(Usage { extents, bytes, room, is_full, is_read_only: self.read_only })
+    }
+
+    /// Whether there is such an extent.
+    pub fn has_extent(&self, extent: u32) -> Result<bool> {
+        Ok(self.extents(extent, 1)?.first().is_some_and(|info| info.number == extent))
     }
 
     /// The number of the oldest extent, if there is any: a tombstone in it has nothing left to bury.

@@ -113,6 +113,13 @@ pub enum Asked<'a> {
     },
     /// What there is.
     List(List),
+    /// How the objects are: whether they lie on as many volumes as they should, and what was repaired.
+    Health,
+    /// All objects are to be looked at, and repaired where they can be.
+    Tend {
+        /// They are to lie where placement wants them, too.
+        rebalances: bool,
+    },
     /// The request is wrong.
     Wrong(Wrong),
 }
@@ -165,6 +172,12 @@ pub fn read<'a>(manner: Manner, head: &Head<'a>) -> Asked<'a> {
 fn asked<'a>(manner: Manner, head: &Head<'a>) -> Outcome<Asked<'a>> {
     let key = decoded_key(head.path)?;
     check_not_own(&key)?;
+    match (head.method, head.query) {
+        ("GET", "health") if key.is_empty() => return Ok(Asked::Health),
+        ("POST", "heal") if key.is_empty() => return Ok(Asked::Tend { rebalances: false }),
+        ("POST", "rebalance") if key.is_empty() => return Ok(Asked::Tend { rebalances: true }),
+        _ => {}
+    }
     let is_get = head.method == "GET";
     if is_get && !head.query.is_empty() {
         let list = list(manner, &key, head.query)?;
@@ -240,7 +253,7 @@ fn unknown_query(manner: Manner, query: &str) -> Wrong {
         Manner::Smol | Manner::S3 => 400,
         Manner::Mkv => 403,
     };
-    let known = "GET takes list, unlinked, list-type=2, prefix, start and limit; PUT takes ttl";
+    let known = "GET takes list, unlinked, list-type=2, prefix, start, limit and, at `/`, health; PUT takes ttl; POST, at `/`, takes heal and rebalance";
     Wrong::new(status, format!("`?{query}` is not known here; {known}"))
 }
 

@@ -16,6 +16,8 @@ pub enum Bug {
     AckBeforeHandOver,
     /// A node answers a write before the store has it for good.
     AnsweredBeforeKept,
+    /// A master of blobs answers before its index has what it says for good.
+    ObjectToldEarly,
     /// The directory is not synced after a table was made.
     TableNameUnsynced,
     /// The directory is not synced after a log segment was made.
@@ -88,10 +90,11 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 37] = [
+    pub const ALL: [Bug; 38] = [
         Bug::AckBeforeSync,
         Bug::AckBeforeHandOver,
         Bug::AnsweredBeforeKept,
+        Bug::ObjectToldEarly,
         Bug::TableNameUnsynced,
         Bug::SegmentNameUnsynced,
         Bug::TableUnsynced,

@@ -1,103 +1,113 @@
-//! `olivine blob`: what is done with volumes of blobs and their index while no master and no volume runs.
+//! `olivine blob`: what is done with blobs beside serving them. While no master and no volume runs: an index is made of
+//! volumes, objects move between layouts. While they run: how the objects are, and that they be seen to.
 //!
-//! 1. Nothing is changed of what is there: an index is made in a directory of its own.
+//! 1. Nothing is changed of what is there: an index is made, and objects are exported, in directories of their own.
+//! 2. What is not taken, and what is damaged, is told.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod moving;
+mod rebuild;
+mod running;
 
-use olivine_blobs::{
-    Damage, Error, Layout, Opened, Volume, VolumeOptions,
-    index::{Index, Rebuilt},
-};
-use olivine_engine::{Environment, Options};
+use std::{path::Path, sync::Arc};
+
+use olivine_blobs::{Error, Layout, Opened, Volume, VolumeOptions};
+use olivine_engine::Environment;
 
 use crate::{
     call::{Call, Command, JSON, MEMORY, Opt, QUIET, nearest},
-    check::environment,
     ending::{Ending, Failure},
-    json::Json,
-    progress::{Progress, Unit},
-    shown::{Shown, counted},
+    http_client::{CA, TOKEN_FILE},
 };
 
-const DB: Opt = Opt::value("--db", "DIR", "where the index is made; it must not be there");
+const DB: Opt = Opt::value(
+    "--db",
+    "DIR",
+    "the index. rebuild: where it is made, and must not be there;\n\
+     import: where it is, or is made; export: of what is exported",
+);
+const TO: Opt = Opt::value(
+    "--to",
+    "VOLUME",
+    "the volume that objects are brought into; it is made if it is\n\
+     not there, and for export it must not be there",
+);
+const LAYOUT: Opt = Opt::value("--layout", "LAYOUT", "of a volume that is made: packed, smol, mkv");
+const FROM: Opt =
+    Opt::value("--from", "LAYOUT", "import: who wrote the directory, smol or mkv").or("mkv");
+const KEYS: Opt = Opt::value(
+    "--keys",
+    "FILE",
+    "import from smol: paths of the objects, as they were put (/k1),\n\
+     one a line; the names of its files do not tell them. - is stdin",
+);
+const NEW_DB: Opt =
+    Opt::value("--new-db", "DIR", "export: makes an index of the new volume, too, for a master");
+const SERVER: Opt = Opt::value(
+    "--server",
+    "URL",
+    "status, heal, rebalance: the master, at http://HOST:PORT or\n\
+     https://HOST:PORT",
+)
+.or("http://localhost:9000");
 
 pub(crate) const COMMAND: Command = Command {
     name: "blob",
-    what: "make an index of blobs anew of their volumes",
-    about: "Blob works on volumes of blobs while nothing serves them. ACTION is: rebuild, which reads all VOLUMES of a master, and makes the index \
-        that the master needs. Of each key the newest object is there again, unless it was deleted after it was put. Nothing \
-        of the volumes is changed; put the index where the old one was when it is whole.",
-    operands: &["ACTION", "VOLUMES..."],
-    options: &[&[DB, JSON, QUIET, MEMORY]],
-    notes: "Name all volumes that the master has: what is deleted on one may be there on another. What was unlinked and not deleted \
-        is there again. The exit code is 5 when something is damaged, 0 when nothing is.",
+    what: "blobs: make an index anew, move between layouts, heal, rebalance",
+    about: "Blob works on volumes of blobs. While nothing serves them, ACTION is: rebuild, which reads all VOLUMES of a master, and makes the index \
+        that the master needs: of each key the newest object is there again, unless it was deleted after it was put; import, which brings the objects of a \
+        directory that smol or minikeyvalue wrote into a volume and an index; export, which brings the objects of an index out of its VOLUMES \
+        into a new one of any layout. While a master runs: status, which tells how its objects are; heal, which has it \
+        look at all of them now; rebalance, which has it move them to where they belong, while they are read and put.",
+    operands: &["ACTION", "[PATHS...]"],
+    options: &[
+        &[DB, TO, LAYOUT, FROM, KEYS, NEW_DB],
+        &[SERVER, TOKEN_FILE, CA],
+        &[JSON, QUIET, MEMORY],
+    ],
+    notes: "Name all volumes that the master has: what is deleted on one may be there on another. Nothing of what is exported or imported is changed: put the new \
+        directories where the old ones were when they are whole. What was unlinked is not exported. The exit code is 5 when something is damaged \
+        or lost, 1 when something was not taken, 0 otherwise.",
     examples: &[
         "olivine blob rebuild data/volumes/volume1 --db data/olivedb.new",
         "olivine blob rebuild volume1 volume2 volume3 --db olivedb.new --json",
+        "olivine blob import /mnt/mkv/volume1 --to volume1 --db olivedb",
+        "olivine blob import /mnt/smol --from smol --keys keys.txt --to volume1 --db olivedb",
+        "olivine blob export volume1 --db olivedb --to files --layout mkv --new-db files.db",
+        "olivine blob status --json",
+        "olivine blob rebalance --server http://master:9000 --token-file token",
     ],
     run,
 };
 
+type Action = fn(&Call) -> Result<Ending, Failure>;
+
+const ACTIONS: [(&str, Action); 6] = [
+    ("rebuild", rebuild::run),
+    ("import", moving::import),
+    ("export", moving::export),
+    ("status", running::status),
+    ("heal", running::heal),
+    ("rebalance", running::rebalance),
+];
+
 fn run(call: &Call) -> Result<Ending, Failure> {
-    let action = call.operand(0).map(|action| action.to_string_lossy().into_owned());
-    match action.as_deref() {
-        None => Err(Failure::misused("say what to do: rebuild")),
-        Some("rebuild") => rebuild(call),
-        Some(other) => {
-            let hint = match nearest(other, &["rebuild"]) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "there is rebuild".to_owned(),
-            };
-            Err(Failure::misused(format!("no action `{other}`; {hint}")))
-        }
+    let names = ACTIONS.map(|(name, _)| name);
+    let Some(action) = call.operand(0).map(|action| action.to_string_lossy().into_owned()) else {
+        return Err(Failure::misused(format!("say what to do: {}", names.join(", "))));
+    };
+    if let Some((_, run)) = ACTIONS.iter().find(|(name, _)| *name == action) {
+        return run(call);
     }
+    let hint = match nearest(&action, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", names.join(", ")),
+    };
+    Err(Failure::misused(format!("no action `{action}`; {hint}")))
 }
 
-fn rebuild(call: &Call) -> Result<Ending, Failure> {
-    let mut paths = Vec::new();
-    while let Some(path) = call.operand(1 + paths.len()) {
-        paths.push(PathBuf::from(path));
-    }
-    if paths.is_empty() {
-        return Err(Failure::misused("name the volumes that the index is to be made of"));
-    }
-    let Some(dir) = call.value(DB.name).map(PathBuf::from) else {
-        return Err(Failure::misused("`--db` says where the index is to be made"));
-    };
-    let environment = environment(call)?;
-    let volumes = paths.iter().map(|path| opened(&environment, path));
-    let volumes: Vec<Volume> = volumes.collect::<Result<_, _>>()?;
-    let mut whole = 0;
-    for volume in &volumes {
-        whole += volume.usage().map_err(failure)?.bytes;
-    }
-    let index = Index::open(&environment, &dir, Options::default())?;
-    if !index.is_new()? {
-        let dir = dir.display();
-        return Err(Failure::misused(format!(
-            "{dir} has an index already; name a directory with --db that is not there yet"
-        )));
-    }
-    let progress = Progress::new(call, Unit::Bytes, false);
-    let rebuilt = index.rebuild(&volumes, &mut |rebuilt| progress.at(rebuilt.bytes, whole));
-    drop(progress);
-    let rebuilt = rebuilt.map_err(|stop| match stop {
-        olivine_blobs::index::Stop::Index(error) => error.into(),
-        olivine_blobs::index::Stop::Volume(error) => failure(error),
-    })?;
-    index.db().settle()?;
-    index.close()?;
-    let mut out = io::stdout().lock();
-    if call.has("--json") {
-        writeln!(out, "{}", json(&rebuilt))?;
-    } else {
-        print(&mut out, &rebuilt, &dir)?;
-    }
-    Ok(if rebuilt.damaged.is_empty() { Ending::Good } else { Ending::Damaged })
+/// What stands behind the action.
+fn paths(call: &Call) -> Vec<std::path::PathBuf> {
+    (1..).map_while(|place| call.operand(place)).map(Into::into).collect()
 }
 
 /// A volume, only to be read, whatever its layout.
@@ -130,40 +140,4 @@ fn failure(error: Error) -> Failure {
         error => error.to_string(),
     };
     Failure::new(ending, text)
-}
-
-fn print(out: &mut impl Write, rebuilt: &Rebuilt, dir: &Path) -> io::Result<()> {
-    let Rebuilt { extents, records, deletions, damaged, .. } = rebuilt;
-    for Damage { path, offset, bytes, what, claim, .. } in damaged {
-        write!(out, "damaged: {} at byte {offset}, {bytes} bytes: {what}", path.display())?;
-        match claim {
-            Some((key, _)) => writeln!(out, "; it was \"{}\"", Shown(key))?,
-            None => writeln!(out)?,
-        }
-    }
-    let records = counted(*records, "record", "records");
-    let extents = counted(*extents, "extent", "extents");
-    let deletions = counted(*deletions, "deletion", "deletions");
-    writeln!(out, "read {records} of {extents}, {deletions} among them")?;
-    writeln!(out, "the index is in {}", dir.display())
-}
-
-fn json(rebuilt: &Rebuilt) -> Json {
-    let damage = |damage: &Damage| {
-        let claim = damage.claim.as_ref().map(|(key, _)| Shown(key).to_string());
-        Json::object([
-            ("path", damage.path.display().to_string().into()),
-            ("offset", damage.offset.into()),
-            ("bytes", damage.bytes.into()),
-            ("what", damage.what.into()),
-            ("key", claim.into()),
-        ])
-    };
-    Json::object([
-        ("extents", rebuilt.extents.into()),
-        ("records", rebuilt.records.into()),
-        ("bytes", rebuilt.bytes.into()),
-        ("deletions", rebuilt.deletions.into()),
-        ("damaged", Json::list(rebuilt.damaged.iter().map(damage))),
-    ])
 }

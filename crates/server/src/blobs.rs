@@ -8,8 +8,10 @@
 
 mod carrier;
 mod coming;
+mod copying;
 mod door;
 mod fetching;
+mod healer;
 mod keeper;
 mod key_file;
 mod link;
@@ -55,6 +57,7 @@ use crate::{
     time::Time,
     worker::Served,
 };
+use healer::Healing;
 use keeper::Tending;
 use link::{Link, MAGIC};
 use master::{Master, MasterOptions, Member, Way};
@@ -71,6 +74,7 @@ pub(crate) struct Blobs {
     /// Who answers at the master's door, if it speaks as S3.
     pub(crate) s3: Option<Service>,
     tending: Option<Tending>,
+    healing: Option<Healing>,
 }
 
 impl Blobs {
@@ -83,7 +87,8 @@ impl Blobs {
         url: Option<String>,
     ) -> Result<Blobs, Problem> {
         if settings.master.is_none() && settings.volume.is_none() {
-            return Ok(Blobs { master: None, volume: None, s3: None, tending: None });
+            let (s3, tending, healing) = (None, None, None);
+            return Ok(Blobs { master: None, volume: None, s3, tending, healing });
         }
         let vfs = environment.vfs();
         let keys = match &settings.master {
@@ -133,6 +138,7 @@ impl Blobs {
                 let options = MasterOptions {
                     manner: master.manner,
                     replicas: master.replicas,
+                    replicas_min: master.replicas_min.unwrap_or(master.replicas),
                     protects: master.protects,
                 };
                 let master = Master::new(index, secret_shared, members, Arc::clone(time), options);
@@ -150,7 +156,11 @@ impl Blobs {
             (Some(master), Some(keys)) => Some(Service::new(Objects(Arc::clone(master)), keys)),
             _ => None,
         };
-        Ok(Blobs { master, volume, s3, tending })
+        let healing = settings.master.as_ref().map(|master| Healing {
+            after: master.heal_after,
+            bytes_per_second: master.heal_bytes_per_second,
+        });
+        Ok(Blobs { master, volume, s3, tending, healing })
     }
 
     /// How many volumes the master has that take objects, that answer and do not, and that do not answer.
@@ -168,15 +178,29 @@ impl Blobs {
         self.volume.as_ref().map_or(0, |host| host.damaged.load(Relaxed))
     }
 
+    /// Copies that were made or left out because others were missing or damaged, and copies that were moved, since
+    /// this process began; objects that lie on fewer volumes than they should, and those that are lost.
+    pub(crate) fn healed(&self) -> [u64; 4] {
+        let Some(master) = &self.master else { return [0; 4] };
+        let (health, found) = (&master.health, master.health.found());
+        [health.repaired.load(Relaxed), health.moved.load(Relaxed), found.thin, found.lost]
+    }
+
     /// Begins what is done behind the requests.
     /// What is returned ends when the node does, and must be waited for before its runtime is taken away.
-    pub(crate) fn start(&self, stopping: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
-        if let Some(master) = &self.master {
+    pub(crate) fn start(&self, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let mut started = Vec::new();
+        if let Some((master, healing)) = self.master.as_ref().zip(self.healing) {
             spawn_local(Blobs::watch(Arc::downgrade(master)));
             link::keep(master);
+            let healer = healer::keep(Arc::downgrade(master), healing, stopping.clone());
+            started.push(spawn_local(healer));
         }
-        let (host, tending) = self.volume.as_ref().zip(self.tending)?;
-        Some(spawn_local(keeper::tend(Arc::clone(host), tending, stopping.clone())))
+        if let Some((host, tending)) = self.volume.as_ref().zip(self.tending) {
+            let keeper = keeper::tend(Arc::clone(host), tending, stopping.clone());
+            started.push(spawn_local(keeper));
+        }
+        started
     }
 
     /// Looks again how the volumes are, as long as there is a master.

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use olivine_blobs::{Reading, Stretch};
+use olivine_blobs::{Error, Reading, Stretch};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -65,6 +65,8 @@ pub(crate) struct Object {
     /// What was read and verified, and not handed out yet.
     parts: VecDeque<Bytes>,
     readers: Reader,
+    /// Called when it turns out damaged.
+    damaged: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// One of those who read objects.
@@ -78,11 +80,18 @@ impl Drop for Reader {
 
 impl Object {
     /// The bytes from `from` up to before `to`.
-    pub(crate) fn new(reading: Reading, from: u64, to: u64, readers: &Arc<AtomicU64>) -> Object {
+    pub(crate) fn new(
+        reading: Reading,
+        from: u64,
+        to: u64,
+        readers: &Arc<AtomicU64>,
+        damaged: Box<dyn FnOnce() + Send + Sync>,
+    ) -> Object {
         readers.fetch_add(1, Relaxed);
         let readers = Reader(Arc::clone(readers));
         let (coming, parts) = (None, VecDeque::new());
-        Object { reading: Arc::new(reading), from, to, coming, parts, readers }
+        let damaged = Some(damaged);
+        Object { reading: Arc::new(reading), from, to, coming, parts, readers, damaged }
     }
 
     /// Bytes that were not handed out yet.
@@ -167,6 +176,12 @@ impl hyper::body::Body for Body {
         object.coming = None;
         let stretch = match read {
             Ok(Ok(stretch)) => stretch,
+            Ok(Err(error @ Error::Corrupt { .. })) => {
+                if let Some(damaged) = object.damaged.take() {
+                    damaged();
+                }
+                return Poll::Ready(Some(Err(io::Error::other(error))));
+            }
             Ok(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
             Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
         };

@@ -64,9 +64,18 @@ pub(crate) async fn serve(
                 Door::Blob if served.shared.blobs.s3.is_some() => {
                     return Ok(blobs::respond_s3(&served, request).await);
                 }
-                Door::Blob => blobs::respond_master(&served, address, request).await,
-                Door::Volume => {
-                    let (response, object) = blobs::respond_volume(&served, request).await;
+                Door::Blob | Door::Volume => {
+                    let (method, query) = (request.method().as_str(), request.uri().query());
+                    let operation = numbers::operation(at, method, query);
+                    let clock = served.shared.time.clock();
+                    let began = clock.now();
+                    let (response, object) = if at == Door::Blob {
+                        (blobs::respond_master(&served, address, request).await, None)
+                    } else {
+                        blobs::respond_volume(&served, request).await
+                    };
+                    let took = clock.now().saturating_sub(began);
+                    served.tally().took_for(at, operation, took);
                     return Ok(framed(response, object));
                 }
                 _ => respond(&served, at, address, request).await,

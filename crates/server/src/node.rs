@@ -376,7 +376,7 @@ impl Node {
             tracing::info!(event = "stopping", by, connections = connections as u64);
             notifier.stopping(connections);
             drain(&workers, &mut signals, &shared.patience, &**environment.clock()).await;
-            if let Some(tending) = tending {
+            for tending in tending {
                 // It ends at its next step, and has nothing to lose.
                 tokio::time::timeout(shared.patience.of(Wait::Drain), tending).await.ok();
             }

@@ -18,7 +18,7 @@ use crate::worker::Served;
 
 pub(crate) use metrics::metrics;
 pub use metrics::{METRICS, Metric};
-pub(crate) use tally::{Connected, Tally};
+pub(crate) use tally::{Connected, Tally, operation};
 
 /// What a node counts where connections are taken.
 #[derive(Debug, Default)]

@@ -159,7 +159,7 @@ pub(crate) fn fingerprint(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// Fills bytes with chance.
-pub(crate) fn random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+pub fn random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     SystemRandom::new().fill(bytes).map_err(|_| NoRandomness)
 }
 

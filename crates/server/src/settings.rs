@@ -152,6 +152,12 @@ pub struct MasterSettings {
     pub volumes: Vec<String>,
     /// On how many volumes an object lies. Default 1.
     pub replicas: usize,
+    /// On how many it must lie to be acknowledged; it is copied to the others when they are there. Nothing: on all of them.
+    pub replicas_min: Option<usize>,
+    /// How long a volume may be away before what it has is copied to others. Default 5 minutes.
+    pub heal_after: Duration,
+    /// How fast objects are copied between volumes. Default 64 MiB a second.
+    pub heal_bytes_per_second: u64,
     /// Objects must be unlinked before they are deleted.
     pub protects: bool,
     /// The file with the keys of S3's manner, which does not go without.

@@ -5,7 +5,7 @@
 //! 3. A bug that was not found is a failure, whatever the others came to.
 
 use crate::{
-    crash, faults, full, kill,
+    blobs, crash, faults, full, kill,
     report::{count, duration},
     rot, schedules, served,
 };
@@ -22,6 +22,7 @@ enum Tier {
     Rot,
     Kill,
     Served,
+    Blobs,
     Schedules,
 }
 
@@ -30,6 +31,7 @@ const CLAIMS: [(Bug, Tier); Bug::ALL.len()] = [
     (Bug::AckBeforeSync, Tier::Crash),
     (Bug::AckBeforeHandOver, Tier::Kill),
     (Bug::AnsweredBeforeKept, Tier::Served),
+    (Bug::ObjectToldEarly, Tier::Blobs),
     (Bug::TableNameUnsynced, Tier::Crash),
     (Bug::SegmentNameUnsynced, Tier::Crash),
     (Bug::TableUnsynced, Tier::Crash),
@@ -139,7 +141,8 @@ pub fn plant_named(name: &str) -> Result<(), String> {
 
 /// Where a tier asks for a node with a bug, this process is that node, as `olivine` would be.
 pub fn as_node(words: &[String]) -> Option<ExitCode> {
-    let is_node = ["serve", "storage", "coordinator"].contains(&words.first()?.as_str());
+    let is_node =
+        ["serve", "storage", "coordinator", "master", "volume"].contains(&words.first()?.as_str());
     let bug = std::env::var(kill::PLANTED).ok().filter(|_| is_node)?;
     match plant_named(&bug) {
         Ok(()) => Some(olivine::run_program()),
@@ -180,7 +183,7 @@ pub fn run(plan: &Plan, say: &(dyn Fn(&str) + Sync)) -> Result<Summary, String> 
 fn hunt(plan: &Plan, bug: Bug, tier: Tier) -> (String, Option<String>) {
     let quiet = |_: &str| {};
     // Children plant it themselves; the oracle beside them must be sound.
-    plant((!matches!(tier, Tier::Kill | Tier::Served)).then_some(bug));
+    plant((!matches!(tier, Tier::Kill | Tier::Served | Tier::Blobs)).then_some(bug));
     let found = match tier {
         Tier::Crash => {
             let plan = crash::Plan {
@@ -276,6 +279,20 @@ fn hunt(plan: &Plan, bug: Bug, tier: Tier) -> (String, Option<String>) {
                 promised: 0,
             };
             let summary = served::run(&plan, &quiet);
+            served::remove(&plan.dir);
+            (format!("kills {}", summary.kills), summary.failures.first().cloned())
+        }
+        Tier::Blobs => {
+            let plan = blobs::Plan {
+                seed: plan.seed,
+                kills: 10 * plan.effort,
+                millis_max: 300,
+                planted: Some(format!("{bug:?}")),
+                dir: plan.dir.join("blobs"),
+                program: plan.program.clone(),
+                promised: 0,
+            };
+            let summary = blobs::run(&plan, &quiet);
             served::remove(&plan.dir);
             (format!("kills {}", summary.kills), summary.failures.first().cloned())
         }

@@ -1,8 +1,10 @@
 //! An index from nothing but the volumes.
 //!
-//! Of all that the volumes say of a key the highest generation holds: an object that was put, or that it is gone.
+//! Of all that the volumes say of a key the highest generation holds: an object that was put, that it was unlinked, or
+//! that it is gone.
 //!
-//! 1. What was acknowledged is there again, and what was deleted is not, whichever volume is read first.
+//! 1. What was acknowledged is there again, and what was deleted is not, whichever volume is read first; what was
+//!    unlinked is unlinked.
 //! 2. What is damaged is told, and loses nothing but itself.
 //! 3. Memory does not grow with the number of objects.
 
@@ -10,13 +12,18 @@ use olivine_engine::{Batch, Durability, Keyspace};
 
 use super::{Index, Replica, Row, no_row};
 use crate::{
-    Attributes, Damage, Error, Found, Kind, Record, Volume,
+    Attributes, Damage, Error, Found, Kind, Record, State, Volume,
     bytes::{Take, put_varint},
     row::REPLICAS_MAX,
+    state,
 };
 
-/// What is gone, while an index is rebuilt.
+/// What is gone, unlinked or elsewhere, while an index is rebuilt.
 const GONE: &str = "gone";
+/// What keys begin with there.
+const BURIED: u8 = b'b';
+const UNLINKED: u8 = b'u';
+const LEFT: u8 = b'l';
 /// Extents that are asked for at once.
 const EXTENTS: usize = 1_000;
 
@@ -31,6 +38,8 @@ pub struct Rebuilt {
     pub bytes: u64,
     /// Deletions among them.
     pub deletions: u64,
+    /// What was unlinked, and copies that were moved to other volumes.
+    pub states: u64,
     /// What does not verify.
     pub damaged: Vec<Damage>,
 }
@@ -98,6 +107,12 @@ impl Index {
                         match found? {
                             Found::Record(record) => {
                                 highest = highest.max(record.generation);
+                                if record.kind == Kind::State {
+                                    let state = State::parse(&record.note)
+                                        .ok_or_else(|| unknown(volume, &record))?;
+                                    self.restore_state(&gone, number, &record, &state)?;
+                                    rebuilt.states += 1;
+                                }
                                 self.restore(&gone, number, &record, &mut rebuilt)?;
                             }
                             Found::Damage(damage) => rebuilt.damaged.push(damage),
@@ -129,44 +144,36 @@ impl Index {
         let Record { kind, key, generation, place, expiry, md5, attributes, .. } = record;
         rebuilt.records += 1;
         rebuilt.bytes += record.record_bytes;
-        let buried = match gone.get(key)? {
-            Some(value) => Take(&value).varint().unwrap_or_default(),
-            None => 0,
-        };
-        let there = match self.objects.get(key)? {
-            Some(value) => Some(self.parse(key, &value)?),
-            None => None,
-        };
+        let buried = generation_in(gone, BURIED, key)?;
+        let there = self.there(key)?;
         let mut batch = Batch::new();
         match kind {
             Kind::Tombstone => {
                 rebuilt.deletions += 1;
                 if buried < *generation {
-                    let mut value = Vec::new();
-                    put_varint(&mut value, *generation);
-                    batch.put(gone, key, &value)?;
+                    put_generation(&mut batch, gone, BURIED, key, *generation)?;
                 }
                 if there.is_some_and(|row| row.generation < *generation) {
                     batch.delete(&self.objects, key)?;
                 }
             }
-            // Nobody writes these yet.
+            // It has been heeded.
             Kind::State => return Ok(()),
             Kind::Put => {
-                if *generation < buried {
+                let unlinked = generation_in(gone, UNLINKED, key)?;
+                let replica = Replica { volume, extent: place.extent, offset: place.offset };
+                if *generation < buried.max(unlinked) || gone.get(&left_key(&replica))?.is_some() {
                     return Ok(());
                 }
-                let replica = Replica { volume, extent: place.extent, offset: place.offset };
                 let row = match there {
                     Some(row) if *generation < row.generation => return Ok(()),
                     Some(mut row) if *generation == row.generation => {
-                        // One that was being moved lies on a volume twice.
-                        if row.replicas.iter().any(|there| there.volume == volume)
-                            || row.replicas.len() == REPLICAS_MAX
-                        {
-                            return Ok(());
+                        // One that was being moved, or was mended, lies on a volume twice; the newer copy is the better.
+                        match row.replicas.iter().position(|there| there.volume == volume) {
+                            Some(older) => row.replicas[older] = replica,
+                            None if row.replicas.len() == REPLICAS_MAX => return Ok(()),
+                            None => row.replicas.push(replica),
                         }
-                        row.replicas.push(replica);
                         row
                     }
                     _ => Row {
@@ -181,7 +188,7 @@ impl Index {
                         bytes: place.bytes,
                         digest: *md5,
                         expiry: *expiry,
-                        is_unlinked: false,
+                        is_unlinked: *generation == unlinked,
                         replicas: vec![replica],
                     },
                 };
@@ -193,4 +200,85 @@ impl Index {
         }
         Ok(())
     }
+
+    fn restore_state(
+        &self,
+        gone: &Keyspace,
+        volume: u32,
+        record: &Record,
+        state: &State,
+    ) -> olivine_engine::Result<()> {
+        let Record { key, generation, .. } = record;
+        let there = self.there(key)?;
+        let mut batch = Batch::new();
+        match state {
+            State::Unlinked => {
+                if generation_in(gone, UNLINKED, key)? < *generation {
+                    put_generation(&mut batch, gone, UNLINKED, key, *generation)?;
+                }
+                match there {
+                    Some(row) if row.generation == *generation => {
+                        let row = Row { is_unlinked: true, ..row };
+                        batch.put(&self.objects, key, &row.encode())?;
+                    }
+                    // There was one that was put behind it, wherever that is.
+                    Some(row) if row.generation < *generation => {
+                        batch.delete(&self.objects, key)?;
+                    }
+                    _ => {}
+                }
+            }
+            State::Left(place) => {
+                let left = Replica { volume, extent: place.extent, offset: place.offset };
+                batch.put(gone, &left_key(&left), b"")?;
+                if let Some(mut row) = there.filter(|row| row.generation == *generation) {
+                    row.replicas.retain(|replica| *replica != left);
+                    if row.replicas.is_empty() {
+                        batch.delete(&self.objects, key)?;
+                    } else {
+                        batch.put(&self.objects, key, &row.encode())?;
+                    }
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.db.write_with(batch, Durability::Os)?;
+        }
+        Ok(())
+    }
+
+    fn there(&self, key: &[u8]) -> olivine_engine::Result<Option<Row>> {
+        let value = self.objects.get(key)?;
+        value.map(|value| self.parse(key, &value)).transpose()
+    }
+}
+
+/// The generation that is kept of a key; 0 if none is.
+fn generation_in(gone: &Keyspace, kind: u8, key: &[u8]) -> olivine_engine::Result<u64> {
+    let value = gone.get(&[&[kind], key].concat())?;
+    Ok(value.and_then(|value| Take(&value).varint()).unwrap_or_default())
+}
+
+fn put_generation(
+    batch: &mut Batch,
+    gone: &Keyspace,
+    kind: u8,
+    key: &[u8],
+    generation: u64,
+) -> olivine_engine::Result<()> {
+    let mut value = Vec::new();
+    put_varint(&mut value, generation);
+    batch.put(gone, &[&[kind], key].concat(), &value)
+}
+
+fn left_key(replica: &Replica) -> Vec<u8> {
+    let Replica { volume, extent, offset } = replica;
+    [&[LEFT][..], &volume.to_be_bytes(), &extent.to_be_bytes(), &offset.to_be_bytes()].concat()
+}
+
+/// A newer release wrote something down that may be heeded by that release alone.
+fn unknown(volume: &Volume, record: &Record) -> Error {
+    let found = record.note.first().copied().unwrap_or_default();
+    let (found, newest) = (u32::from(found), u32::from(state::VERSION));
+    Error::Format { path: volume.dir().to_owned(), found, newest }
 }

@@ -184,7 +184,7 @@ fn lists_come_in_order_and_in_parts() {
         index.publish(key.as_bytes(), &row(generation), Condition::Any, NOW).unwrap();
     }
     let two = index.get(b"a/2", NOW).unwrap().unwrap();
-    index.unlink(b"a/2", two.generation, NOW).unwrap();
+    index.unlink(b"a/2", two.generation, nobody, NOW).unwrap();
     let list = |prefix: &[u8], start: &[u8], limit, unlinked| {
         let listing = Listing { prefix, start, limit, unlinked, now: NOW };
         let Listed { rows, next } = index.list(&listing).unwrap();
@@ -317,4 +317,144 @@ fn an_index_is_made_anew_of_what_the_volumes_have() {
     assert_eq!(before.rows, after.rows);
     let highest = before.rows.iter().map(|(_, row)| row.generation).max().unwrap();
     assert!(highest < again.generation().unwrap());
+}
+
+#[test]
+fn a_copy_takes_the_place_of_another_only_while_that_is_one() {
+    let environment = environment();
+    let index = opened(&environment);
+    let [first, second] = [(); 2].map(|()| index.generation().unwrap());
+    let replica = |volume, offset| Replica { volume, extent: 1, offset };
+    let lies = Row { replicas: vec![replica(0, 5), replica(1, 6)], ..row(first) };
+    index.publish(b"k", &lies, Condition::Any, NOW).unwrap();
+    let place = Place { extent: 2, offset: 9, bytes: 10 };
+    let replace = |generation, volume, from| {
+        let replacing = Replacing::by(volume, &place, from);
+        let replacing = Replacing { leaves_at: from.map(|_| NOW), ..replacing };
+        index.replace(b"k", generation, &replacing).unwrap().0
+    };
+    assert_eq!(replace(second, 2, Some(replica(0, 5))), Changed::Superseded);
+    assert_eq!(replace(first, 2, Some(replica(0, 6))), Changed::Superseded);
+    assert_eq!(replace(first, 1, Some(replica(0, 5))), Changed::Superseded, "it is there already");
+    assert_eq!(replace(first, 2, Some(replica(0, 5))), Changed::Done);
+    let there = || index.get(b"k", NOW).unwrap().unwrap().replicas;
+    let new = Replica { volume: 2, extent: 2, offset: 9 };
+    assert_eq!(there(), [new, replica(1, 6)]);
+    assert_eq!(index.notes(0, NOW - 1, 10).unwrap(), [], "readers may be on their way to it");
+    let notes = index.notes(0, NOW, 10).unwrap();
+    let left = State::Left(Place { extent: 1, offset: 5, bytes: 10 });
+    assert_eq!((notes.len(), notes[0].state, &notes[0].key[..]), (1, left, &b"k"[..]));
+    index.noted(&notes[0]).unwrap();
+    assert_eq!(index.notes(0, NOW, 10).unwrap(), []);
+    // Mended on the volume where it lay, and one more copy.
+    let here = Place { extent: 7, offset: 7, bytes: 10 };
+    let mended = Replacing::by(1, &here, Some(replica(1, 6)));
+    assert_eq!(index.replace(b"k", first, &mended).unwrap().0, Changed::Done);
+    assert_eq!(replace(first, 3, None), Changed::Done);
+    assert_eq!(there(), [new, replica_at(1, &here), Replica { volume: 3, ..new }]);
+    let without = |from| Replacing { from: Some(from), to: None, leaves_at: None };
+    for replica in there().iter().skip(1) {
+        assert_eq!(index.replace(b"k", first, &without(*replica)).unwrap().0, Changed::Done);
+    }
+    assert_eq!(index.replace(b"k", first, &without(new)).unwrap().0, Changed::Refused);
+    assert_eq!(there(), [new]);
+}
+
+#[test]
+fn damage_is_known_until_nothing_that_is_named_lies_in_it() {
+    let environment = environment();
+    let index = opened(&environment);
+    let generation = index.generation().unwrap();
+    let long = Row { bytes: 200_000, ..row(generation) };
+    let replica = Replica { volume: 3, extent: 1, offset: 1_000 };
+    let is_damaged = |index: &Index| index.damage_of(b"k", &long, &replica);
+    let spot = |offset, bytes| Spot { extent: 1, offset, bytes };
+    assert_eq!(index.add_damage(3, &[spot(990, 10), spot(300_000, 5)]).unwrap(), [true, true]);
+    assert_eq!(is_damaged(&index), None, "it lies between both");
+    assert_eq!(index.add_damage(4, &[spot(1_000, 10)]).unwrap(), [true], "on another volume");
+    assert_eq!(is_damaged(&index), None);
+    let count = index.damage_count();
+    assert_eq!(index.add_damage(3, &[spot(150_000, 65_544)]).unwrap(), [true]);
+    assert_eq!(is_damaged(&index), Some((3, 1, 150_000)));
+    index.settle_damage(count, &[]).unwrap();
+    assert!(is_damaged(&index).is_some() && index.has_damage(), "that was told later");
+    assert_eq!(index.add_damage(3, &[spot(990, 10)]).unwrap(), [false]);
+    index.close().unwrap();
+    let index = opened(&environment);
+    assert_eq!(is_damaged(&index), Some((3, 1, 150_000)), "it is known after a start");
+    index.settle_damage(index.damage_count(), &[(3, 1, 150_000)]).unwrap();
+    assert!(is_damaged(&index).is_some());
+    index.settle_damage(index.damage_count(), &[]).unwrap();
+    assert_eq!((is_damaged(&index), index.has_damage()), (None, false));
+    assert_eq!(index.add_damage(3, &[spot(990, 11)]).unwrap(), [true], "it has grown");
+}
+
+/// What was unlinked, and what was moved from one volume to another, is so in an index that is made of the volumes,
+/// in whichever order they are named.
+#[test]
+fn an_index_that_is_made_anew_knows_what_was_unlinked_and_moved() {
+    let vfs: Arc<dyn Vfs> = Arc::new(MemoryVfs::new());
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    let options = || EnvironmentOptions { memory_bytes: 16 << 20 };
+    let parts = Parts { vfs: Arc::clone(&vfs), clock, work: Work::Stepped { seed: 1 } };
+    let environment = Environment::with(parts, options()).unwrap();
+    let [one, two] = [volume(&vfs, "/one", 1), volume(&vfs, "/two", 2)];
+    let append = |volume: &Volume, kind, key: &[u8], generation, value: &[u8]| {
+        let (expiry, wants_md5, attributes) = (None, false, &[][..]);
+        let record = NewRecord { kind, key, generation, expiry, value, wants_md5, attributes };
+        volume.append_and_wait(&record).unwrap().place
+    };
+    let put = |volume: &Volume, key: &str, generation| {
+        append(volume, Kind::Put, key.as_bytes(), generation, b"value")
+    };
+    let state = |volume: &Volume, key: &str, generation, state: State| {
+        append(volume, Kind::State, key.as_bytes(), generation, &state.encode());
+    };
+    // Unlinked; unlinked and put anew; unlinked and then deleted; unlinked where its put is on another volume.
+    put(&one, "unlinked", 1);
+    state(&one, "unlinked", 1, State::Unlinked);
+    put(&one, "again", 2);
+    state(&one, "again", 2, State::Unlinked);
+    put(&two, "again", 3);
+    put(&one, "deleted", 4);
+    state(&one, "deleted", 4, State::Unlinked);
+    append(&one, Kind::Tombstone, b"deleted", 5, b"");
+    put(&two, "apart", 6);
+    state(&one, "apart", 6, State::Unlinked);
+    // Moved to the other volume; mended where it lay; moved away and back.
+    let place = put(&one, "moved", 7);
+    put(&two, "moved", 7);
+    state(&one, "moved", 7, State::Left(place));
+    let place = put(&one, "mended", 8);
+    let mended = put(&one, "mended", 8);
+    state(&one, "mended", 8, State::Left(place));
+    let place = put(&one, "back", 9);
+    state(&one, "back", 9, State::Left(place));
+    let place = put(&two, "back", 9);
+    let back = put(&one, "back", 9);
+    state(&two, "back", 9, State::Left(place));
+    let mut volumes = vec![one, two];
+    for name in ["/forth", "/reverse"] {
+        let index = Index::open(&environment, Path::new(name), Options::default()).unwrap();
+        let rebuilt = index.rebuild(&volumes, &mut |_| {}).unwrap();
+        assert_eq!((rebuilt.states, rebuilt.deletions), (8, 1));
+        let get = |key: &str| index.get(key.as_bytes(), NOW).unwrap();
+        assert!(get("unlinked").unwrap().is_unlinked, "{name}");
+        assert!(!get("again").unwrap().is_unlinked, "{name}");
+        assert_eq!(get("deleted"), None, "{name}");
+        assert!(get("apart").unwrap().is_unlinked, "{name}");
+        let numbers = [1, 2].map(|drawn: u8| index.number_of(&[drawn; 16]).unwrap());
+        let on = |key: &str| get(key).unwrap().replicas;
+        assert_eq!(on("moved").iter().map(|r| r.volume).collect::<Vec<_>>(), [numbers[1]]);
+        assert_eq!(on("mended"), [replica_at(numbers[0], &mended)], "{name}");
+        assert_eq!(on("back"), [replica_at(numbers[0], &back)], "{name}");
+        volumes.reverse();
+    }
+    append(&volumes[0], Kind::State, b"later", 10, &[2, 1]);
+    let index = Index::open(&environment, Path::new("/newer"), Options::default()).unwrap();
+    let stop = index.rebuild(&volumes, &mut |_| {}).unwrap_err();
+    assert!(
+        matches!(stop, Stop::Volume(crate::Error::Format { found: 2, newest: 1, .. })),
+        "{stop}"
+    );
 }

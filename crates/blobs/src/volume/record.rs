@@ -139,6 +139,27 @@ pub(crate) fn pieced_bytes(bytes: u64) -> u64 {
     bytes + bytes.div_ceil(PIECE_BYTES as u64) * SUM_BYTES as u64
 }
 
+/// Bytes of the record of an object.
+pub(crate) fn record_bytes(
+    key: &[u8],
+    generation: u64,
+    bytes: u64,
+    expiry: Option<u64>,
+    has_md5: bool,
+) -> u64 {
+    let in_pieces = (PIECE_BYTES as u64) < bytes;
+    let length = if in_pieces { 8 } else { varint_bytes(bytes) };
+    let head = SUM_BYTES
+        + 1
+        + varint_bytes(key.len() as u64)
+        + varint_bytes(generation)
+        + length
+        + expiry.map_or(0, varint_bytes)
+        + if has_md5 { 16 } else { 0 }
+        + key.len();
+    head as u64 + if in_pieces { pieced_bytes(bytes) } else { bytes }
+}
+
 /// Where piece `index` begins, counted from where the first does.
 pub(crate) fn piece_start(index: u64) -> u64 {
     index * (PIECE_BYTES + SUM_BYTES) as u64

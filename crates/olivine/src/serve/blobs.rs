@@ -38,6 +38,22 @@ const MANNER: Opt = Opt::value(
 )
 .or("smol");
 const REPLICAS: Opt = Opt::value("--replicas", "N", "on how many volumes an object lies").or("1");
+const REPLICAS_MIN: Opt = Opt::value(
+    "--replicas-min",
+    "N",
+    "on how many it must lie to be acknowledged: as many as\n\
+     --replicas, if it is not told; the others follow",
+);
+const HEAL_AFTER: Opt = Opt::value(
+    "--heal-after",
+    "TIME",
+    "how long a volume may be away before what it has is\n\
+     copied to others: 30s, 5m",
+)
+.or("5m");
+const HEAL_RATE: Opt =
+    Opt::value("--heal-rate", "BYTES", "how much is copied between volumes in a second, at most")
+        .or("64MiB");
 const PROTECT: Opt =
     Opt::switch("--protect", "objects must be unlinked before they are deleted (mkv)");
 const S3_KEYS: Opt = Opt::value(
@@ -98,6 +114,9 @@ pub(super) const OF_BLOBS: &[Opt] = &[
     DB,
     MANNER,
     REPLICAS,
+    REPLICAS_MIN,
+    HEAL_AFTER,
+    HEAL_RATE,
     PROTECT,
     S3_KEYS,
     VOLUME_DIR,
@@ -119,7 +138,8 @@ pub(crate) const MASTER: Command = Command {
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, DB, WORKERS],
-        &[VOLUMES, MANNER, REPLICAS, PROTECT, S3_KEYS, KEY_FILE],
+        &[VOLUMES, MANNER, REPLICAS, REPLICAS_MIN, PROTECT, HEAL_AFTER, HEAL_RATE],
+        &[S3_KEYS, KEY_FILE],
         &[BIND, OWN_PORT, BLOB_PORT, BLOB_BIND],
         OF_ACCESS,
         OF_LIMITS,
@@ -206,7 +226,19 @@ fn master(call: &Call, dir: PathBuf, volumes: Vec<String>) -> Result<MasterSetti
     if !(1..=16).contains(&replicas) {
         return Err(call.wrong(REPLICAS.name, format_args!("may be 1 to 16, not {replicas}")));
     }
+    let mut replicas_min = None;
+    if call.text(REPLICAS_MIN.name)?.is_some() {
+        let least = count(call, REPLICAS_MIN.name, 1)?;
+        if !(1..=replicas).contains(&least) {
+            let wrong = format_args!("may be 1 to {replicas}, as --replicas is, not {least}");
+            return Err(call.wrong(REPLICAS_MIN.name, wrong));
+        }
+        replicas_min = Some(least);
+    }
     Ok(MasterSettings {
+        replicas_min,
+        heal_after: time(call, HEAL_AFTER, Duration::from_mins(5))?,
+        heal_bytes_per_second: call.bytes(HEAL_RATE.name)?.unwrap_or(64 << 20),
         dir: call.value(DB.name).map_or(dir, PathBuf::from),
         manner,
         volumes,
@@ -222,12 +254,7 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         "mkv" => Layout::Mkv,
         _ => Layout::Packed,
     };
-    let mut tend_every = Duration::from_mins(10);
-    if let Some(text) = call.text(TEND_EVERY.name)? {
-        let wrong = || call.wrong(TEND_EVERY.name, format_args!("wants 30s or 5m, not `{text}`"));
-        let time = duration(&text).filter(|time| !time.is_zero());
-        tend_every = time.ok_or_else(wrong)?;
-    }
+    let tend_every = time(call, TEND_EVERY, Duration::from_mins(10))?;
     let advertised = call.text(ADVERTISE.name)?;
     if let Some(address) = &advertised {
         check_address(address).map_err(|()| {
@@ -244,6 +271,13 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         tend_every,
         grace: Duration::from_mins(5),
     })
+}
+
+/// A time that is not zero.
+fn time(call: &Call, opt: Opt, otherwise: Duration) -> Result<Duration, Failure> {
+    let Some(text) = call.text(opt.name)? else { return Ok(otherwise) };
+    let wrong = || call.wrong(opt.name, format_args!("wants 30s or 5m, not `{text}`"));
+    duration(&text).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 fn addresses(call: &Call, text: &str) -> Result<Vec<String>, Failure> {

@@ -144,3 +144,72 @@ fn an_index_is_made_anew_of_its_volume() {
     sh(&node, "curl -sSf -L -X PUT -d new localhost:$BLOB/of/3");
     assert_eq!(sh(&node, "curl -sSf -L localhost:$BLOB/of/3"), "new");
 }
+
+/// What `olivine blob` came to: its exit code, and what it said as JSON.
+fn blob(words: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_olivine"));
+    let output = command.arg("blob").args(words).args(["--json", "--memory", "16MiB"]).output();
+    let output = output.unwrap();
+    (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+/// Objects of a directory that minikeyvalue wrote go through every layout, and are what they were.
+#[test]
+fn objects_go_from_layout_to_layout() {
+    use olivine_blobs::{mkv_path, smol_path};
+    let dir = Dir::new("blobs-layouts");
+    let at = |name: &str| format!("{}/{name}", dir.path());
+    let large: Vec<u8> = (0..3_000_000_u32).map(|place| (place % 251) as u8).collect();
+    let objects = [("/a", &b"small"[..]), ("/b/c d", &large)];
+    for (key, value) in objects {
+        let path = format!("{}/{}", at("theirs"), mkv_path(key.as_bytes()));
+        fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
+        fs::write(path, value).unwrap();
+    }
+    fs::write(at("theirs/stray"), "?").unwrap();
+    let [theirs, one, db1] = ["theirs", "one", "db1"].map(at);
+    let import = ["import", &theirs, "--to", &one, "--db", &db1];
+    let (code, said) = blob(&import);
+    assert_eq!(code, Some(1), "a stray was not taken: {said}");
+    assert!(said.contains(r#""objects":2,"bytes":3000005,"kept":0"#), "{said}");
+    assert!(said.contains(r#""skipped":1"#) && said.contains("stray"), "{said}");
+    let (_, said) = blob(&import);
+    assert!(said.contains(r#""objects":0,"bytes":0,"kept":2"#), "what is there stays: {said}");
+    let export = |from: &str, db: &str, to: &str, layout: &str, new: &str| {
+        let [from, db, to, new] = [from, db, to, new].map(at);
+        let (code, said) = blob(&[
+            "export", &from, "--db", &db, "--to", &to, "--layout", layout, "--new-db", &new,
+        ]);
+        assert!(said.contains(r#""objects":2,"bytes":3000005"#), "{said}");
+        assert_eq!(code, Some(0), "{said}");
+    };
+    export("one", "db1", "two", "smol", "db2");
+    export("two", "db2", "three", "packed", "db3");
+    export("three", "db3", "four", "mkv", "db4");
+    for (key, value) in objects {
+        let uri = key.replace(' ', "%20");
+        assert!(fs::read(format!("{}/{}", at("two"), smol_path(uri.as_bytes()))).unwrap() == value);
+        assert!(fs::read(format!("{}/{}", at("four"), mkv_path(key.as_bytes()))).unwrap() == value);
+    }
+    // The names of smol's files tell no keys.
+    let [two, five, db5, keys] = ["two", "five", "db5", "keys"].map(at);
+    let import = ["import", &two, "--from", "smol", "--to", &five, "--db", &db5];
+    assert_eq!(blob(&import).0, Some(2));
+    fs::write(&keys, "/a\n/b/c%20d\n/none\n").unwrap();
+    let (code, said) = blob(&[&import[..], &["--keys", &keys]].concat());
+    assert_eq!(code, Some(1), "one is not there: {said}");
+    assert!(said.contains(r#""objects":2"#) && said.contains(r#""skipped":1"#), "{said}");
+    // What is damaged is told, and the other is taken.
+    let sole = fs::read_dir(at("five/extents/000000")).unwrap().map(|entry| entry.unwrap().path());
+    let sole = sole.into_iter().find(|path| path.extension().is_some_and(|end| end == "sole"));
+    let (path, mut bytes) = (sole.clone().unwrap(), fs::read(sole.unwrap()).unwrap());
+    bytes[1_000_000] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let [six, none] = ["six", "none"].map(at);
+    let export = ["export", &five, "--to", &six, "--layout", "mkv"];
+    let (code, said) = blob(&[&export[..], &["--db", &db5]].concat());
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains(r#""objects":1"#) && said.contains(r#""key":"b/c d""#), "{said}");
+    let (code, said) = blob(&[&export[..], &["--db", &none]].concat());
+    assert!(code == Some(2) && said.contains("has no index"), "{said}");
+}

@@ -20,6 +20,7 @@ use olivine_doors::{
 };
 
 use super::{
+    healer,
     master::{Master, Told},
     proxy,
 };
@@ -72,7 +73,7 @@ pub(crate) async fn respond(
     match asked {
         Asked::Wrong(wrong) => refused(&wrong),
         Asked::List(list) => listed(master, &list),
-        Asked::Get { key, is_head: _ } => found(master, master.get(&key)),
+        Asked::Get { key, is_head: _ } => found(master, &key, master.get(&key)),
         Asked::Put { key, condition, ttl } if master.manner == Manner::Smol => {
             sent(master, master.put(&key, condition, ttl))
         }
@@ -84,7 +85,16 @@ pub(crate) async fn respond(
         }
         Asked::Delete { key, condition } => proxy::delete(master, &key, condition).await,
         Asked::Unlink { key } => unlinked(master, &key).await,
-        Asked::Rebalance { key } => balanced(master, &key),
+        Asked::Rebalance { key } => balanced(master, &key).await,
+        Asked::Health => json(200, master.health.json()),
+        Asked::Tend { rebalances } => {
+            if rebalances {
+                master.health.rebalance();
+            } else {
+                master.health.wake();
+            }
+            json(202, master.health.json())
+        }
     }
 }
 
@@ -95,7 +105,8 @@ pub(super) fn bytes(headers: &HeaderMap) -> Option<u64> {
 
 fn needs(asked: &Asked<'_>) -> Right {
     match asked {
-        Asked::Get { .. } | Asked::List(_) | Asked::Wrong(_) => Right::Read,
+        Asked::Get { .. } | Asked::List(_) | Asked::Health | Asked::Wrong(_) => Right::Read,
+        Asked::Tend { .. } => Right::Admin,
         _ => Right::Write,
     }
 }
@@ -109,7 +120,7 @@ fn key<'a>(asked: &'a Asked<'_>) -> &'a [u8] {
         | Asked::Unlink { key }
         | Asked::Rebalance { key } => key,
         Asked::List(list) => &list.prefix,
-        Asked::Wrong(_) => &[],
+        Asked::Health | Asked::Tend { .. } | Asked::Wrong(_) => &[],
     }
 }
 
@@ -166,11 +177,11 @@ fn there(status: u16, url: String) -> Response {
 }
 
 /// Sends somebody to an object.
-fn found(master: &Master, come_to: Told) -> Response {
+fn found(master: &Master, key: &[u8], come_to: Told) -> Response {
     match (come_to, master.manner) {
         (Told::There { url, row }, Manner::Mkv) => {
             let mut response = there(302, url);
-            response.headers.extend(row.iter().flat_map(|row| described(master, row)));
+            response.headers.extend(row.iter().flat_map(|row| described(master, key, row)));
             response
         }
         (come_to, _) => sent(master, come_to),
@@ -178,7 +189,7 @@ fn found(master: &Master, come_to: Told) -> Response {
 }
 
 /// What minikeyvalue tells of an object beside where it is.
-fn described(master: &Master, row: &Row) -> Vec<(&'static str, String)> {
+fn described(master: &Master, key: &[u8], row: &Row) -> Vec<(&'static str, String)> {
     let volumes: Vec<String> = row
         .replicas
         .iter()
@@ -187,7 +198,7 @@ fn described(master: &Master, row: &Row) -> Vec<(&'static str, String)> {
             Some(member.url.trim_start_matches("http://").to_owned())
         })
         .collect();
-    let is_whole = volumes.len() == row.replicas.len() && master.replicas() <= volumes.len();
+    let is_whole = volumes.len() == row.replicas.len() && healer::is_balanced(master, key, row);
     let balance = if is_whole { "balanced" } else { "unbalanced" };
     let mut headers = vec![("key-volumes", volumes.join(",")), ("key-balance", balance.to_owned())];
     headers.extend(row.digest.map(|digest| ("content-md5", door::hex(&digest))));
@@ -200,20 +211,31 @@ async fn unlinked(master: &Master, key: &[u8]) -> Response {
         Ok(_) => return told(master.manner, &Told::Absent),
         Err(come_to) => return told(master.manner, &come_to),
     };
-    match master.unlink(key, row.generation).await {
+    match master.unlink(key, &row).await {
         Ok(Changed::Done) => empty(204),
         Ok(_) => told(master.manner, &Told::Absent),
         Err(why) => text(500, &why),
     }
 }
 
-/// An object lies where it was put until volumes come or go.
-fn balanced(master: &Master, key: &[u8]) -> Response {
+/// Brings an object to where it belongs.
+async fn balanced(master: &Master, key: &[u8]) -> Response {
     match master.row(key) {
-        Ok(Some(row)) if !row.is_unlinked => empty(204),
+        Ok(Some(row)) if !row.is_unlinked => {
+            if healer::rebalance(master, key.to_vec(), row).await {
+                empty(204)
+            } else {
+                text(400, "it does not lie where it should, and cannot be brought there now")
+            }
+        }
         Ok(_) => told(master.manner, &Told::Absent),
         Err(come_to) => told(master.manner, &come_to),
     }
+}
+
+fn json(status: u16, body: String) -> Response {
+    let headers = vec![("content-type", "application/json".to_owned())];
+    Response { status, headers, body: body.into_bytes() }
 }
 
 fn listed(master: &Master, list: &List) -> Response {

@@ -8,13 +8,14 @@
 //! 3. It leaves the disk to those who wait for answers: it reads no faster than it is told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use olivine_blobs::{
-    Kind, Place, Record, Rewritten,
+    Damage, Kind, Place, Record, Rewritten, State,
+    index::Spot,
     talk::{Answer, Asked, Lying, RECORDS_MAX},
 };
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking};
@@ -59,6 +60,7 @@ pub(super) async fn tend(host: Arc<Host>, tending: Tending, mut stopping: watch:
         stopping: stopping.clone(),
         sealed: BTreeMap::new(),
         left: BTreeMap::new(),
+        damaged: BTreeSet::new(),
         age: Duration::ZERO,
     };
     loop {
@@ -88,6 +90,8 @@ struct Keeper {
     sealed: BTreeMap<u32, Duration>,
     /// Since when nothing live is in extents.
     left: BTreeMap<u32, Duration>,
+    /// Damage that was told: extents and offsets.
+    damaged: BTreeSet<(u32, u64)>,
     /// For how long the volume is tended, not counting what that takes.
     age: Duration,
 }
@@ -119,6 +123,7 @@ impl Keeper {
             if self.rewrite(extent)? {
                 self.host.volume.remove_extent(extent)?;
                 self.sealed.remove(&extent);
+                self.damaged.retain(|(damaged, _)| *damaged != extent);
                 tracing::info!(event = "extent_removed", extent = u64::from(extent), bytes);
             }
             return Ok(());
@@ -134,18 +139,7 @@ impl Keeper {
         let (mut from, mut dead) = (0, 0);
         loop {
             let scrubbed = self.host.volume.scrub_step(extent, from, STEP_BYTES)?;
-            self.host.damaged.fetch_add(scrubbed.damaged.len() as u64, Relaxed);
-            for damage in &scrubbed.damaged {
-                let path = damage.path.display().to_string();
-                let key = damage.claim.as_ref().map(|(key, _)| key.escape_ascii().to_string());
-                tracing::error!(
-                    event = "object_damaged",
-                    path = &*path,
-                    offset = damage.offset,
-                    what = damage.what,
-                    key = key.as_deref(),
-                );
-            }
+            self.tell(&scrubbed.damaged)?;
             for (record, is_live) in scrubbed.records.iter().zip(self.live(&scrubbed.records)?) {
                 if !is_live {
                     dead += record.record_bytes;
@@ -157,6 +151,39 @@ impl Keeper {
             }
             self.pause()?;
         }
+    }
+
+    /// Tells of damage: the log, once, and the master, which has what lay there copied from elsewhere. Returns whether
+    /// something may lie there that somebody needs.
+    fn tell(&mut self, damaged: &[Damage]) -> Result<bool, Stop> {
+        for damage in damaged {
+            if !self.damaged.insert((damage.extent, damage.offset)) {
+                continue;
+            }
+            self.host.damaged.fetch_add(1, Relaxed);
+            let path = damage.path.display().to_string();
+            let key = damage.claim.as_ref().map(|(key, _)| key.escape_ascii().to_string());
+            tracing::error!(
+                event = "object_damaged",
+                path = &*path,
+                offset = damage.offset,
+                what = damage.what,
+                key = key.as_deref(),
+            );
+        }
+        let mut is_needed = false;
+        for some in damaged.chunks(RECORDS_MAX) {
+            let spot =
+                |&Damage { extent, offset, bytes, .. }: &Damage| Spot { extent, offset, bytes };
+            let volume = self.host.volume.identity().uuid;
+            let spots = some.iter().map(spot).collect();
+            let Answer::Each(needed) = self.ask(Asked::Damaged { volume, sought: None, spots })
+            else {
+                return Err(Stop::Later);
+            };
+            is_needed |= needed.contains(&true) || needed.len() != some.len();
+        }
+        Ok(is_needed)
     }
 
     /// Moves what is live in an extent. Returns whether it may be removed when nobody comes for it any more.
@@ -178,7 +205,8 @@ impl Keeper {
                     some.map(|moved| (lying(&moved.record), moved.place)).unzip();
                 self.publish(records, places)?;
             }
-            if stays || !damaged.is_empty() {
+            // What is damaged and needed is kept: a better reader than this one may make something of it.
+            if stays || (!damaged.is_empty() && self.tell(&damaged)?) {
                 return Ok(false);
             }
             match next {
@@ -196,11 +224,12 @@ impl Keeper {
         let Answer::Each(each) = self.ask(asked) else { return Err(Stop::Later) };
         for ((record, place), is_named) in records.iter().zip(&places).zip(each) {
             if !is_named {
-                // It was deleted or replaced meanwhile. What says so lies before the copy, and may go before it does:
-                // whoever makes an index of this volume must find it said behind the copy, too.
+                // It was deleted, replaced or moved to another volume meanwhile. What says so lies before the copy, and
+                // may go before it does: whoever makes an index of this volume must find it said behind the copy, too.
                 let Lying { key, generation, .. } = record;
-                let buried = self.host.bury(key, generation + 1, place);
-                self.runtime.block_on(buried)?;
+                let left = State::Left(*place);
+                let noted = self.host.note(key, *generation, &left);
+                self.runtime.block_on(noted)?;
             }
         }
         Ok(())
@@ -219,13 +248,32 @@ impl Keeper {
             if named.len() != some.len() {
                 return Err(Stop::Later);
             }
-            live.extend(some.iter().zip(named).map(|(record, is_named)| match record.kind {
-                Kind::Put => is_named,
-                // What it buries may lie in any older extent.
-                Kind::Tombstone | Kind::State => Some(record.place.extent) != oldest,
-            }));
+            for (record, is_named) in some.iter().zip(named) {
+                live.push(match record.kind {
+                    Kind::Put => is_named,
+                    // What it buries may lie in any older extent.
+                    Kind::Tombstone => Some(record.place.extent) != oldest,
+                    Kind::State => self.is_needed(record)?,
+                });
+            }
         }
         Ok(live)
+    }
+
+    /// Whether somebody who makes an index of this volume must find a state.
+    fn is_needed(&self, record: &Record) -> Result<bool, Stop> {
+        match State::parse(&record.note) {
+            Some(State::Left(place)) => Ok(self.host.volume.has_extent(place.extent)?),
+            Some(State::Unlinked) => {
+                let volume = self.host.volume.identity().uuid;
+                let records = vec![lying(record)];
+                match self.ask(Asked::Unlinked { volume, records }) {
+                    Answer::Each(each) => Ok(each.first().copied().unwrap_or(true)),
+                    _ => Err(Stop::Later),
+                }
+            }
+            None => Ok(true),
+        }
     }
 
     fn ask(&self, asked: Asked) -> Answer {

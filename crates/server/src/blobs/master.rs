@@ -5,22 +5,27 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
 use olivine_blobs::{
-    GRANT_TIME, Grant, Head, Identity, Place, Secret, Verb,
-    index::{Burial, Changed, Condition, Index, Listed, Listing},
+    GRANT_TIME, Grant, Head, Identity, Place, Secret, State as Said, Verb,
+    index::{Burial, Changed, Condition, Index, Listed, Listing, Note, Replacing, Spot},
     own,
     placement::{self, Choice},
     row::{Replica, Row},
     talk::{Answer, Asked, Lying, Order, Published, State},
 };
 use olivine_doors::blob::{self as door, Manner, path_of};
+use olivine_engine::{Bug, planted};
 
 use super::{
     carrier::{self, Carriers, of_volume},
+    healer::Health,
     link::Link,
     volume::Host,
 };
@@ -42,18 +47,24 @@ const NOWHERE: Place = Place { extent: 0, offset: 0, bytes: 0 };
 
 /// Says who may do what with which object on which volume.
 pub(crate) struct Master {
-    index: Index,
+    pub(super) index: Index,
     durable: Durable,
     secret: Arc<Secret>,
     pub(crate) manner: Manner,
     /// On how many volumes an object lies.
     replicas: usize,
+    /// On how many it must lie to be acknowledged.
+    replicas_min: usize,
     /// Objects must be unlinked before they are deleted.
     protects: bool,
     members: Vec<Arc<Member>>,
     /// Keys that are being changed, where the master itself brings objects to volumes.
     busy: Mutex<BTreeSet<Vec<u8>>>,
-    time: Arc<Time>,
+    /// How the objects are that were looked at, and what is to be looked at.
+    pub(super) health: Health,
+    /// Something was put on fewer volumes than it should.
+    pub(super) has_thin: AtomicBool,
+    pub(super) time: Arc<Time>,
 }
 
 /// Somebody changes a key.
@@ -72,6 +83,7 @@ impl Drop for Busy<'_> {
 pub(crate) struct MasterOptions {
     pub(crate) manner: Manner,
     pub(crate) replicas: usize,
+    pub(crate) replicas_min: usize,
     pub(crate) protects: bool,
 }
 
@@ -98,10 +110,10 @@ pub(crate) enum Way {
 pub(crate) struct Known {
     pub(crate) identity: Identity,
     /// What the index calls it.
-    number: u32,
+    pub(super) number: u32,
     /// Bytes that it has room for.
     room: u64,
-    takes_writes: bool,
+    pub(super) takes_writes: bool,
 }
 
 /// What somebody is told who asked the master.
@@ -117,7 +129,7 @@ pub(crate) enum Told {
     Absent,
     /// What is there is not as it must be.
     Refused,
-    /// No volume has it as a whole.
+    /// It is made of parts, and no volume has it as a whole.
     InParts,
     /// It cannot be done now.
     Away(String),
@@ -127,12 +139,24 @@ pub(crate) enum Told {
 
 type Outcome<T> = Result<T, Told>;
 
+impl Told {
+    /// Why nobody is sent anywhere.
+    pub(super) fn why(self) -> String {
+        match self {
+            Told::Away(why) | Told::Failed(why) => why,
+            Told::There { .. } | Told::Absent | Told::Refused | Told::InParts => {
+                "it is not there".to_owned()
+            }
+        }
+    }
+}
+
 impl Member {
     pub(crate) fn new(url: String, way: Way) -> Member {
         Member { url, way, link: Link::default(), known: Mutex::default() }
     }
 
-    fn known(&self) -> Option<Known> {
+    pub(super) fn known(&self) -> Option<Known> {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,16 +175,19 @@ impl Master {
         options: MasterOptions,
     ) -> Master {
         let durable = Durable::of(index.db());
-        let MasterOptions { manner, replicas, protects } = options;
+        let MasterOptions { manner, replicas, replicas_min, protects } = options;
         Master {
             index,
             durable,
             secret,
             manner,
             replicas,
+            replicas_min,
             protects,
             members,
             busy: Mutex::default(),
+            health: Health::default(),
+            has_thin: AtomicBool::new(false),
             time,
         }
     }
@@ -261,7 +288,41 @@ impl Master {
             Asked::Names { volume, records } => self.named(volume, records),
             Asked::Moved { volume, records, places } => self.moved(volume, records, places).await,
             Asked::Is(_) => Answer::Nothing,
+            Asked::Damaged { volume, sought, spots } => {
+                let told = self.damaged(volume, sought.as_ref(), spots);
+                told.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Each)
+            }
+            Asked::Unlinked { volume, records } => {
+                let unlinked = || {
+                    let number = self.index.number_of(volume)?;
+                    let is_unlinked =
+                        |one: &Lying| self.index.is_unlinked_on(number, &one.key, one.generation);
+                    records.iter().map(is_unlinked).collect::<olivine_engine::Result<_>>()
+                };
+                unlinked().map_or_else(|error| Answer::Failed(error.to_string()), Answer::Each)
+            }
         }
+    }
+
+    /// A volume is damaged. What of that is news is seen to.
+    fn damaged(
+        &self,
+        volume: &[u8; 16],
+        sought: Option<&Lying>,
+        spots: &[Spot],
+    ) -> olivine_engine::Result<Vec<bool>> {
+        let number = self.index.number_of(volume)?;
+        if let Some(Lying { key, generation, place }) = sought
+            && !self.index.names(number, key, *generation, place, self.time.now())?
+        {
+            // Whoever sought it came late: it is elsewhere, or nowhere.
+            return Ok(vec![false; spots.len()]);
+        }
+        let each = self.index.add_damage(number, spots)?;
+        if each.contains(&true) {
+            self.health.wake();
+        }
+        Ok(each)
     }
 
     /// Where somebody would be sent who came to a volume without having been.
@@ -297,11 +358,12 @@ impl Master {
             return Ok(Vec::new());
         }
         let row = self.row(key)?;
-        let mut places = self.places(key, row.as_ref(), self.replicas)?;
+        let mut places = self.places(key, row.as_ref())?;
         match places.iter().position(|(_, known)| known.identity.uuid == *volume) {
             Some(asking) => drop(places.remove(asking)),
             // What was best has changed since; it lies there all the same.
-            None => drop(places.pop()),
+            None if places.len() == self.replicas => drop(places.pop()),
+            None => {}
         }
         Ok(places)
     }
@@ -397,7 +459,7 @@ impl Master {
                 (condition, _) => condition,
             };
             // There must be enough of them, though whoever asks is sent to one.
-            let (member, known) = self.places(key, row.as_ref(), self.replicas)?.remove(0);
+            let (member, known) = self.places(key, row.as_ref())?.remove(0);
             let mut grant = self.new_object(condition, ttl)?;
             grant.has_others = 1 < self.replicas;
             Ok(Told::There { url: self.url(&member, &known, key, &grant), row })
@@ -496,11 +558,17 @@ impl Master {
         // Readers of one key meet at one volume, those of many are spread over all.
         let first = key.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
         let count = row.replicas.len();
-        (0..count).find_map(|nth| {
-            let Replica { volume, extent, offset } = row.replicas[(first + nth) % count];
-            let (member, known) = self.member(volume)?;
-            Some((member, known, Place { extent, offset, bytes: row.bytes }))
-        })
+        let among = |is_right: &dyn Fn(&Replica) -> bool| {
+            (0..count).find_map(|nth| {
+                let replica = &row.replicas[(first + nth) % count];
+                let (member, known) = is_right(replica).then(|| self.member(replica.volume))??;
+                let Replica { extent, offset, .. } = *replica;
+                Some((member, known, Place { extent, offset, bytes: row.bytes }))
+            })
+        };
+        // One that is damaged is better than none: it may be so in a part that nobody asks for.
+        let is_whole = |replica: &Replica| self.index.damage_of(key, row, replica).is_none();
+        among(&is_whole).or_else(|| among(&|_| true))
     }
 
     /// The volume that the index calls by this number, if it answers.
@@ -511,35 +579,35 @@ impl Master {
         })
     }
 
+    /// The volumes that take objects now.
+    pub(super) fn able(&self) -> Vec<(Arc<Member>, Known)> {
+        let able = self.members.iter().filter_map(|member| {
+            let known = member.known().filter(|known| known.takes_writes)?;
+            Some((Arc::clone(member), known))
+        });
+        able.collect()
+    }
+
     /// The volumes that a new object goes to.
     pub(crate) fn places(
         &self,
         key: &[u8],
         row: Option<&Row>,
-        count: usize,
     ) -> Outcome<Vec<(Arc<Member>, Known)>> {
-        let able = self.members.iter().filter_map(|member| {
-            let known = member.known().filter(|known| known.takes_writes)?;
-            Some((Arc::clone(member), known))
-        });
-        let able: Vec<_> = able.collect();
+        let able = self.able();
         let mut chosen: Vec<usize> = Vec::new();
         // Where something is already, so that its end lies beside its beginning.
         for replica in row.iter().flat_map(|row| &row.replicas) {
             chosen.extend(able.iter().position(|(_, known)| known.number == replica.volume));
         }
-        let choices: Vec<Choice> = able
-            .iter()
-            .map(|(_, known)| Choice { uuid: known.identity.uuid, weight: weight(known.room) })
-            .collect();
-        for place in placement::order(key, &choices) {
+        for place in placement::order(key, &choices(&able)) {
             if !chosen.contains(&place) {
                 chosen.push(place);
             }
         }
-        chosen.truncate(count);
-        if chosen.len() < count {
-            let (volumes, able) = (self.members.len(), able.len());
+        chosen.truncate(self.replicas);
+        if chosen.len() < self.replicas_min {
+            let (volumes, able, count) = (self.members.len(), able.len(), self.replicas_min);
             return Err(Told::Away(format!(
                 "of {volumes} volumes {able} can take it now, and it wants {count}; they are full, read-only or away"
             )));
@@ -550,6 +618,16 @@ impl Master {
     /// On how many volumes a new object lies.
     pub(crate) fn replicas(&self) -> usize {
         self.replicas
+    }
+
+    /// Has an object lie elsewhere. Returns when that lasts.
+    pub(super) async fn replace(
+        &self,
+        key: &[u8],
+        generation: u64,
+        replacing: &Replacing,
+    ) -> Result<Changed, String> {
+        self.lasting(self.index.replace(key, generation, replacing)).await
     }
 
     /// Has an object be known. Returns when that lasts.
@@ -569,6 +647,9 @@ impl Master {
             replicas,
             attributes: None,
         };
+        if row.replicas.len() < self.replicas {
+            self.has_thin.store(true, Relaxed);
+        }
         let condition = Condition::of_known(*known);
         let changed = self.index.publish(key, &row, condition, self.time.now());
         self.lasting(changed).await
@@ -623,13 +704,49 @@ impl Master {
                 }
                 self.index.buried(known.number, &burial)?;
             }
+            for note in self.index.notes(known.number, self.time.now(), BURIALS)? {
+                let Note { key, generation, state, .. } = &note;
+                if self.note(member, &known, key, *generation, state).await.is_err() {
+                    break;
+                }
+                self.index.noted(&note)?;
+            }
         }
         Ok(())
     }
 
+    /// Has a volume write something down of an object.
+    async fn note(
+        &self,
+        member: &Member,
+        known: &Known,
+        key: &[u8],
+        generation: u64,
+        said: &Said,
+    ) -> Outcome<()> {
+        match &member.way {
+            Way::Here(host) => host.note(key, generation, said).await.map_err(of_volume),
+            Way::There(_) => {
+                let mut grant = self.grant(Verb::Note, generation, NOWHERE);
+                grant.is_part = true;
+                carrier::note(&self.url(member, known, key, &grant), said.encode()).await
+            }
+        }
+    }
+
     /// Has an object be deleted to those who read. Returns when that lasts.
-    pub(crate) async fn unlink(&self, key: &[u8], generation: u64) -> Result<Changed, String> {
-        self.lasting(self.index.unlink(key, generation, self.time.now())).await
+    pub(crate) async fn unlink(&self, key: &[u8], row: &Row) -> Result<Changed, String> {
+        let mut noted = Vec::with_capacity(row.replicas.len());
+        for replica in &row.replicas {
+            let Some((member, known)) = self.member(replica.volume) else { continue };
+            // Who cannot write it down now does some time, and for that it is in the index.
+            if self.note(&member, &known, key, row.generation, &Said::Unlinked).await.is_ok() {
+                noted.push(replica.volume);
+            }
+        }
+        let has_noted = |volume| noted.contains(&volume);
+        let now = self.time.now();
+        self.lasting(self.index.unlink(key, row.generation, has_noted, now)).await
     }
 
     /// Returns what came of a change when that lasts.
@@ -638,6 +755,9 @@ impl Master {
         changed: olivine_engine::Result<(Changed, olivine_engine::SeqNo)>,
     ) -> Result<Changed, String> {
         let (changed, seqno) = changed.map_err(|error| error.to_string())?;
+        if planted(Bug::ObjectToldEarly) {
+            return Ok(changed);
+        }
         // What was found is waited for, too: it must not be told before it lasts.
         self.durable.reach(self.index.db(), seqno).await?;
         Ok(changed)
@@ -655,6 +775,15 @@ impl Master {
         let listing = Listing { prefix, start, limit, unlinked, now };
         self.index.list(&listing).map_err(failed)
     }
+}
+
+/// What a key is placed among.
+pub(super) fn choices(able: &[(Arc<Member>, Known)]) -> Vec<Choice> {
+    let choice = |(_, known): &(Arc<Member>, Known)| Choice {
+        uuid: known.identity.uuid,
+        weight: weight(known.room),
+    };
+    able.iter().map(choice).collect()
 }
 
 /// How much of all a volume is to have that has room for so much.

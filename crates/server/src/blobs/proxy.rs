@@ -89,7 +89,7 @@ async fn brought(
     }
     let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
     let grant = master.new_object(there, ttl)?;
-    let places = master.places(key, row.as_ref(), master.replicas())?;
+    let places = master.places(key, row.as_ref())?;
     let head = Head {
         key,
         generation: grant.generation,

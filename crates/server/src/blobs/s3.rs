@@ -40,6 +40,7 @@ use super::{
     fetching,
     master::{Master, Told, Way},
     proxy,
+    volume::tell_unreadable,
 };
 use crate::{
     body::{Body, Object},
@@ -153,7 +154,7 @@ impl Objects {
     ) -> Result<Row, Stop> {
         let master = &*self.0;
         let row = master.row(key).map_err(stopped)?;
-        let places = master.places(key, row.as_ref(), master.replicas()).map_err(stopped)?;
+        let places = master.places(key, row.as_ref()).map_err(stopped)?;
         let encoded = attributes.encode();
         let head = Head {
             key,
@@ -388,7 +389,10 @@ async fn open(
         match &member.way {
             Way::Here(host) => match host.volume.read(&place, key, row.generation) {
                 Ok(reading) if reading.value().is_none() => {
-                    let object = Object::new(reading, from, to, &host.readers);
+                    let (host, key, generation) = (Arc::clone(host), key.to_vec(), row.generation);
+                    let readers = Arc::clone(&host.readers);
+                    let damaged = Box::new(move || tell_unreadable(&host, &key, generation, place));
+                    let object = Object::new(reading, from, to, &readers, damaged);
                     return Ok(Box::new(Body::Object(object)));
                 }
                 Ok(reading) => {
@@ -398,8 +402,15 @@ async fn open(
                     });
                     return Ok(Box::new(Body::of(at_hand.unwrap_or_default())));
                 }
-                Err(Error::Gone { .. } | Error::Foreign { .. }) => {}
-                Err(error) => return Err(stopped(of_volume(error))),
+                Err(Error::Gone { .. } | Error::Foreign { .. }) => {
+                    tell_unreadable(host, key, row.generation, place);
+                }
+                Err(error) => {
+                    if matches!(error, Error::Corrupt { .. }) {
+                        tell_unreadable(host, key, row.generation, place);
+                    }
+                    return Err(stopped(of_volume(error)));
+                }
             },
             Way::There(_) => {
                 let grant = master.grant(Verb::Get, row.generation, place);

@@ -6,10 +6,14 @@
 use std::sync::{Arc, OnceLock, Weak, atomic::AtomicU64};
 
 use olivine_blobs::{
-    Error, Head, Kind, NewRecord, Place, Result, Secret, Stored, Volume, Writer,
-    talk::{Answer, Asked, State},
+    Error, Head, Kind, NewRecord, Place, Result, Secret, State as Said, Stored, Volume, Writer,
+    index::Spot,
+    talk::{Answer, Asked, Lying, State},
 };
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{
+    sync::oneshot,
+    task::{spawn_blocking, spawn_local},
+};
 
 use super::{link::Link, master::Master};
 
@@ -97,20 +101,48 @@ impl Host {
     pub(crate) async fn bury(&self, key: &[u8], generation: u64, place: &Place) -> Result<Stored> {
         let mut value = Vec::new();
         place.encode(&mut value);
-        let record = NewRecord {
-            kind: Kind::Tombstone,
-            key,
-            generation,
-            expiry: None,
-            value: &value,
-            wants_md5: false,
-            attributes: &[],
-        };
+        self.append(Kind::Tombstone, key, generation, &value).await
+    }
+
+    /// Writes down something else of an object, where the layout has a place for it. Returns when that is kept.
+    pub(crate) async fn note(&self, key: &[u8], generation: u64, said: &Said) -> Result<()> {
+        if !self.volume.is_packed() {
+            return Ok(());
+        }
+        self.append(Kind::State, key, generation, &said.encode()).await.map(drop)
+    }
+
+    async fn append(
+        &self,
+        kind: Kind,
+        key: &[u8],
+        generation: u64,
+        value: &[u8],
+    ) -> Result<Stored> {
+        let (expiry, wants_md5, attributes) = (None, false, &[][..]);
+        let record = NewRecord { kind, key, generation, expiry, value, wants_md5, attributes };
         let (told, done) = oneshot::channel();
         // Who does not wait any more need not be told.
         self.volume.append(&record, move |stored| drop(told.send(stored)));
         done.await.unwrap_or(Err(Error::Closed))
     }
+}
+
+/// Tells the master that what it named is not there as it was written, behind whatever else is done.
+pub(crate) fn tell_unreadable(host: &Arc<Host>, key: &[u8], generation: u64, place: Place) {
+    if !host.volume.is_packed() {
+        // All files have one place.
+        return;
+    }
+    let (host, key) = (Arc::clone(host), key.to_vec());
+    spawn_local(async move {
+        let Place { extent, offset, .. } = place;
+        let spots = vec![Spot { extent, offset, bytes: 1 }];
+        let volume = host.volume.identity().uuid;
+        let sought = Some(Lying { key, generation, place });
+        // While the master is away nobody is sent here either; whoever is sent next finds it again.
+        host.ask(Asked::Damaged { volume, sought, spots }).await;
+    });
 }
 
 /// An object that is coming in.

@@ -13,7 +13,7 @@ use hyper::{
     header::{HOST, HeaderName, IF_NONE_MATCH, ORIGIN, RANGE},
 };
 use olivine_blobs::{
-    Error, Grant, Head, Place, Verb,
+    Error, Grant, Head, Place, STATE_BYTES_MAX, State, Verb,
     index::Changed,
     talk::{Answer, Asked, Published},
 };
@@ -27,7 +27,7 @@ use super::{
     coming,
     door::{away, bytes, empty, refused, text, told},
     master::{DELETE, GET, PUT, Told},
-    volume::Host,
+    volume::{Host, tell_unreadable},
 };
 use crate::{
     body::{Body, Object},
@@ -35,6 +35,9 @@ use crate::{
     settings::Door,
     worker::{Served, Shared},
 };
+
+/// The method by which a master has a volume write something down of an object.
+pub(super) const NOTE: &str = "NOTE";
 
 /// Answers one request to a volume.
 pub(crate) async fn respond(
@@ -60,7 +63,8 @@ pub(crate) async fn respond(
         Err(wrong) => return (refused(&wrong), None),
     };
     let method = parts.method.as_str();
-    if !matches!(method, "GET" | "HEAD" | "PUT" | "DELETE") {
+    // What the master alone asks is not told to others.
+    if !matches!(method, "GET" | "HEAD" | "PUT" | "DELETE" | NOTE) {
         let text = format!("there is no method `{method}` here");
         let allow = Some("GET, HEAD, PUT, DELETE");
         return (refused(&Wrong { allow, ..Wrong::new(405, text) }), None);
@@ -74,6 +78,7 @@ pub(crate) async fn respond(
         Verb::Get => got(host, key, &grant, method == "HEAD", &parts.headers),
         Verb::Put => (put(host, shared, key, &grant, &parts.headers, body).await, None),
         Verb::Delete => (deleted(host, key, &grant).await, None),
+        Verb::Note => (noted(host, shared, key, &grant, body).await, None),
     }
 }
 
@@ -82,16 +87,17 @@ async fn granted(host: &Host, method: &str, sent: &Sent<'_>, now: u64) -> Result
     let verb = match method {
         "PUT" => Verb::Put,
         "DELETE" => Verb::Delete,
+        NOTE => Verb::Note,
         _ => Verb::Get,
     };
     let url;
     let grant = match sent.grant {
         Some(grant) => grant,
-        None if host.is_open => {
+        None if host.is_open && verb != Verb::Note => {
             let number = match verb {
-                Verb::Get => GET,
                 Verb::Put => PUT,
                 Verb::Delete => DELETE,
+                Verb::Get | Verb::Note => GET,
             };
             url = match host.ask(Asked::Grant { verb: number, key: sent.key.to_vec() }).await {
                 Answer::Urls(urls) => urls.into_iter().next().map(|(_, url)| url),
@@ -115,7 +121,7 @@ async fn granted(host: &Host, method: &str, sent: &Sent<'_>, now: u64) -> Result
 }
 
 fn got(
-    host: &Host,
+    host: &Arc<Host>,
     key: &[u8],
     grant: &Grant,
     is_head: bool,
@@ -123,7 +129,12 @@ fn got(
 ) -> (Response, Option<Body>) {
     let reading = match host.volume.read(&grant.place, key, grant.generation) {
         Ok(reading) => reading,
-        Err(error) => return (failed(&error), None),
+        Err(error) => {
+            if matches!(error, Error::Corrupt { .. } | Error::Gone { .. } | Error::Foreign { .. }) {
+                tell_unreadable(host, key, grant.generation, grant.place);
+            }
+            return (failed(&error), None);
+        }
     };
     let tag = tag(grant.generation);
     let mut response = empty(200);
@@ -157,7 +168,11 @@ fn got(
         return (response, None);
     }
     let body = if reading.value().is_none() {
-        Body::Object(Object::new(reading, from, to, &host.readers))
+        let (host, key) = (Arc::clone(host), key.to_vec());
+        let (generation, place) = (grant.generation, grant.place);
+        let readers = Arc::clone(&host.readers);
+        let damaged = Box::new(move || tell_unreadable(&host, &key, generation, place));
+        Body::Object(Object::new(reading, from, to, &readers, damaged))
     } else {
         let at_hand = reading.into_value().map(|(buffer, value)| {
             let (from, to) = (value.start + from as usize, value.start + to as usize);
@@ -330,6 +345,32 @@ async fn deleted(host: &Host, key: &[u8], grant: &Grant) -> Response {
     match host.ask(Asked::Remove { key: key.to_vec(), generation, known, volume }).await {
         Answer::Changed(Changed::Done | Changed::Superseded) => empty(200),
         answer => unanswered(answer),
+    }
+}
+
+/// Writes down what the master says of an object.
+async fn noted(
+    host: &Host,
+    shared: &Shared,
+    key: &[u8],
+    grant: &Grant,
+    mut body: Incoming,
+) -> Response {
+    let mut value = Vec::new();
+    loop {
+        match coming::next(shared, Door::Volume, &mut body).await {
+            Ok(None) => break,
+            Ok(Some(piece)) if value.len() + piece.len() <= STATE_BYTES_MAX => value.extend(piece),
+            Ok(Some(_)) => return text(413, "what is to be written down is longer than it may be"),
+            Err(wrong) => return refused(&wrong),
+        }
+    }
+    let Some(state) = State::parse(&value) else {
+        return text(400, "this release does not know what is to be written down");
+    };
+    match host.note(key, grant.generation, &state).await {
+        Ok(()) => empty(200),
+        Err(error) => failed(&error),
     }
 }
 

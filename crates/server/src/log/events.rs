@@ -54,8 +54,17 @@ pub const EVENTS: &[EventKind] = &[
     warn("master_refused", "a master that came to a volume has another key file"),
     error(
         "object_damaged",
-        "bytes on a volume are not what was written: where, and whose they are as far as that can be told. Put the object again",
+        "bytes on a volume are not what was written: where, and whose they are as far as that can be told. What lies on another volume, too, is copied from there; else put the object again",
     ),
+    info(
+        "objects_healed",
+        "copies of objects were missing or damaged and were made anew, or were moved; how many are still too few, and how many objects have no whole copy",
+    ),
+    error(
+        "object_lost",
+        "no volume that answers has a whole copy of an object, and it is not served: its key. Bring back a volume that has it, or put it again",
+    ),
+    warn("objects_unhealed", "objects could not be looked at: why. It is tried again"),
     info(
         "extent_removed",
         "nothing live was left in an extent of a volume, and its room is given back",

@@ -14,7 +14,7 @@ use olivine_vfs::{ProcessUse, open_files_max, process_use};
 
 use super::{
     Counters, of_store,
-    tally::{BOUNDS_MICROS, Count, Tally, status_name},
+    tally::{BLOB_DOORS, BOUNDS_MICROS, Count, Durations, OPERATIONS, Tally, status_name},
     usable,
 };
 use crate::{
@@ -56,7 +56,7 @@ impl Metric {
         match self.source {
             _ if self.name.ends_with("_total") => "counter",
             Source::StoreHistogram(_) => "histogram",
-            _ if self.name == "olivine_command_duration_seconds" => "histogram",
+            _ if self.name.ends_with("_duration_seconds") => "histogram",
             _ => "gauge",
         }
     }
@@ -286,6 +286,13 @@ pub const METRICS: &[Metric] = &[
         "Queries over time series being answered; one that nobody waits for any more counts until it has stopped.",
     ),
     node(
+        "olivine_blob_request_duration_seconds",
+        "door, operation",
+        "Time from when the head of a request for blobs was read to when its answer was made; the bodies of gets are \
+         sent behind that, those of puts have come by then.",
+        blob_durations,
+    ),
+    node(
         "olivine_blob_volumes",
         "state",
         "Volumes of blobs that the master of this process has, by whether they answer and take objects.",
@@ -310,6 +317,30 @@ pub const METRICS: &[Metric] = &[
         "",
         "Damage that was found while the volume was read through.",
         |facts, out| out.one(facts.shared.blobs.damaged()),
+    ),
+    node(
+        "olivine_objects_repaired_total",
+        "",
+        "Copies of objects that were missing or damaged, and for which others were made.",
+        |facts, out| out.one(facts.shared.blobs.healed()[0]),
+    ),
+    node(
+        "olivine_objects_moved_total",
+        "",
+        "Copies of objects that were moved to where they belong.",
+        |facts, out| out.one(facts.shared.blobs.healed()[1]),
+    ),
+    node(
+        "olivine_objects_thin",
+        "",
+        "Objects that lay on fewer volumes than they should when all were looked at last, and could not be copied then.",
+        |facts, out| out.one(facts.shared.blobs.healed()[2]),
+    ),
+    node(
+        "olivine_objects_lost",
+        "",
+        "Objects of which there was no whole copy then.",
+        |facts, out| out.one(facts.shared.blobs.healed()[3]),
     ),
     node(
         "process_cpu_seconds_total",
@@ -355,20 +386,38 @@ fn commands(facts: &Facts<'_>, out: &mut Samples<'_>) {
 
 fn durations(facts: &Facts<'_>, out: &mut Samples<'_>) {
     for door in Door::ALL {
-        let (place, name) = (door as usize, door.name());
-        let mut below = 0;
-        for bucket in 0..=BOUNDS_MICROS.len() {
-            below += facts.sum(|tally| &tally.durations[place].buckets[bucket]);
-            let bound = match BOUNDS_MICROS.get(bucket) {
-                Some(micros) => (*micros as f64 / 1e6).to_string(),
-                None => "+Inf".to_owned(),
-            };
-            out.write("_bucket", &format!("door=\"{name}\",le=\"{bound}\""), below);
-        }
-        let nanos = facts.sum(|tally| &tally.durations[place].nanos);
-        out.write("_sum", &format!("door=\"{name}\""), nanos as f64 / 1e9);
-        out.write("_count", &format!("door=\"{name}\""), below);
+        let labels = format!("door=\"{}\"", door.name());
+        histogram(facts, &labels, |tally| &tally.durations[door as usize], out);
     }
+}
+
+fn blob_durations(facts: &Facts<'_>, out: &mut Samples<'_>) {
+    for (place, door) in BLOB_DOORS.iter().enumerate() {
+        for (nth, operation) in OPERATIONS.iter().enumerate() {
+            let labels = format!("door=\"{}\",operation=\"{operation}\"", door.name());
+            histogram(facts, &labels, |tally| &tally.blob_durations[place][nth], out);
+        }
+    }
+}
+
+fn histogram(
+    facts: &Facts<'_>,
+    labels: &str,
+    of: impl Fn(&Tally) -> &Durations,
+    out: &mut Samples<'_>,
+) {
+    let mut below = 0;
+    for bucket in 0..=BOUNDS_MICROS.len() {
+        below += facts.sum(|tally| &of(tally).buckets[bucket]);
+        let bound = match BOUNDS_MICROS.get(bucket) {
+            Some(micros) => (*micros as f64 / 1e6).to_string(),
+            None => "+Inf".to_owned(),
+        };
+        out.write("_bucket", &format!("{labels},le=\"{bound}\""), below);
+    }
+    let nanos = facts.sum(|tally| &of(tally).nanos);
+    out.write("_sum", labels, nanos as f64 / 1e9);
+    out.write("_count", labels, below);
 }
 
 /// Writes what the store tells of a metric.

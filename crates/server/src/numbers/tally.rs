@@ -50,6 +50,34 @@ pub(crate) struct Durations {
     pub(super) nanos: Count,
 }
 
+impl Durations {
+    fn add(&self, count: u64, took: Duration) {
+        let nanos = took.as_nanos() as u64;
+        let bucket = BOUNDS_MICROS.iter().position(|micros| nanos <= micros * 1_000);
+        self.buckets[bucket.unwrap_or(BOUNDS_MICROS.len())].add(count);
+        self.nanos.add(nanos.saturating_mul(count));
+    }
+}
+
+/// What the doors of blobs are asked, as labels call it.
+pub(crate) const OPERATIONS: [&str; 6] = ["get", "put", "delete", "unlink", "list", "other"];
+
+/// The doors of blobs.
+pub(super) const BLOB_DOORS: [Door; 2] = [Door::Blob, Door::Volume];
+
+/// The place in `OPERATIONS` of what a request is for.
+pub(crate) fn operation(door: Door, method: &str, query: Option<&str>) -> usize {
+    match method {
+        // Behind the question mark of a volume stands the grant.
+        "GET" if door == Door::Blob && query.is_some() => 4,
+        "GET" | "HEAD" => 0,
+        "PUT" => 1,
+        "DELETE" => 2,
+        "UNLINK" => 3,
+        _ => 5,
+    }
+}
+
 /// What one worker has done, on cache lines of its own.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -59,6 +87,7 @@ pub(crate) struct Tally {
     pub(crate) bytes_out: Count,
     pub(super) commands: [[Count; STATUSES]; Command::NAMES.len()],
     pub(super) durations: [Durations; Door::ALL.len()],
+    pub(super) blob_durations: [[Durations; OPERATIONS.len()]; BLOB_DOORS.len()],
     pub(super) connected: [Count; Door::ALL.len()],
 }
 
@@ -70,6 +99,7 @@ impl Default for Tally {
             bytes_out: Count::default(),
             commands: array::from_fn(|_| array::from_fn(|_| Count::default())),
             durations: array::from_fn(|_| Durations::default()),
+            blob_durations: array::from_fn(|_| array::from_fn(|_| Durations::default())),
             connected: array::from_fn(|_| Count::default()),
         }
     }
@@ -89,14 +119,15 @@ impl Tally {
 
     /// So many commands had their answers after that time.
     pub(crate) fn took(&self, door: Door, commands: usize, took: Duration) {
-        if commands == 0 {
-            return;
+        if 0 < commands {
+            self.durations[door as usize].add(commands as u64, took);
         }
-        let (commands, nanos) = (commands as u64, took.as_nanos() as u64);
-        let bucket = BOUNDS_MICROS.iter().position(|micros| nanos <= micros * 1_000);
-        let durations = &self.durations[door as usize];
-        durations.buckets[bucket.unwrap_or(BOUNDS_MICROS.len())].add(commands);
-        durations.nanos.add(nanos.saturating_mul(commands));
+    }
+
+    /// What a door of blobs was asked had its answer after that time.
+    pub(crate) fn took_for(&self, door: Door, operation: usize, took: Duration) {
+        let place = BLOB_DOORS.iter().position(|known| *known == door).unwrap_or_default();
+        self.blob_durations[place][operation].add(1, took);
     }
 
     /// A connection of that door is there for as long as the guard.

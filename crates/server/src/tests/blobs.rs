@@ -1,5 +1,7 @@
 //! Blobs: a master and volumes, in one process and in several.
 
+mod healing;
+
 use super::*;
 use crate::Half;
 
@@ -19,6 +21,12 @@ impl Told {
 
 /// Asks at an address, with these headers beside the usual.
 pub(super) fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Told {
+    let told = try_ask(at, method, path, headers, body);
+    told.unwrap_or_else(|| panic!("{method} {path}: no answer"))
+}
+
+/// Nothing where the connection ends before the head of an answer does.
+fn try_ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Option<Told> {
     let mut stream = TcpStream::connect(at).unwrap();
     let length = body.len();
     let head = format!(
@@ -30,19 +38,24 @@ pub(super) fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body:
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok();
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    let end = end.unwrap_or_else(|| panic!("{method} {path}: {}", answer.escape_ascii()));
+    let end = end?;
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Told { status, head, body: answer[end + 4..].to_vec() }
+    Some(Told { status, head, body: answer[end + 4..].to_vec() })
 }
 
 /// Asks, and goes where it is sent.
 fn follow(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Told {
     let told = ask(at, method, path, headers, body);
     let Some(location) = told.header("location") else { return told };
+    go(location, method, headers, body).unwrap_or_else(|| panic!("{method} {path}: no answer"))
+}
+
+/// Asks where one was sent.
+fn go(location: &str, method: &str, headers: &str, body: &[u8]) -> Option<Told> {
     let rest = location.strip_prefix("http://").unwrap();
     let (address, path) = rest.split_at(rest.find('/').unwrap());
-    ask(address.parse().unwrap(), method, path, headers, body)
+    try_ask(address.parse().unwrap(), method, path, headers, body)
 }
 
 pub(super) fn at(node: &Running, door: Door) -> SocketAddr {
@@ -114,13 +127,14 @@ impl Several {
     }
 
     pub(super) fn wait(&self, holds: impl Fn(SocketAddr) -> bool) {
-        for _ in 0..200 {
+        for _ in 0..400 {
             if holds(at(&self.master, Door::Blob)) {
                 return;
             }
             RealClock::new().sleep(Duration::from_millis(50));
         }
-        panic!("it does not come to that");
+        let told = ask(at(&self.master, Door::Blob), "GET", "/?health", "", b"").body;
+        panic!("it does not come to that: {}", told.escape_ascii());
     }
 }
 
@@ -310,6 +324,33 @@ fn an_object_is_there_as_long_as_it_was_meant_to_be() {
     RealClock::new().sleep(Duration::from_millis(1_100));
     assert_eq!(get(at, "/k1").0, 404);
     assert_eq!(ask(at, "GET", "/?list", "", b"").body, br#"{"next":"","keys":[]}"#);
+}
+
+#[test]
+fn how_long_requests_took_is_told_by_what_they_were_for() {
+    let dir = Dir::new();
+    let node = Running::start(&settings(&dir));
+    let master = at(&node, Door::Blob);
+    let count = |door: &str, operation: &str| {
+        let metrics = node.http(Door::Http, "GET", "/metrics", "").1;
+        let name = format!(
+            "olivine_blob_request_duration_seconds_count{{door=\"{door}\",operation=\"{operation}\"}}"
+        );
+        metric(&metrics, &name) as u64
+    };
+    for operation in ["get", "put", "delete", "unlink", "list", "other"] {
+        assert_eq!((count("blob", operation), count("volume", operation)), (0, 0));
+    }
+    assert_eq!(put(master, "/k1", b"v"), 201);
+    assert_eq!(get(master, "/k1").0, 200);
+    assert_eq!(ask(master, "GET", "/?list", "", b"").status, 200);
+    assert_eq!(ask(master, "UNLINK", "/k1", "", b"").status, 204);
+    assert_eq!(follow(master, "DELETE", "/k1", "", b"").status, 200);
+    for operation in ["get", "put", "delete"] {
+        assert_eq!((count("blob", operation), count("volume", operation)), (1, 1));
+    }
+    assert_eq!((count("blob", "list"), count("blob", "unlink")), (1, 1));
+    assert_eq!((count("volume", "list"), count("volume", "other")), (0, 0));
 }
 
 /// How many files of objects or extents there are below a directory.

@@ -40,6 +40,8 @@ fn what_was_said_comes_back() {
                 assert_eq!((header.kind, header.expiry, header.md5), (kind, expiry, md5));
                 assert_eq!((header.bytes, &*header.key), (bytes as u64, &b"key"[..]));
                 assert_eq!(header.record_bytes(), record.len() as u64);
+                let known = record_bytes(b"key", 1 << 27, bytes as u64, expiry, md5.is_some());
+                assert_eq!(known, header.record_bytes(), "it is known without the record");
                 assert!(BONDS.holds(&record[..header.sealed_bytes()], 1000));
             }
         }
