@@ -62,13 +62,11 @@ pub(crate) fn check_bucket<S: Store>(store: &S, bucket: &str) -> S3Result<Row> {
 pub(crate) fn found<S: Store>(store: &S, bucket: &str, key: &str) -> S3Result<(Vec<u8>, Row)> {
     let row_key = row_key(bucket, key)?;
     let row = store.row(&row_key).map_err(of_object)?;
-    match row.filter(|row| !row.is_unlinked) {
-        Some(row) => Ok((row_key, row)),
-        None => {
-            check_bucket(store, bucket)?;
-            Err(S3Error::new(S3ErrorCode::NoSuchKey))
-        }
+    if let Some(row) = row.filter(|row| !row.is_unlinked) {
+        return Ok((row_key, row));
     }
+    check_bucket(store, bucket)?;
+    Err(S3Error::new(S3ErrorCode::NoSuchKey))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -117,8 +117,10 @@ impl Index {
         if damages.spots.is_empty() {
             return None;
         }
-        let Row { generation, bytes, digest, expiry, .. } = row;
-        let length = record_bytes(key, *generation, *bytes, *expiry, digest.is_some());
+        let Row { generation, bytes, digest, expiry, attributes, .. } = row;
+        let attributes = attributes.as_ref().map_or(0, |attributes| attributes.encode().len());
+        let has_md5 = digest.is_some();
+        let length = record_bytes(key, *generation, *bytes, *expiry, has_md5, attributes);
         let Replica { volume, extent, offset } = *replica;
         damages.touching(volume, extent, offset, offset.saturating_add(length))
     }

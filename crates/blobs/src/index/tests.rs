@@ -401,7 +401,7 @@ fn an_index_that_is_made_anew_knows_what_was_unlinked_and_moved() {
     let [one, two] = [volume(&vfs, "/one", 1), volume(&vfs, "/two", 2)];
     let append = |volume: &Volume, kind, key: &[u8], generation, value: &[u8]| {
         let (expiry, wants_md5, attributes) = (None, false, &[][..]);
-        let record = NewRecord { kind, key, generation, expiry, value, wants_md5, attributes };
+        let record = NewRecord { kind, key, generation, expiry, attributes, value, wants_md5 };
         volume.append_and_wait(&record).unwrap().place
     };
     let put = |volume: &Volume, key: &str, generation| {

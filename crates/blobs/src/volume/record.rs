@@ -146,6 +146,7 @@ pub(crate) fn record_bytes(
     bytes: u64,
     expiry: Option<u64>,
     has_md5: bool,
+    attributes_bytes: usize,
 ) -> u64 {
     let in_pieces = (PIECE_BYTES as u64) < bytes;
     let length = if in_pieces { 8 } else { varint_bytes(bytes) };
@@ -156,6 +157,11 @@ pub(crate) fn record_bytes(
         + length
         + expiry.map_or(0, varint_bytes)
         + if has_md5 { 16 } else { 0 }
+        + if 0 < attributes_bytes {
+            varint_bytes(attributes_bytes as u64) + attributes_bytes
+        } else {
+            0
+        }
         + key.len();
     head as u64 + if in_pieces { pieced_bytes(bytes) } else { bytes }
 }

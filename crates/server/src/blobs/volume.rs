@@ -120,7 +120,7 @@ impl Host {
         value: &[u8],
     ) -> Result<Stored> {
         let (expiry, wants_md5, attributes) = (None, false, &[][..]);
-        let record = NewRecord { kind, key, generation, expiry, value, wants_md5, attributes };
+        let record = NewRecord { kind, key, generation, expiry, attributes, value, wants_md5 };
         let (told, done) = oneshot::channel();
         // Who does not wait any more need not be told.
         self.volume.append(&record, move |stored| drop(told.send(stored)));

@@ -98,7 +98,8 @@ pub(super) fn public(settings: &Settings) -> Option<&DoorSetting> {
 fn unsigned(settings: &Settings) -> Option<&DoorSetting> {
     let signs = settings.blobs.master.as_ref().is_some_and(|master| master.manner == Manner::S3);
     let is_it = |setting: &&DoorSetting| {
-        !setting.address.ip().is_loopback() && !(signs && setting.door == Door::Blob)
+        let is_signed = signs && setting.door == Door::Blob;
+        !(is_signed || setting.address.ip().is_loopback())
     };
     settings.doors.iter().find(is_it).filter(|_| !settings.insecure)
 }

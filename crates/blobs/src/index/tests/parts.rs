@@ -9,7 +9,7 @@ use crate::{
 /// An index with a bucket, and an upload to a key in it with so many parts.
 struct Upload {
     index: Index,
-    upload: u64,
+    number: u64,
     key: &'static [u8],
     parts: Vec<(u32, u64)>,
 }
@@ -39,11 +39,11 @@ impl Upload {
             assert_eq!(put(&part_key(upload, number), generation, &upload_key), Changed::Done);
             parts.push((number, generation));
         }
-        Upload { index, upload, key, parts }
+        Upload { index, number: upload, key, parts }
     }
 
     fn complete(&self, kept: &[(u32, u64)]) -> Changed {
-        let row = made_of(self.upload, self.index.generation().unwrap());
+        let row = made_of(self.number, self.index.generation().unwrap());
         self.index.complete(self.key, &row, kept, Condition::Any, NOW).unwrap().0
     }
 
@@ -53,7 +53,7 @@ impl Upload {
 
     /// The numbers of the parts that are there.
     fn numbers(&self) -> Vec<u32> {
-        (1..=9).filter(|number| self.has(&part_key(self.upload, *number))).collect()
+        (1..=9).filter(|number| self.has(&part_key(self.number, *number))).collect()
     }
 
     fn buried(&self) -> usize {
@@ -68,7 +68,7 @@ fn an_object_of_parts_has_those_that_were_named_and_they_go_with_it() {
     assert_eq!(upload.complete(&[upload.parts[0], upload.parts[2]]), Changed::Done);
     assert_eq!(upload.numbers(), [1, 3]);
     assert_eq!(upload.buried(), 2, "the upload and the part that was not wanted");
-    assert!(!upload.has(&upload_key(upload.key, upload.upload)));
+    assert!(!upload.has(&upload_key(upload.key, upload.number)));
     let Upload { index, key, .. } = &upload;
     let all = Listing { prefix: b"", start: b"", limit: 9, unlinked: false, now: NOW };
     let listed = index.list(&all).unwrap();
@@ -77,7 +77,7 @@ fn an_object_of_parts_has_those_that_were_named_and_they_go_with_it() {
     // No volume takes a part for dead while the object is there.
     let (number, generation) = upload.parts[0];
     let place = Place { extent: 1, offset: generation * 100, bytes: 10 };
-    let part = part_key(upload.upload, number);
+    let part = part_key(upload.number, number);
     assert!(index.names(0, &part, generation, &place, NOW).unwrap());
     index.publish(key, &row(index.generation().unwrap()), Condition::Any, NOW).unwrap();
     assert_eq!(upload.numbers(), [0; 0]);
@@ -105,17 +105,17 @@ fn nothing_comes_to_what_is_over() {
     assert_eq!(upload.complete(&other), Changed::Refused);
     assert_eq!(upload.numbers(), [1, 2]);
     let generation = || index.generation().unwrap();
-    let aborted = |generation| index.abort(key, upload.upload, generation, NOW).unwrap().0;
+    let aborted = |generation| index.abort(key, upload.number, generation, NOW).unwrap().0;
     assert_eq!(aborted(generation()), Changed::Done);
     assert_eq!((upload.numbers(), upload.buried()), (vec![], 3));
     assert_eq!(aborted(generation()), Changed::Absent);
     assert_eq!(upload.complete(&upload.parts), Changed::Absent);
-    let upload_key = upload_key(key, upload.upload);
+    let upload_key = upload_key(key, upload.number);
     let late = |key: &[u8], needs: &[u8]| {
         let within = Within::needing(needs);
         index.publish_within(key, &row(generation()), Condition::Any, &within, NOW).unwrap().0
     };
-    assert_eq!(late(&part_key(upload.upload, 3), &upload_key), Changed::Absent);
+    assert_eq!(late(&part_key(upload.number, 3), &upload_key), Changed::Absent);
     assert_eq!(index.remove_bucket("bucket", generation(), NOW).unwrap().0, Changed::Done);
     assert_eq!(late(b"bucket/late", &bucket_key("bucket")), Changed::Absent);
     assert_eq!(index.remove_bucket("bucket", generation(), NOW).unwrap().0, Changed::Absent);

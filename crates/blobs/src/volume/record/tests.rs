@@ -34,13 +34,16 @@ fn what_was_said_comes_back() {
         let (expiry, digest) = (Some(1_700_000_000_000), Some([9; 16]));
         for (expiry, md5) in [(None, None), (expiry, digest), (expiry, None), (None, digest)] {
             for kind in [Kind::Put, Kind::Tombstone, Kind::State] {
-                let draft = Draft { kind, expiry, md5, ..draft(b"key") };
+                let attributes = if md5.is_some() { &[3; 200][..] } else { &[] };
+                let draft = Draft { kind, expiry, md5, attributes, ..draft(b"key") };
                 let record = bound(&draft, &vec![5; bytes], 1000);
                 let header = header(&record);
                 assert_eq!((header.kind, header.expiry, header.md5), (kind, expiry, md5));
                 assert_eq!((header.bytes, &*header.key), (bytes as u64, &b"key"[..]));
                 assert_eq!(header.record_bytes(), record.len() as u64);
-                let known = record_bytes(b"key", 1 << 27, bytes as u64, expiry, md5.is_some());
+                let (has_md5, length) = (md5.is_some(), bytes as u64);
+                let known =
+                    record_bytes(b"key", 1 << 27, length, expiry, has_md5, attributes.len());
                 assert_eq!(known, header.record_bytes(), "it is known without the record");
                 assert!(BONDS.holds(&record[..header.sealed_bytes()], 1000));
             }
