@@ -8,6 +8,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -21,6 +25,8 @@ pub(crate) const CHUNK_BYTES_MAX: u64 = 16 << 20;
 pub(crate) struct Watched<B> {
     pub(crate) body: B,
     pub(crate) chunks: Option<Chunks>,
+    /// Whether all of it was read.
+    pub(crate) is_over: Arc<AtomicBool>,
 }
 
 /// Where in a chunk a body is.
@@ -83,9 +89,11 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
-            return Poll::Ready(None);
-        };
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.is_over.store(true, Relaxed);
+        }
+        let Some(frame) = frame else { return Poll::Ready(None) };
         let frame = frame?;
         if let (Some(chunks), Some(bytes)) = (&mut self.chunks, frame.data_ref()) {
             chunks.pass(bytes).map_err(io::Error::other)?;

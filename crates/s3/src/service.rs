@@ -5,12 +5,18 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::Poll,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, EXPECT},
+};
 use s3s::{
     Body, S3ErrorCode, S3Result,
     auth::{S3Auth, SecretKey},
@@ -83,12 +89,23 @@ impl Service {
         let content = request.headers().get("x-amz-content-sha256");
         let has_chunks = content.is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
         let chunks = has_chunks.then_some(Chunks::Size(0));
-        let request = request.map(|body| Body::http_body_unsync(Watched { body, chunks }));
-        self.0.call(request).await.unwrap_or_else(|_| {
+        let is_empty = request.body().is_end_stream();
+        // Who asks whether to go on with nothing is not told to: boto3 takes the next answer of the connection amiss.
+        let is_untold = is_empty && request.headers().contains_key(EXPECT);
+        let is_over = Arc::new(AtomicBool::new(is_empty));
+        let watched = Arc::clone(&is_over);
+        let request =
+            request.map(|body| Body::http_body_unsync(Watched { body, chunks, is_over: watched }));
+        let mut response = self.0.call(request).await.unwrap_or_else(|_| {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
-        })
+        });
+        if is_untold || !is_over.load(Relaxed) {
+            // Whoever was not told to go on keeps the rest: what comes next would be taken for it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

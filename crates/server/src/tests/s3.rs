@@ -61,9 +61,10 @@ fn signed_by(
 fn keys(dir: &Dir, text: &str, mode: u32) -> PathBuf {
     let path = dir.0.join("s3.keys");
     olivine_vfs::make_dirs(&RealVfs, &dir.0).unwrap();
+    // One of before goes.
+    RealVfs.remove_file(&path).ok();
     let file = RealVfs.open(&path, olivine_vfs::Open::Create).unwrap();
     file.write_at(text.as_bytes(), 0).unwrap();
-    file.set_len(text.len() as u64).unwrap();
     let chmod = std::process::Command::new("chmod").arg(format!("{mode:o}")).arg(&path).status();
     assert!(chmod.unwrap().success());
     path
