@@ -279,7 +279,7 @@ impl Bonds {
         }
         let mut start = header.head_bytes;
         let mut left = header.bytes as usize;
-        while 0 < left {
+        while 0 < left && start < record.len() {
             let piece = left.min(PIECE_BYTES);
             join_sum(record, start + piece, self.of(offset + start as u64, PIECE_TAG));
             start += piece + SUM_BYTES;
