@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::{
     Method, Request,
-    body::Incoming,
     client::conn::http1::{self, SendRequest},
     header::{CONTENT_LENGTH, HOST},
 };
@@ -274,13 +273,7 @@ pub(super) fn parts_of(url: &str) -> io::Result<(&str, &str)> {
     Ok(rest.split_at(rest.find('/').unwrap_or(rest.len())))
 }
 
-/// Sends a request; the answer's head, and what its body comes over.
-async fn send(
-    method: Method,
-    url: &str,
-    attributes: &str,
-    body: Body,
-) -> io::Result<(String, SendRequest<Body>, hyper::Response<Incoming>)> {
+async fn ask(method: Method, url: &str, attributes: &str, body: Body) -> io::Result<Answer> {
     let (address, path) = parts_of(url)?;
     let mut request = Request::builder().method(method).uri(path).header(HOST, address);
     if !attributes.is_empty() {
@@ -292,11 +285,6 @@ async fn send(
     let request = request.body(body).map_err(io::Error::other)?;
     let mut connection = connection(address).await?;
     let response = connection.send_request(request).await.map_err(io::Error::other)?;
-    Ok((address.to_owned(), connection, response))
-}
-
-async fn ask(method: Method, url: &str, attributes: &str, body: Body) -> io::Result<Answer> {
-    let (address, connection, response) = send(method, url, attributes, body).await?;
     let (parts, mut body) = response.into_parts();
     let mut text = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -305,7 +293,7 @@ async fn ask(method: Method, url: &str, attributes: &str, body: Body) -> io::Res
         let room = TEXT_BYTES_MAX - text.len();
         text.extend_from_slice(&data[..data.len().min(room)]);
     }
-    give_back(&address, connection);
+    give_back(address, connection);
     let status = parts.status.as_u16();
     let place = parts.headers.get("olivine-place").and_then(|place| place.to_str().ok());
     let digest = header(&parts.headers, hyper::header::HeaderName::from_static("content-md5"));
@@ -349,56 +337,5 @@ pub(super) async fn note(url: &str, value: Vec<u8>) -> Result<(), Told> {
             Err(Told::Away(format!("a volume did not write it down: {text}")))
         }
         Err(error) => Err(Told::Away(format!("a volume cannot be reached: {error}"))),
-    }
-}
-
-/// An object on its way from a volume of another process.
-pub(super) struct Fetching {
-    address: String,
-    connection: Option<SendRequest<Body>>,
-    body: Incoming,
-    left: u64,
-}
-
-impl Fetching {
-    /// Begins to fetch what must have so many bytes.
-    pub(super) async fn begin(url: &str, bytes: u64) -> Result<Fetching, Told> {
-        let sent =
-            timeout(ANSWER_TIME_MAX, send(Method::GET, url, "", Body::of(Bytes::new()))).await;
-        let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let (address, connection, response) =
-            sent.map_err(|error| Told::Away(format!("a volume cannot be reached: {error}")))?;
-        let (status, length) =
-            (response.status().as_u16(), hyper::body::Body::size_hint(response.body()).exact());
-        if status != 200 || length != Some(bytes) {
-            let what = format!("a volume did not give it: it answered {status}");
-            return Err(Told::Away(what));
-        }
-        let body = response.into_body();
-        Ok(Fetching { address, connection: Some(connection), body, left: bytes })
-    }
-
-    /// The next piece; nothing when all of it came.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Told> {
-        loop {
-            let frame = timeout(ANSWER_TIME_MAX, self.body.frame()).await;
-            let broken =
-                |why: String| Told::Away(format!("a volume did not give all of it: {why}"));
-            match frame.map_err(|_| broken("it fell silent".to_owned()))? {
-                Some(Ok(frame)) => {
-                    let Ok(piece) = frame.into_data() else { continue };
-                    self.left = self.left.saturating_sub(piece.len() as u64);
-                    return Ok(Some(piece));
-                }
-                Some(Err(error)) => return Err(broken(error.to_string())),
-                None if 0 < self.left => return Err(broken("it ended early".to_owned())),
-                None => {
-                    if let Some(connection) = self.connection.take() {
-                        give_back(&self.address, connection);
-                    }
-                    return Ok(None);
-                }
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! 2. Two pieces of an object are in memory, however large it is.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,10 +16,12 @@ use olivine_blobs::{
     index::Spot,
     row::{Replica, Row},
 };
+use olivine_s3::Pieces as _;
 use tokio::task::spawn_blocking;
 
 use super::{
-    carrier::{Carriers, Fetching, Kept, of_volume},
+    carrier::{Carriers, Kept, of_volume},
+    fetching::{self, Fetched},
     master::{Known, Master, Member, Told, Way},
 };
 
@@ -109,7 +112,7 @@ enum Source {
     /// A volume of this process.
     Here { reading: Arc<Reading>, offset: u64 },
     /// One of another.
-    There(Fetching),
+    There(Fetched),
 }
 
 impl Source {
@@ -123,7 +126,11 @@ impl Source {
             Way::There(_) => {
                 let grant = master.grant(Verb::Get, row.generation, place);
                 let url = master.url(&member, &known, key, &grant);
-                Fetching::begin(&url, row.bytes).await.map(Source::There)
+                match fetching::get(&url, 0, row.bytes).await {
+                    Ok(Some(fetched)) => Ok(Source::There(fetched)),
+                    Ok(None) => Err(Told::Away("a volume does not find it".to_owned())),
+                    Err(error) => Err(Told::Away(format!("a volume did not give it: {error}"))),
+                }
             }
             Way::Here(host) => {
                 let (host, owned, generation) = (Arc::clone(host), key.to_vec(), row.generation);
@@ -147,7 +154,10 @@ impl Source {
     /// The next piece; nothing at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Told> {
         match self {
-            Source::There(fetching) => fetching.next().await,
+            Source::There(fetched) => {
+                let piece = poll_fn(|cx| fetched.poll_piece(cx)).await.transpose();
+                piece.map_err(|error| Told::Away(format!("a volume did not give it: {error}")))
+            }
             Source::Here { reading, offset } if *offset < reading.len() => {
                 let (again, from) = (Arc::clone(reading), *offset);
                 let read = spawn_blocking(move || again.read_at(from, PIECE_BYTES));

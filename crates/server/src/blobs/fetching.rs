@@ -32,15 +32,14 @@ pub(super) struct Fetched {
     silent: Pin<Box<Sleep>>,
 }
 
-/// Asks a volume for bytes of an object; nothing if it is not where the URL says.
+/// Asks a volume for bytes of an object, or for one that has none; nothing if it is not where the URL says.
 pub(super) async fn get(url: &str, from: u64, to: u64) -> io::Result<Option<Fetched>> {
     let (address, path) = parts_of(url)?;
-    let last = to.saturating_sub(1);
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(path)
-        .header(HOST, address)
-        .header(RANGE, format!("bytes={from}-{last}"));
+    let mut request = Request::builder().method(Method::GET).uri(path).header(HOST, address);
+    if from < to {
+        let last = to - 1;
+        request = request.header(RANGE, format!("bytes={from}-{last}"));
+    }
     let request = request.body(Body::of(Bytes::new())).map_err(io::Error::other)?;
     let answered = async {
         let mut connection = connection(address).await?;

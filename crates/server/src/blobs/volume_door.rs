@@ -206,7 +206,8 @@ async fn put(
     if said.is_some_and(|bytes| grant.place.bytes < bytes) {
         return text(413, "the object is longer than it may be");
     }
-    if said == Some(0) {
+    // What the master brings may be empty: its manner says so.
+    if said == Some(0) && !grant.is_part {
         return text(411, "an object must have at least one byte");
     }
     // Only the master says so, and only to who keeps no more than the bytes.
@@ -248,7 +249,7 @@ async fn put(
             Err(wrong) => return refused(&wrong),
         }
     }
-    if length == 0 {
+    if length == 0 && !grant.is_part {
         return text(411, "an object must have at least one byte");
     }
     let Some(value) = spread else {

@@ -144,6 +144,10 @@ fn speaks_as_s3(at: SocketAddr) {
     let got = signed(at, "GET", "/photos/a/b", "", b"");
     assert_eq!((got.status, &got.body[..]), (200, &b"bigswag"[..]));
     assert_eq!(got.header("etag"), Some(&*told));
+    assert_eq!(signed(at, "PUT", "/photos/empty", "", b"").status, 200);
+    let empty = signed(at, "GET", "/photos/empty", "", b"");
+    assert_eq!((empty.status, &empty.body[..]), (200, &b""[..]));
+    assert_eq!(signed(at, "DELETE", "/photos/empty", "", b"").status, 204);
     assert_eq!(got.header("content-type"), Some("text/x"));
     assert_eq!(got.header("x-amz-meta-a"), Some("b"));
     assert_eq!(got.header("x-content-type-options"), Some("nosniff"));
