@@ -24,7 +24,7 @@ const ROUNDS: usize = 5;
 const PACE: Duration = Duration::from_millis(4);
 /// What a p99 may be under load, on a machine that is not busy with something else: a request that was carried out in
 /// one piece would hold others up for longer. The ratios are printed, and are for people to judge.
-const P99_MAX: Duration = Duration::from_millis(300);
+const P99_MAX: Duration = Duration::from_millis(150);
 /// A machine on which a p99 is more than this with no load at all is too busy to tell anything.
 const IDLE_P99_MAX: Duration = Duration::from_millis(5);
 
