@@ -14,6 +14,8 @@
 //!    is published behind its own deletion is as if it had come before that.
 //! 3. A generation is given out once, whatever happens between.
 //! 4. What is returned may be told when the store is durable up to the position that came with it.
+//! 5. Bytes of an object that was not published are remembered as such until their volumes have it written down: an
+//!    index that is made of the volumes must not take them for what is under the key.
 
 mod damage;
 mod groups;
@@ -328,7 +330,8 @@ impl Index {
         Ok(Some(row).filter(|row| !row.has_expired(now)))
     }
 
-    /// Puts an object under a key whose bytes are kept where `row` says.
+    /// Puts an object under a key whose bytes are kept where `row` says. Where it does not become so, the volumes are to
+    /// write down that these bytes count for nothing, as [`leave`](Self::leave) has it.
     pub fn publish(
         &self,
         key: &[u8],
@@ -366,7 +369,7 @@ impl Index {
             None => changing.check(key, row.generation).unwrap_or(Changed::Done),
         };
         if changed != Changed::Done {
-            return Ok((changed, self.db.visible()));
+            return Ok((changed, self.leave_unpublished(key, row, there.as_ref())?));
         }
         // What lies where the new one does is known to be older by whoever reads that volume.
         let lies_there = |volume| row.replicas.iter().any(|replica| replica.volume == volume);
@@ -384,7 +387,8 @@ impl Index {
         if let Some((upload, kept)) = upload.zip(within.kept) {
             let upload_key = own::upload_key(key, upload);
             if !self.end_upload(&mut batch, &upload_key, upload, row.generation, kept)? {
-                return Ok((Changed::Refused, self.db.visible()));
+                let seqno = self.leave_unpublished(key, row, there.as_ref())?;
+                return Ok((Changed::Refused, seqno));
             }
         }
         Ok((changed, self.db.write_unled(batch)?.seqno()))

@@ -98,6 +98,45 @@ impl Index {
         Ok(())
     }
 
+    /// The bytes of an object that is not published lie on volumes, in places that no row names.
+    pub(super) fn leave_unpublished(
+        &self,
+        key: &[u8],
+        row: &Row,
+        there: Option<&Row>,
+    ) -> Result<SeqNo> {
+        let mut batch = Batch::new();
+        for replica in &row.replicas {
+            let is_named = there.is_some_and(|there| {
+                there.generation == row.generation && there.replicas.contains(replica)
+            });
+            // All files of a volume have one place, and nobody makes an index of them.
+            if is_named || replica.extent == 0 {
+                continue;
+            }
+            let Replica { volume, extent, offset } = *replica;
+            let left = State::Left(Place { extent, offset, bytes: row.bytes });
+            self.note(&mut batch, volume, 0, key, row.generation, &left)?;
+        }
+        if batch.is_empty() {
+            return Ok(self.db.visible());
+        }
+        Ok(self.db.write_unled(batch)?.seqno())
+    }
+
+    /// Whether a volume is yet to write down what [`leave`](Self::leave) has it write down.
+    pub fn is_to_leave(&self, volume: u32, generation: u64, place: &Place) -> Result<bool> {
+        Ok(self.blobs.get(&note_row_key(volume, 0, generation, place))?.is_some())
+    }
+
+    /// A volume has written down what [`leave`](Self::leave) has it write down.
+    pub fn has_left(&self, volume: u32, generation: u64, place: &Place) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.delete(&self.blobs, &note_row_key(volume, 0, generation, place))?;
+        self.db.write_with(batch, Durability::Os)?;
+        Ok(())
+    }
+
     /// Has a volume write something down, some time from `due` on.
     pub(super) fn note(
         &self,
@@ -112,11 +151,7 @@ impl Index {
             State::Unlinked => Place { extent: 0, offset: 0, bytes: 0 },
             State::Left(place) => *place,
         };
-        let mut row_key = note_key(volume);
-        row_key.extend(due.to_be_bytes());
-        row_key.extend(generation.to_be_bytes());
-        row_key.extend(place.extent.to_be_bytes());
-        row_key.extend(place.offset.to_be_bytes());
+        let row_key = note_row_key(volume, due, generation, &place);
         let mut value = Vec::new();
         put_varint(&mut value, key.len() as u64);
         value.extend_from_slice(key);
@@ -203,6 +238,15 @@ impl Index {
 
 fn note_key(volume: u32) -> Vec<u8> {
     [NOTE, &volume.to_be_bytes()[..]].concat()
+}
+
+fn note_row_key(volume: u32, due: u64, generation: u64, place: &Place) -> Vec<u8> {
+    let mut row_key = note_key(volume);
+    row_key.extend(due.to_be_bytes());
+    row_key.extend(generation.to_be_bytes());
+    row_key.extend(place.extent.to_be_bytes());
+    row_key.extend(place.offset.to_be_bytes());
+    row_key
 }
 
 impl Replacing {

@@ -1,7 +1,8 @@
 //! An index from nothing but the volumes.
 //!
 //! Of all that the volumes say of a key the highest generation holds: an object that was put, that it was unlinked, or
-//! that it is gone.
+//! that it is gone. Where bytes of a higher one prove to count for nothing, because it was refused, what they hid is read
+//! once more.
 //!
 //! 1. What was acknowledged is there again, and what was deleted is not, whichever volume is read first; what was
 //!    unlinked is unlinked.
@@ -24,6 +25,7 @@ const GONE: &str = "gone";
 const BURIED: u8 = b'b';
 const UNLINKED: u8 = b'u';
 const LEFT: u8 = b'l';
+const AGAIN: u8 = b'a';
 /// Extents that are asked for at once.
 const EXTENTS: usize = 1_000;
 
@@ -97,35 +99,39 @@ impl Index {
     ) -> Result<Rebuilt, Stop> {
         let gone = self.db.keyspace(GONE)?;
         let (mut rebuilt, mut highest) = (Rebuilt::default(), 0);
-        for volume in volumes {
-            let number = self.number_of(&volume.identity().uuid)?;
-            let mut from = 0;
-            loop {
-                let extents = volume.extents(from, EXTENTS)?;
-                for extent in &extents {
-                    for found in volume.scan(extent.number, 0)? {
-                        match found? {
-                            Found::Record(record) => {
-                                highest = highest.max(record.generation);
-                                if record.kind == Kind::State {
-                                    let state = State::parse(&record.note)
-                                        .ok_or_else(|| unknown(volume, &record))?;
-                                    self.restore_state(&gone, number, &record, &state)?;
-                                    rebuilt.states += 1;
-                                }
-                                self.restore(&gone, number, &record, &mut rebuilt)?;
-                            }
-                            Found::Damage(damage) => rebuilt.damaged.push(damage),
-                        }
+        self.read_volumes(volumes, |number, volume, found| {
+            match found {
+                Some(Found::Record(record)) => {
+                    highest = highest.max(record.generation);
+                    if record.kind == Kind::State {
+                        let state =
+                            State::parse(&record.note).ok_or_else(|| unknown(volume, &record))?;
+                        self.restore_state(&gone, number, &record, &state)?;
+                        rebuilt.states += 1;
                     }
+                    rebuilt.records += 1;
+                    rebuilt.bytes += record.record_bytes;
+                    rebuilt.deletions += u64::from(record.kind == Kind::Tombstone);
+                    self.restore(&gone, number, &record)?;
+                }
+                Some(Found::Damage(damage)) => rebuilt.damaged.push(damage),
+                None => {
                     rebuilt.extents += 1;
                     told(&rebuilt);
                 }
-                match extents.last() {
-                    Some(last) if extents.len() == EXTENTS => from = last.number + 1,
-                    _ => break,
-                }
             }
+            Ok(())
+        })?;
+        if self.has_hidden(&gone)? {
+            self.read_volumes(volumes, |number, _, found| {
+                if let Some(Found::Record(record)) = found
+                    && record.kind == Kind::Put
+                    && gone.get(&[&[AGAIN], &record.key[..]].concat())?.is_some()
+                {
+                    self.restore(&gone, number, &record)?;
+                }
+                Ok(())
+            })?;
         }
         self.advance_generation(highest)?;
         self.drop_lost_parts()?;
@@ -134,22 +140,57 @@ impl Index {
         Ok(rebuilt)
     }
 
-    fn restore(
+    /// Reads all records of volumes, in their order. `found` hears of nothing at the end of each extent.
+    fn read_volumes(
         &self,
-        gone: &Keyspace,
-        volume: u32,
-        record: &Record,
-        rebuilt: &mut Rebuilt,
-    ) -> olivine_engine::Result<()> {
+        volumes: &[Volume],
+        mut found: impl FnMut(u32, &Volume, Option<Found>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        for volume in volumes {
+            let number = self.number_of(&volume.identity().uuid)?;
+            let mut from = 0;
+            loop {
+                let extents = volume.extents(from, EXTENTS)?;
+                for extent in &extents {
+                    for one in volume.scan(extent.number, 0)? {
+                        found(number, volume, Some(one?))?;
+                    }
+                    found(number, volume, None)?;
+                }
+                match extents.last() {
+                    Some(last) if extents.len() == EXTENTS => from = last.number + 1,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether under some key something may be that was older than what counts for nothing. Forgets the other keys.
+    fn has_hidden(&self, gone: &Keyspace) -> olivine_engine::Result<bool> {
+        let mut has_hidden = false;
+        for entry in gone.prefix(&[AGAIN])? {
+            let (row_key, value) = entry?;
+            let (key, left) = (&row_key[1..], Take(&value).varint().unwrap_or_default());
+            let is_there = self.there(key)?.is_some_and(|row| left <= row.generation);
+            if is_there || left <= generation_in(gone, BURIED, key)? {
+                let mut batch = Batch::new();
+                batch.delete(gone, &row_key)?;
+                self.db.write_with(batch, Durability::Os)?;
+            } else {
+                has_hidden = true;
+            }
+        }
+        Ok(has_hidden)
+    }
+
+    fn restore(&self, gone: &Keyspace, volume: u32, record: &Record) -> olivine_engine::Result<()> {
         let Record { kind, key, generation, place, expiry, md5, attributes, .. } = record;
-        rebuilt.records += 1;
-        rebuilt.bytes += record.record_bytes;
         let buried = generation_in(gone, BURIED, key)?;
         let there = self.there(key)?;
         let mut batch = Batch::new();
         match kind {
             Kind::Tombstone => {
-                rebuilt.deletions += 1;
                 if buried < *generation {
                     put_generation(&mut batch, gone, BURIED, key, *generation)?;
                 }
@@ -235,6 +276,9 @@ impl Index {
                     row.replicas.retain(|replica| *replica != left);
                     if row.replicas.is_empty() {
                         batch.delete(&self.objects, key)?;
+                        if generation_in(gone, AGAIN, key)? < *generation {
+                            put_generation(&mut batch, gone, AGAIN, key, *generation)?;
+                        }
                     } else {
                         batch.put(&self.objects, key, &row.encode())?;
                     }

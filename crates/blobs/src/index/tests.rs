@@ -391,6 +391,62 @@ fn damage_is_known_until_nothing_that_is_named_lies_in_it() {
 
 /// What was unlinked, and what was moved from one volume to another, is so in an index that is made of the volumes,
 /// in whichever order they are named.
+/// What was not published is written down on its volumes some time, over starts of the index too; then an index that is
+/// made of the volumes does not have it.
+#[test]
+fn what_was_not_published_is_left_on_its_volumes() {
+    let vfs: Arc<dyn Vfs> = Arc::new(MemoryVfs::new());
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    let options = EnvironmentOptions { memory_bytes: 16 << 20 };
+    let parts = Parts { vfs: Arc::clone(&vfs), clock, work: Work::Stepped { seed: 1 } };
+    let environment = Environment::with(parts, options).unwrap();
+    let index = opened(&environment);
+    let volume = volume(&vfs, "/one", 1);
+    let number = index.number_of(&volume.identity().uuid).unwrap();
+    let append = |kind, key: &[u8], generation, value: &[u8]| {
+        let (expiry, wants_md5, attributes) = (None, false, &[][..]);
+        let record = NewRecord { kind, key, generation, expiry, attributes, value, wants_md5 };
+        volume.append_and_wait(&record).unwrap().place
+    };
+    let published = |key: &[u8], generation, condition| {
+        let place = append(Kind::Put, key, generation, b"value");
+        let row = Row { replicas: vec![replica_at(number, &place)], ..row(generation) };
+        let changed = index.publish(key, &row, condition, NOW).unwrap().0;
+        (changed, place, row)
+    };
+    let [first, second, third, fourth] = [0; 4].map(|_| index.generation().unwrap());
+    let (changed, _, kept) = published(b"kept", first, Condition::Absent);
+    assert_eq!(changed, Changed::Done);
+    // Told once more, it is what is there.
+    assert_eq!(index.publish(b"kept", &kept, Condition::Any, NOW).unwrap().0, Changed::Superseded);
+    assert_eq!(index.notes(number, NOW, 10).unwrap(), []);
+    let (changed, refused, _) = published(b"kept", second, Condition::Absent);
+    assert_eq!(changed, Changed::Refused);
+    assert!(index.is_to_leave(number, second, &refused).unwrap());
+    let (changed, _, _) = published(b"none", third, Condition::Is(first));
+    assert_eq!(changed, Changed::Refused);
+    let within = Within::needing(b"no bucket");
+    let place = append(Kind::Put, b"homeless", fourth, b"value");
+    let homeless = Row { replicas: vec![replica_at(number, &place)], ..row(fourth) };
+    let changed = index.publish_within(b"homeless", &homeless, Condition::Any, &within, NOW);
+    assert_eq!(changed.unwrap().0, Changed::Absent);
+    index.close().unwrap();
+    let index = opened(&environment);
+    let notes = index.notes(number, NOW, 10).unwrap();
+    assert_eq!(notes.len(), 3);
+    for note in &notes {
+        append(Kind::State, &note.key, note.generation, &note.state.encode());
+        index.noted(note).unwrap();
+    }
+    assert!(!index.is_to_leave(number, second, &refused).unwrap());
+    let again = Index::open(&environment, Path::new("/again"), Options::default()).unwrap();
+    again.rebuild(&[volume], &mut |_| {}).unwrap();
+    assert_eq!(again.get(b"kept", NOW).unwrap().unwrap().replicas, kept.replicas);
+    for key in [&b"none"[..], b"homeless"] {
+        assert_eq!(again.get(key, NOW).unwrap(), None);
+    }
+}
+
 #[test]
 fn an_index_that_is_made_anew_knows_what_was_unlinked_and_moved() {
     let vfs: Arc<dyn Vfs> = Arc::new(MemoryVfs::new());

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use olivine_blobs::{
 };
 use olivine_doors::blob::{self as door, Manner, path_of};
 use olivine_engine::{Bug, planted};
+use tokio::time::timeout;
 
 use super::{
     carrier::{self, Carriers, of_volume},
@@ -33,6 +35,9 @@ use crate::{durable::Durable, time::Time};
 
 /// What a volume writes down at once of what is gone.
 const BURIALS: usize = 100;
+
+/// How long somebody who is refused waits for a volume to write that down.
+const LEAVING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The longest object: 5 TiB.
 pub(crate) const OBJECT_BYTES_MAX: u64 = 5 << 40;
@@ -652,7 +657,42 @@ impl Master {
         }
         let condition = Condition::of_known(*known);
         let changed = self.index.publish(key, &row, condition, self.time.now());
-        self.lasting(changed).await
+        self.published(key, &row, changed).await
+    }
+
+    /// Returns what came of publishing when that lasts, on the volumes too: whoever makes an index of them must not find
+    /// there what was refused.
+    pub(crate) async fn published(
+        &self,
+        key: &[u8],
+        row: &Row,
+        changed: olivine_engine::Result<(Changed, olivine_engine::SeqNo)>,
+    ) -> Result<Changed, String> {
+        let changed = self.lasting(changed).await?;
+        // What is newer lies on volumes, too, and whoever reads them knows by that.
+        if !matches!(changed, Changed::Done | Changed::Superseded) {
+            self.leave(key, row).await.map_err(|error| error.to_string())?;
+        }
+        Ok(changed)
+    }
+
+    /// Has volumes write down that bytes count for nothing that were to be an object. Those that cannot now do some
+    /// time, and for that it is in the index.
+    async fn leave(&self, key: &[u8], row: &Row) -> olivine_engine::Result<()> {
+        let Row { generation, bytes, .. } = *row;
+        for &Replica { volume, extent, offset } in &row.replicas {
+            let place = Place { extent, offset, bytes };
+            let Some((member, known)) = self.member(volume) else { continue };
+            if !self.index.is_to_leave(volume, generation, &place)? {
+                continue;
+            }
+            let left = Said::Left(place);
+            let noted = self.note(&member, &known, key, generation, &left);
+            if matches!(timeout(LEAVING_TIME_MAX, noted).await, Ok(Ok(()))) {
+                self.index.has_left(volume, generation, &place)?;
+            }
+        }
+        Ok(())
     }
 
     /// Where volumes have something, as rows have it.

@@ -217,7 +217,7 @@ impl Store for Objects {
         let row = self.bring(&key, attributes, &grant, bytes, coming).await?;
         let within = needs.as_deref().map(Within::needing).unwrap_or_default();
         let published = master.index().publish_within(&key, &row, condition, &within, master.now());
-        changed(master.lasting(published).await)?;
+        changed(master.published(&key, &row, published).await)?;
         Ok(row)
     }
 
@@ -233,7 +233,7 @@ impl Store for Objects {
         let kept: Vec<(u32, u64)> =
             parts.iter().map(|part| (part.number, part.generation)).collect();
         let completed = master.index().complete(&key, &row, &kept, condition, master.now());
-        changed(master.lasting(completed).await)?;
+        changed(master.published(&key, &row, completed).await)?;
         Ok(row)
     }
 

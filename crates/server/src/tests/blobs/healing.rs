@@ -67,6 +67,24 @@ fn three(dir: &Dir, change: impl FnOnce(&mut MasterSettings)) -> Several {
 }
 
 impl Several {
+    /// Loses the index of two replicas on two volumes, and begins with one that is made of the volumes.
+    fn begun_anew(self, dir: &Dir) -> Several {
+        let Several { master, mut volumes } = self;
+        let ports = [0, 1].map(|nth: usize| at(&volumes[nth], Door::Volume).port());
+        let settings = master_of(dir, &volumes, |master| master.replicas = 2);
+        master.end();
+        while let Some(volume) = volumes.pop() {
+            volume.end();
+        }
+        let index_dir = settings.blobs.master.as_ref().unwrap().dir.clone();
+        remove(&index_dir);
+        made_anew(dir, &index_dir);
+        for (number, port) in ports.into_iter().enumerate() {
+            volumes.push(Running::start(&volume_of(dir, number, port)));
+        }
+        Several { master: Running::start(&settings), volumes }
+    }
+
     fn port(&self, number: usize) -> u16 {
         at(&self.volumes[number], Door::Volume).port()
     }
@@ -325,26 +343,63 @@ fn what_was_unlinked_stays_so_in_an_index_that_is_made_anew() {
     assert_eq!(ask(master, "UNLINK", "/b", "", b"").status, 204);
     assert_eq!(ask(master, "UNLINK", "/c", "", b"").status, 204);
     assert_eq!(put(master, "/c", b"again"), 201);
-    let Several { master, mut volumes } = several;
-    let ports = [0, 1].map(|nth: usize| at(&volumes[nth], Door::Volume).port());
-    let settings = master_of(&dir, &volumes, |master| master.replicas = 2);
-    master.end();
-    while let Some(volume) = volumes.pop() {
-        volume.end();
-    }
-    let index_dir = settings.blobs.master.as_ref().unwrap().dir.clone();
-    remove(&index_dir);
-    made_anew(&dir, &index_dir);
-    for (number, port) in ports.into_iter().enumerate() {
-        volumes.push(Running::start(&volume_of(&dir, number, port)));
-    }
-    let several = Several { master: Running::start(&settings), volumes };
+    let several = several.begun_anew(&dir);
     several.wait(|at| get(at, "/a") == (200, b"value".to_vec()));
     let master = at(&several.master, Door::Blob);
     assert_eq!(get(master, "/b").0, 404);
     assert_eq!(get(master, "/c").1, b"again");
     let list = ask(master, "GET", "/?unlinked", "", b"").body;
     assert_eq!(String::from_utf8(list).unwrap(), r#"{"next":"","keys":["/b"]}"#);
+}
+
+/// Puts that were sent to volumes and lost against others there are refused, and lie nowhere in an index that is made of
+/// the volumes: neither as a newer value, nor under a key that was deleted.
+#[test]
+fn what_was_refused_is_not_in_an_index_that_is_made_anew() {
+    let dir = Dir::new();
+    let several = Several::start(&dir, 2, |master| master.replicas = 2);
+    let master = at(&several.master, Door::Blob);
+    let sent = |path: &str, headers: &str, value: &[u8]| {
+        let told = ask(master, "PUT", path, headers, value);
+        told.header("location").unwrap().to_owned()
+    };
+    let long = vec![7; 300_000];
+    let none = "if-none-match: *\r\n";
+    // Of two that want a key for themselves the first one has it, whoever was sent first.
+    for (path, lost) in [("/short", b"lost".to_vec()), ("/long", long.clone())] {
+        let [one, other] = [sent(path, none, b"kept"), sent(path, none, &lost)];
+        assert_eq!(go(&one, "PUT", none, b"kept").unwrap().status, 201);
+        assert_eq!(go(&other, "PUT", none, &lost).unwrap().status, 412);
+    }
+    // What is to be replaced was replaced, or deleted.
+    for path in ["/replaced", "/deleted"] {
+        assert_eq!(put(master, path, b"first"), 201);
+        let tag = ask(master, "HEAD", path, "", b"").header("location").unwrap().to_owned();
+        let tag = go(&tag, "HEAD", "", b"").unwrap().header("etag").unwrap().to_owned();
+        let headers = format!("if-match: {tag}\r\n");
+        let late = sent(path, &headers, b"lost");
+        if path == "/replaced" {
+            assert_eq!(put(master, path, b"kept"), 201);
+        } else {
+            assert_eq!(follow(master, "DELETE", path, "", b"").status, 200);
+            // Behind its deletion, not in front of it.
+            assert_eq!(put(master, "/other", b"value"), 201);
+        }
+        let status = go(&late, "PUT", &headers, b"lost").unwrap().status;
+        assert!(status == 412 || path == "/replaced", "{path}: {status}");
+    }
+    let again =
+        ask(master, "PUT", "/deleted", none, b"lost").header("location").unwrap().to_owned();
+    assert_eq!(put(master, "/deleted", b"between"), 201);
+    assert_eq!(go(&again, "PUT", none, b"lost").unwrap().status, 201, "it came before");
+    assert_eq!(follow(master, "DELETE", "/deleted", "", b"").status, 200);
+    let several = several.begun_anew(&dir);
+    several.wait(|at| get(at, "/short") == (200, b"kept".to_vec()));
+    let master = at(&several.master, Door::Blob);
+    for path in ["/long", "/replaced"] {
+        assert_eq!(get(master, path), (200, b"kept".to_vec()), "{path}");
+    }
+    assert_eq!(get(master, "/deleted").0, 404);
 }
 
 fn made_anew(dir: &Dir, index_dir: &Path) {
