@@ -33,7 +33,11 @@ pub(crate) const STEPS: &[Step] = &[
         what: "the node, asked by curl, influx, promtool and PyPI's libraries, watched by strace",
         run: clients,
     },
-    Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
+    Step {
+        name: "doctests",
+        what: "the examples in the documentation of what others embed",
+        run: doctests,
+    },
     Step { name: "portable", what: "the disk as systems other than Linux have it", run: portable },
     Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
     Step { name: "asan", what: "the engine's unsafe parts under AddressSanitizer", run: asan },
@@ -185,7 +189,8 @@ fn libraries(root: &Path) -> Result<String, String> {
 }
 
 fn doctests(root: &Path) -> Verdict {
-    let call = Call::cargo(root, ["test", "--doc", "--locked", "--package", "olivine-engine"]);
+    let packages = ["--package", "olivine-engine", "--package", "olivine-client"];
+    let call = Call::cargo(root, ["test", "--doc", "--locked"].into_iter().chain(packages));
     counted(call.run("doctests"), &call)
 }
 
