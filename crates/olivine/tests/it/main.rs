@@ -14,6 +14,7 @@ mod hostile;
 mod import;
 mod libraries;
 mod log;
+mod mkv;
 mod node;
 mod notify;
 mod points;
