@@ -11,7 +11,7 @@ mod answer;
 mod reader;
 mod request;
 
-pub use answer::{answer, error};
+pub use answer::{answer, error, text as write_text};
 pub(crate) use answer::{entry_lines, lent_lines, problem};
 pub(crate) use reader::Reader;
 pub use reader::{DEPTH_MAX, Fault, Raw, read as read_value};

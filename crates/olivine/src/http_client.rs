@@ -16,7 +16,7 @@ use std::{
 };
 
 #[cfg(feature = "node")]
-use olivine_server::Trust;
+use olivine_client::Trust;
 
 use crate::{
     call::{Call, Opt},
@@ -32,13 +32,21 @@ enum Trust {}
 
 #[cfg(not(feature = "node"))]
 impl Trust {
-    fn read(_: Option<&Path>, _: &str) -> Result<Trust, Failure> {
-        Err(Failure::misused("this program was built without TLS; it has no https"))
-    }
-
     fn wrap(&self, _: TcpStream, _: &str) -> io::Result<TcpStream> {
         match *self {}
     }
+}
+
+/// Those who vouch for servers: whom `--ca` names, or else whom the system trusts.
+#[cfg(feature = "node")]
+fn trust(authority: Option<&Path>) -> Result<Trust, Failure> {
+    let read = authority.map_or_else(Trust::of_system, Trust::read);
+    read.map_err(|error| Failure::misused(format!("{error}; see {}", CA.name)))
+}
+
+#[cfg(not(feature = "node"))]
+fn trust(_: Option<&Path>) -> Result<Trust, Failure> {
+    Err(Failure::misused("this program was built without TLS; it has no https"))
 }
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -83,7 +91,7 @@ impl Server {
         let mut server = Server::parse(option, url)?;
         let authority = call.value(CA.name).map(Path::new);
         if url.starts_with("https://") {
-            server.trust = Some(Trust::read(authority, CA.name)?);
+            server.trust = Some(trust(authority)?);
         } else if authority.is_some() {
             return Err(Failure::misused(format!("`{}` is for servers at https://", CA.name)));
         }

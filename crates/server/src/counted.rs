@@ -10,7 +10,13 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{alarm::Alarm, patience::Wait, settings::Door, worker::Served};
+use crate::{
+    alarm::Alarm,
+    http::{HEAD_TOO_LONG, head_too_long},
+    patience::Wait,
+    settings::Door,
+    worker::Served,
+};
 
 pub(crate) struct Counted<S> {
     served: Rc<Served>,
@@ -19,13 +25,15 @@ pub(crate) struct Counted<S> {
     first: Vec<u8>,
     read: usize,
     alarm: Alarm,
+    /// What is said in place of an answer of hyper's, and how much of it was.
+    instead: Option<(Vec<u8>, usize)>,
     stream: S,
 }
 
 impl<S> Counted<S> {
     pub(crate) fn new(served: Rc<Served>, door: Door, first: Vec<u8>, stream: S) -> Counted<S> {
         let alarm = Alarm::new(&served.alarms);
-        Counted { served, door, first, read: 0, alarm, stream }
+        Counted { served, door, first, read: 0, alarm, instead: None, stream }
     }
 
     /// Counts what was written, or how long nothing is.
@@ -54,6 +62,35 @@ impl<S> Counted<S> {
             }
         }
         wrote
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Counted<S> {
+    /// Says something else if what is to be written, `length` bytes that begin so, is hyper's answer to a head that is
+    /// too long.
+    fn poll_instead(
+        &mut self,
+        cx: &mut Context<'_>,
+        begins: &[u8],
+        length: usize,
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() {
+            if !begins.starts_with(HEAD_TOO_LONG) {
+                return None;
+            }
+            self.instead = Some((head_too_long(&self.served.shared), 0));
+        }
+        let (bytes, written) = self.instead.as_mut()?;
+        while *written < bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &bytes[*written..]) {
+                Poll::Ready(Ok(0)) => {
+                    return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
+                }
+                Poll::Ready(Ok(more)) => *written += more,
+                other => return Some(other),
+            }
+        }
+        Some(Poll::Ready(Ok(length)))
     }
 }
 
@@ -86,7 +123,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let wrote = match self.poll_instead(cx, bytes, bytes.len()) {
+            Some(wrote) => wrote,
+            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        };
         self.wrote(cx, wrote, |bytes| *bytes as u64)
     }
 
@@ -105,7 +145,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        let begins = bytes.first().map_or(&[][..], |slice| &**slice);
+        let wrote = match self.poll_instead(cx, begins, bytes.iter().map(|slice| slice.len()).sum())
+        {
+            Some(wrote) => wrote,
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bytes),
+        };
         self.wrote(cx, wrote, |bytes| *bytes as u64)
     }
 

@@ -117,16 +117,32 @@ async fn end(
 ) -> io::Result<()> {
     if is_late {
         shared.late(at.name(), Wait::Head);
-        let door::Response { status, headers, body } = late(shared, Wait::Head);
-        let headers = headers.into_iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-        let (headers, length) = (headers.collect::<String>(), body.len());
-        let head = format!(
-            "HTTP/1.1 {status} Request Timeout\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
-        );
-        io.write_all(head.as_bytes()).await?;
-        io.write_all(&body).await?;
+        io.write_all(&parting("Request Timeout", late(shared, Wait::Head))).await?;
     }
     io.shutdown().await
+}
+
+/// The last answer of a connection, as it goes over the socket.
+fn parting(reason: &str, response: door::Response) -> Vec<u8> {
+    let door::Response { status, headers, body } = response;
+    let headers = headers.into_iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let (headers, length) = (headers.collect::<String>(), body.len());
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    [head.into_bytes(), body].concat()
+}
+
+/// How the answer begins that hyper gives by itself to whoever sends too long a head. No other has this status.
+pub(crate) const HEAD_TOO_LONG: &[u8] = b"HTTP/1.1 431 ";
+
+/// What they are told instead.
+pub(crate) fn head_too_long(shared: &Shared) -> Vec<u8> {
+    let most = shared.limits.head_bytes_max.max(Limits::HEAD_BYTES_LEAST);
+    let text = format!(
+        "the head of the request has more than {most} bytes, which is `head-bytes-max`, or more than a hundred fields"
+    );
+    parting("Request Header Fields Too Large", door::problem(431, Code::TooLarge.name(), &text))
 }
 
 /// What somebody is told who was waited for in vain.

@@ -72,7 +72,7 @@ pub use settings::{
     BlobSettings, Door, DoorSetting, Half, MasterSettings, QuerySettings, Settings, StorageAt,
     VolumeSettings,
 };
-pub use tls::{Authority, PeerSetting, TlsSetting, TlsStream, Trust, authority, vouched};
+pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
 
 #[doc(no_inline)]
 pub use olivine_blobs::Layout;

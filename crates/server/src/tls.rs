@@ -5,11 +5,9 @@
 //!    the node starts; when it is told to read them again, the ones it has stay.
 //! 3. TLS is 1.2 or 1.3.
 
-mod caller;
 mod certificate;
 mod peers;
 
-pub use caller::{TlsStream, Trust};
 pub(crate) use certificate::made;
 pub use certificate::{Authority, authority, vouched};
 pub use peers::PeerSetting;

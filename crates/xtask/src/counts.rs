@@ -11,7 +11,7 @@ use crate::{Outcome, misused};
 use std::{
     fmt::Write as _,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Outcome {
         }
         _ => return misused("counts takes --accept, or nothing", HELP),
     };
-    match counts(root, accept) {
+    match built(root).and_then(|program| counts(root, &program, accept)) {
         Ok(Compared { lines, worse }) => {
             for line in lines {
                 println!("{line}");
@@ -69,22 +69,28 @@ pub(crate) struct Compared {
     pub(crate) worse: Vec<String>,
 }
 
-/// Counts and compares; with `accept`, writes the new figures.
-pub(crate) fn counts(root: &Path, accept: bool) -> Result<Compared, String> {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        let line = "SKIPPED: valgrind is not installed (apt-get install valgrind)".to_owned();
-        return Ok(Compared { lines: vec![line], worse: Vec::new() });
-    }
+/// Builds the program to count.
+fn built(root: &Path) -> Result<PathBuf, String> {
     let build = "build --quiet --release --locked --package olivine-testkit --bin counts";
     let built = Command::new("cargo").current_dir(root).args(build.split(' ')).status();
     let built = built.map_err(|error| format!("cannot run cargo: {error}"))?;
     if !built.success() {
         return Err("the program to count does not build".to_owned());
     }
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    Ok(Path::new(&target).join("release/counts"))
+}
+
+/// Counts and compares; with `accept`, writes the new figures.
+pub(crate) fn counts(root: &Path, program: &Path, accept: bool) -> Result<Compared, String> {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        let line = "SKIPPED: valgrind is not installed (apt-get install valgrind)".to_owned();
+        return Ok(Compared { lines: vec![line], worse: Vec::new() });
+    }
     let compiler = compiler()?;
     let figures = OPERATIONS
         .into_iter()
-        .map(|operation| Ok((operation, count(root, operation)?)))
+        .map(|operation| Ok((operation, count(root, program, operation)?)))
         .collect::<Result<Vec<_>, String>>()?;
     let path = root.join(FILE);
     let known = fs::read_to_string(&path).unwrap_or_default();
@@ -108,15 +114,14 @@ const PLAIN_PROCESSOR: &str =
     "glibc.cpu.hwcaps=-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-ERMS,-FSRM,-RTM,-BMI2,-EVEX";
 
 /// Instructions that one such operation takes, on average.
-fn count(root: &Path, operation: &str) -> Result<u64, String> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+fn count(root: &Path, program: &Path, operation: &str) -> Result<u64, String> {
     let output = Command::new("valgrind")
         .current_dir(root)
         // The C library chooses its copying by the processor; the oldest way is there on all of them.
         .env("GLIBC_TUNABLES", PLAIN_PROCESSOR)
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(["--collect-atstart=no", "--toggle-collect=*counted*"])
-        .arg(Path::new(&target).join("release/counts"))
+        .arg(program)
         .arg(operation)
         .stdin(Stdio::null())
         .output()

@@ -127,7 +127,7 @@ const STREAM_TEST: [&str; 10] = [
 ];
 
 /// What builds for shuttle, in a target folder of its own.
-pub(crate) const SHUTTLE: [(&str, &str); 3] = [
+const SHUTTLE: [(&str, &str); 3] = [
     ("RUSTFLAGS", "--cfg shuttle"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_TARGET_DIR", "target/shuttle"),
@@ -180,7 +180,7 @@ fn all_tiers(root: &Path, options: &[String]) -> Outcome {
 }
 
 /// What runs a reliability tier, up to its name and arguments.
-pub(crate) fn reliability_command(tier: &str) -> Vec<&'static str> {
+fn reliability_command(tier: &str) -> Vec<&'static str> {
     let mut command = vec!["run", "--quiet", "--release", "--package", "olivine-testkit"];
     if tier == "planted" {
         command.extend(["--features", "planted"]);
@@ -190,7 +190,7 @@ pub(crate) fn reliability_command(tier: &str) -> Vec<&'static str> {
 }
 
 /// What builds the servers that are measured.
-pub(crate) const SERVED: [&str; 9] = [
+const SERVED: [&str; 8] = [
     "build",
     "--quiet",
     "--release",
@@ -199,11 +199,10 @@ pub(crate) const SERVED: [&str; 9] = [
     "--package",
     "olivine-server",
     "--bins",
-    "--examples",
 ];
 
 /// What runs the benchmarks, up to their arguments.
-pub(crate) fn bench_command() -> [&'static str; 6] {
+fn bench_command() -> [&'static str; 6] {
     ["run", "--quiet", "--release", "--package", "olivine-bench", "--"]
 }
 

@@ -7,11 +7,14 @@
 
 mod steps;
 
+pub(crate) use steps::RELEASE;
+
 use crate::{Outcome, misused};
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{self, Write as _},
-    path::Path,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
 };
@@ -162,15 +165,29 @@ fn flush() {
 /// A command of a step, and how to type it.
 pub(crate) struct Call<'a> {
     root: &'a Path,
+    /// Cargo, or a program that it has built.
+    program: PathBuf,
     environment: Vec<(&'static str, String)>,
     arguments: Vec<String>,
 }
 
+/// Where what steps printed is kept, and what they write for themselves.
+const FOLDER: &str = "target/xtask";
+
 impl<'a> Call<'a> {
     /// `cargo` with `arguments`, in the root.
     pub(crate) fn cargo<'b>(root: &'a Path, arguments: impl IntoIterator<Item = &'b str>) -> Self {
+        Call::program(root, Path::new("cargo"), arguments)
+    }
+
+    /// A program with `arguments`, in the root.
+    pub(crate) fn program<'b>(
+        root: &'a Path,
+        program: &Path,
+        arguments: impl IntoIterator<Item = &'b str>,
+    ) -> Self {
         let arguments = arguments.into_iter().map(str::to_owned).collect();
-        Call { root, environment: Vec::new(), arguments }
+        Call { root, program: program.to_owned(), environment: Vec::new(), arguments }
     }
 
     /// The same with a variable set.
@@ -179,12 +196,35 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// The same with `--cfg NAME` for the crates of the workspace, and for them alone: those of others stay as they
+    /// were built.
+    pub(crate) fn with_cfg(self, name: &str) -> Result<Self, Verdict> {
+        // The name is part of what cargo tells builds apart by.
+        let script = self.root.join(FOLDER).join(format!("rustc-with-{name}"));
+        let text = format!("#!/bin/sh\nexec \"$@\" --cfg {name}\n");
+        let written = fs::create_dir_all(self.root.join(FOLDER)).and_then(|()| {
+            if fs::read_to_string(&script).is_ok_and(|there| there == text) {
+                return Ok(());
+            }
+            fs::write(&script, text)?;
+            fs::set_permissions(&script, Permissions::from_mode(0o755))
+        });
+        match written {
+            Ok(()) => Ok(self.with("RUSTC_WORKSPACE_WRAPPER", script.display().to_string())),
+            Err(error) => {
+                let output = vec![format!("cannot write {}: {error}", script.display())];
+                Err(Verdict::Failed { output, repeat: self.typed() })
+            }
+        }
+    }
+
     /// The line that does the same in a shell.
     pub(crate) fn typed(&self) -> String {
         let variables =
             self.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
         let arguments = self.arguments.iter().map(|argument| quoted(argument));
-        let words: Vec<String> = variables.chain(["cargo".to_owned()]).chain(arguments).collect();
+        let program = quoted(&self.program.display().to_string());
+        let words: Vec<String> = variables.chain([program]).chain(arguments).collect();
         words.join(" ")
     }
 
@@ -193,7 +233,7 @@ impl<'a> Call<'a> {
     pub(crate) fn run(&self, name: &str) -> Result<Vec<String>, Verdict> {
         let (succeeded, mut lines) = match self.run_into_log(name) {
             Ok(outcome) => outcome,
-            Err(error) => (false, vec![format!("cannot run cargo: {error}")]),
+            Err(error) => (false, vec![format!("cannot run {}: {error}", self.program.display())]),
         };
         if succeeded {
             return Ok(lines);
@@ -203,11 +243,11 @@ impl<'a> Call<'a> {
     }
 
     fn run_into_log(&self, name: &str) -> io::Result<(bool, Vec<String>)> {
-        let folder = self.root.join("target/xtask");
+        let folder = self.root.join(FOLDER);
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{name}.log"));
         let log = fs::File::create(&path)?;
-        let status = Command::new("cargo")
+        let status = Command::new(&self.program)
             .current_dir(self.root)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -49,7 +49,7 @@ impl Server {
 
     /// What sends back what it gets.
     pub(crate) fn echo(arguments: &[&str]) -> Result<Server> {
-        Server::start(Command::new(beside("examples/echo")?).args(arguments))
+        Server::start(Command::new(beside("olivine-echo")?).args(arguments))
     }
 
     fn start(command: &mut Command) -> Result<Server> {

@@ -265,8 +265,8 @@ fn encoding(binary: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a text.
-fn text(text: &str, out: &mut Vec<u8>) {
+/// Writes a text as JSON has it.
+pub fn text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {

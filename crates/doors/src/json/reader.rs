@@ -91,6 +91,28 @@ impl<'a> Raw<'a> {
         Cow::Owned(compact)
     }
 
+    /// The members of an object, as they come; nothing if it is none.
+    pub fn members(&self) -> Option<Vec<(Cow<'a, str>, Raw<'a>)>> {
+        if !self.text.starts_with('{') {
+            return None;
+        }
+        let mut reader = Reader::new(self.text);
+        let mut members = Vec::new();
+        reader.at = 1;
+        if reader.peek() == Some(b'}') {
+            return Some(members);
+        }
+        loop {
+            let name = reader.value().ok()?.as_text().ok()??;
+            reader.expect(b':', "a colon is missing").ok()?;
+            members.push((name, reader.value().ok()?));
+            match reader.take() {
+                Some(b',') => {}
+                _ => return Some(members),
+            }
+        }
+    }
+
     /// What a list holds; nothing if it is none.
     pub fn elements(&self) -> Option<Vec<Raw<'a>>> {
         if !self.is_list() {
@@ -485,6 +507,16 @@ mod tests {
         let work = || read(&"[{\"a\":".repeat(100_000)).unwrap_err().what;
         let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap();
         assert_eq!(thread.join().unwrap(), "it is nested more than 128 deep");
+    }
+
+    #[test]
+    fn members_are_those_of_the_object() {
+        let members =
+            read("{\"a\": 1 , \"\\u0062\":[2,{}],\"a\":null}").unwrap().members().unwrap();
+        let texts: Vec<_> = members.iter().map(|(name, raw)| (name.as_ref(), raw.text)).collect();
+        assert_eq!(texts, [("a", "1"), ("b", "[2,{}]"), ("a", "null")]);
+        assert_eq!(read("{ }").unwrap().members(), Some(Vec::new()));
+        assert_eq!(read("[]").unwrap().members(), None);
     }
 
     #[test]

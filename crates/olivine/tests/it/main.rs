@@ -6,6 +6,7 @@
 )]
 
 mod blobs;
+mod client;
 mod config;
 mod confined;
 mod copies;

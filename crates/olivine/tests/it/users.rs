@@ -6,7 +6,7 @@ use crate::{
     olivine, text,
 };
 
-fn said(arguments: &[&str], input: &str) -> String {
+pub(crate) fn said(arguments: &[&str], input: &str) -> String {
     let output = olivine(arguments, input);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout).to_owned()

@@ -94,3 +94,30 @@ fn keys_and_values_may_have_every_byte() {
 fn base64_of(bytes: usize) -> String {
     olivine_doors::base64::encode(&vec![0xff; bytes])
 }
+
+/// Heads that are too long, or have too many fields, are refused by the name of the limit, at every door of HTTP.
+#[test]
+fn heads_that_are_too_long_are_told_so() {
+    let dir = Dir::new();
+    let mut settings = settings(&dir);
+    settings.limits.head_bytes_max = 8 << 10;
+    let node = Running::start(&settings);
+    let long = format!("x-long: {}\r\n", "x".repeat(9 << 10));
+    for fields in [long, "x: y\r\n".repeat(101)] {
+        for door in [Door::Http, Door::Json, Door::Influx] {
+            let request = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n");
+            let mut stream = node.connect(door);
+            stream.write_all(request.as_bytes()).unwrap();
+            let (mut answers, mut head) = (BufReader::new(stream), String::new());
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(answers.read_line(&mut head).unwrap(), 0, "{head}");
+            }
+            assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{head}");
+            let length = head.split("content-length: ").nth(1).unwrap();
+            let mut body = vec![0; length.split("\r\n").next().unwrap().parse().unwrap()];
+            std::io::Read::read_exact(&mut answers, &mut body).unwrap();
+            let body = String::from_utf8(body).unwrap();
+            assert!(body.contains("8192 bytes, which is `head-bytes-max`"), "{body}");
+        }
+    }
+}

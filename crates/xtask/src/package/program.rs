@@ -8,7 +8,7 @@
 //! 3. The statically linked one has a target folder of its own, so that the usual build stays as it is.
 
 use super::{Site, Trouble, ran, tried};
-use crate::passthrough::SERVED;
+use crate::test::RELEASE;
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -22,7 +22,7 @@ pub(super) fn shared(site: &Site<'_>) -> Result<(), Trouble> {
     let target = site.root.join("target");
     let mut cargo = Command::new("cargo");
     // The same as other steps of the tests have built already.
-    ran(cargo.current_dir(site.root).args(SERVED).env("CARGO_TARGET_DIR", target)).map(|_said| ())
+    ran(cargo.current_dir(site.root).args(RELEASE).env("CARGO_TARGET_DIR", target)).map(|_said| ())
 }
 
 /// The statically linked program, with its symbols.

@@ -1,15 +1,16 @@
 //! The steps of `cargo xtask test`, in the order they run: the quick ones first.
 //!
 //! 1. A step that ran nothing has not passed: a filter that matches no test is a failure.
-//! 2. Builds with other flags have target folders of their own, so that nothing is built twice.
+//! 2. Nothing is built twice: whatever steps run in release mode comes from the one build of [`RELEASE`], and flags
+//!    for our own crates do not reach those of others. A build with flags for all has a target folder of its own.
 
 use super::{Call, Verdict};
-use crate::{
-    counts, package,
-    passthrough::{SERVED, SHUTTLE, bench_command, reliability_command},
-    tidy,
+use crate::{counts, package, tidy};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
 };
-use std::{env, fs, path::Path, process::Command};
 
 /// One check.
 pub(crate) struct Step {
@@ -17,6 +18,9 @@ pub(crate) struct Step {
     pub(crate) what: &'static str,
     pub(crate) run: fn(&Path) -> Verdict,
 }
+
+/// What builds everything as it is shipped, and what breaks and measures it.
+pub(crate) const RELEASE: [&str; 5] = ["build", "--workspace", "--release", "--locked", "--bins"];
 
 /// Every check there is.
 pub(crate) const STEPS: &[Step] = &[
@@ -29,7 +33,11 @@ pub(crate) const STEPS: &[Step] = &[
         what: "the node, asked by curl, influx, promtool and PyPI's libraries, watched by strace",
         run: clients,
     },
-    Step { name: "doctests", what: "the examples in the engine's documentation", run: doctests },
+    Step {
+        name: "doctests",
+        what: "the examples in the documentation of what others embed",
+        run: doctests,
+    },
     Step { name: "portable", what: "the disk as systems other than Linux have it", run: portable },
     Step { name: "loom", what: "the engine's lock-free parts under every schedule", run: loom },
     Step { name: "asan", what: "the engine's unsafe parts under AddressSanitizer", run: asan },
@@ -39,8 +47,12 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "full", what: "a slice of the full disks", run: |root| tier(root, "full") },
     Step { name: "rot", what: "a slice of the damaged files", run: |root| tier(root, "rot") },
     Step { name: "kill", what: "a slice of the killed processes", run: |root| tier(root, "kill") },
-    Step { name: "killed", what: "a slice of the killed nodes", run: killed },
-    Step { name: "blobs", what: "a slice of the killed stores of blobs", run: killed_blobs },
+    Step { name: "killed", what: "a slice of the killed nodes", run: |root| tier(root, "served") },
+    Step {
+        name: "blobs",
+        what: "a slice of the killed stores of blobs",
+        run: |root| tier(root, "blobs"),
+    },
     Step { name: "memory", what: "memory within its budget", run: |root| tier(root, "memory") },
     Step {
         name: "schedules",
@@ -49,11 +61,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "shuttle", what: "threads that take turns as a seed says", run: shuttle },
     Step { name: "fuzz", what: "a slice of the mutated inputs", run: |root| tier(root, "fuzz") },
-    Step {
-        name: "planted",
-        what: "bugs made on purpose are found",
-        run: |root| tier(root, "planted"),
-    },
+    Step { name: "planted", what: "bugs made on purpose are found", run: planted },
     Step {
         name: "influxql",
         what: "InfluxQL beside InfluxDB: the language, and a node",
@@ -181,32 +189,29 @@ fn libraries(root: &Path) -> Result<String, String> {
 }
 
 fn doctests(root: &Path) -> Verdict {
-    let call = Call::cargo(root, ["test", "--doc", "--locked", "--package", "olivine-engine"]);
+    let packages = ["--package", "olivine-engine", "--package", "olivine-client"];
+    let call = Call::cargo(root, ["test", "--doc", "--locked"].into_iter().chain(packages));
     counted(call.run("doctests"), &call)
 }
 
 /// What is compiled on other systems, compiled here: the disk's tests run on it, and all above it builds.
 fn portable(root: &Path) -> Verdict {
-    let call = |line: &[&'static str]| {
-        Call::cargo(root, line.iter().copied())
-            .with("RUSTFLAGS", "--cfg olivine_portable")
-            .with("CARGO_TARGET_DIR", "target/portable")
-    };
-    let check = call(&["check", "--locked", "--package", "olivine"]);
-    if let Err(verdict) = check.run("portable") {
-        return verdict;
+    let check = Call::cargo(root, ["check", "--locked", "--package", "olivine"]);
+    let tests =
+        Call::cargo(root, ["test", "--locked", "--package", "olivine-vfs", "--lib", "real"]);
+    let check = check.with_cfg("olivine_portable").and_then(|check| check.run("portable-check"));
+    match check.and_then(|_| tests.with_cfg("olivine_portable")) {
+        Ok(tests) => counted(tests.run("portable"), &tests),
+        Err(verdict) => verdict,
     }
-    let tests = call(&["test", "--locked", "--package", "olivine-vfs", "--lib", "real"]);
-    counted(tests.run("portable"), &tests)
 }
 
 fn loom(root: &Path) -> Verdict {
-    let line = ["test", "--locked", "--release", "--package", "olivine-engine", "--lib", "loom"];
-    let call = Call::cargo(root, line)
-        .with("RUSTFLAGS", "--cfg loom")
-        .with("CARGO_PROFILE_RELEASE_LTO", "off")
-        .with("CARGO_TARGET_DIR", "target/loom");
-    counted(call.run("loom"), &call)
+    let line = ["test", "--locked", "--package", "olivine-engine", "--lib", "loom"];
+    match Call::cargo(root, line).with_cfg("loom") {
+        Ok(call) => counted(call.run("loom"), &call),
+        Err(verdict) => verdict,
+    }
 }
 
 fn asan(root: &Path) -> Verdict {
@@ -226,55 +231,68 @@ fn asan(root: &Path) -> Verdict {
 }
 
 fn release(root: &Path) -> Verdict {
-    quiet(Call::cargo(root, ["build", "--workspace", "--release", "--locked"]).run("release"))
+    quiet(Call::cargo(root, RELEASE).run("release"))
+}
+
+/// A program as it is shipped.
+fn released(root: &Path, name: &str) -> Result<PathBuf, Verdict> {
+    Call::cargo(root, RELEASE).run("release")?;
+    Ok(target(root).join("release").join(name))
+}
+
+/// Where cargo puts what it builds.
+fn target(root: &Path) -> PathBuf {
+    root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 fn tier(root: &Path, tier: &'static str) -> Verdict {
-    let line = reliability_command(tier).into_iter().chain([tier, "--slice"]);
-    match Call::cargo(root, line).run(tier) {
+    match released(root, "reliability") {
+        Ok(program) => sliced(root, &program, tier, ""),
+        Err(verdict) => verdict,
+    }
+}
+
+/// A slice of a tier, which one would type with `more` behind its name.
+fn sliced(root: &Path, program: &Path, tier: &'static str, more: &str) -> Verdict {
+    let log = format!("{tier}{more}");
+    match Call::program(root, program, [tier, "--slice"]).run(&log) {
         Ok(lines) => Verdict::Passed(lines),
         // The same, as one would type it.
         Err(Verdict::Failed { output, .. }) => {
-            Verdict::Failed { output, repeat: format!("cargo xtask rel {tier} --slice") }
+            Verdict::Failed { output, repeat: format!("cargo xtask rel {tier}{more} --slice") }
         }
         Err(other) => other,
     }
 }
 
-/// The tiers that have the program run, which is built first.
-fn killed(root: &Path) -> Verdict {
-    of_program(root, "served")
-}
-
-fn killed_blobs(root: &Path) -> Verdict {
-    of_program(root, "blobs")
-}
-
-fn of_program(root: &Path, name: &'static str) -> Verdict {
-    if let Err(verdict) = Call::cargo(root, SERVED).run(name) {
-        return verdict;
+/// The tier whose engine has bugs.
+fn planted(root: &Path) -> Verdict {
+    let line = ["build", "--workspace", "--release", "--locked", "--bin", "reliability"];
+    let build =
+        Call::cargo(root, line.into_iter().chain(["--features", "olivine-testkit/planted"]));
+    match build.run("planted-build") {
+        Ok(_) => sliced(root, &target(root).join("release/reliability"), "planted", ""),
+        Err(verdict) => verdict,
     }
-    tier(root, name)
 }
 
 /// The other half of the tier `schedules`, which is built in its own way.
 fn shuttle(root: &Path) -> Verdict {
-    let line = reliability_command("schedules").into_iter().chain(["schedules", "--slice"]);
-    let call =
-        SHUTTLE.iter().fold(Call::cargo(root, line), |call, (name, value)| call.with(name, *value));
-    match call.run("shuttle") {
-        Ok(lines) => Verdict::Passed(lines),
-        Err(Verdict::Failed { output, .. }) => Verdict::Failed {
-            output,
-            repeat: "cargo xtask rel schedules --shuttle --slice".to_owned(),
-        },
-        Err(other) => other,
+    let line = ["build", "--locked", "--package", "olivine-testkit", "--bin", "reliability"];
+    let build = Call::cargo(root, line).with_cfg("shuttle");
+    match build.and_then(|build| build.run("shuttle-build")) {
+        Ok(_) => sliced(root, &target(root).join("debug/reliability"), "schedules", " --shuttle"),
+        Err(verdict) => verdict,
     }
 }
 
 fn counts(root: &Path) -> Verdict {
+    let program = match released(root, "counts") {
+        Ok(program) => program,
+        Err(verdict) => return verdict,
+    };
     let repeat = "cargo xtask counts".to_owned();
-    match counts::counts(root, false) {
+    match counts::counts(root, &program, false) {
         Ok(compared) if compared.worse.is_empty() => Verdict::Passed(compared.lines),
         Ok(compared) => Verdict::Failed { output: compared.lines, repeat },
         Err(what) => Verdict::Failed { output: vec![what], repeat },
@@ -282,23 +300,20 @@ fn counts(root: &Path) -> Verdict {
 }
 
 fn bench(root: &Path) -> Verdict {
-    let line = bench_command().into_iter().chain(["engine", "--smoke"]);
-    quiet(Call::cargo(root, line).run("bench"))
+    quiet(benched(root, "engine"))
+}
+
+/// A benchmark at a tiny size.
+fn benched(root: &Path, name: &str) -> Result<Vec<String>, Verdict> {
+    let program = released(root, "olivine-bench")?;
+    Call::program(root, &program, [name, "--smoke"]).run(&format!("bench-{name}"))
 }
 
 fn served(root: &Path) -> Verdict {
     if let Some(skipped) = without_program("python3", "python3") {
         return skipped;
     }
-    if let Err(verdict) = Call::cargo(root, SERVED).run("served") {
-        return verdict;
-    }
-    let line = bench_command().into_iter().chain(["server", "--smoke"]);
-    if let Err(verdict) = Call::cargo(root, line).run("served") {
-        return verdict;
-    }
-    let line = bench_command().into_iter().chain(["blobs", "--smoke"]);
-    match Call::cargo(root, line).run("served-blobs") {
+    match benched(root, "server").and_then(|_| benched(root, "blobs")) {
         Ok(lines) => {
             Verdict::Passed(lines.into_iter().filter(|line| line.starts_with("LEFT OUT")).collect())
         }
@@ -327,10 +342,11 @@ fn influxql(root: &Path) -> Verdict {
     {
         return verdict;
     }
-    let line = ["test", "--locked", "--package", "olivine-query", "--test", "it"];
-    let call =
-        || Call::cargo(root, line.into_iter().chain(["--", "--ignored", "beside", "--nocapture"]));
-    let program = root.join("target/debug/olivine");
+    // With the program beside it, whose features are then those of the other steps' builds.
+    let line = ["test", "--locked", "--package", "olivine-query", "--package", "olivine"];
+    let rest = ["--test", "it", "--", "--ignored", "beside_influxdb", "--nocapture"];
+    let call = || Call::cargo(root, line.into_iter().chain(rest));
+    let program = target(root).join("debug/olivine");
     let node = call().with("NODE_PROGRAM", program.display().to_string());
     let mut shown = Vec::new();
     for (name, call) in [("influxql", call()), ("influxql-node", node)] {

@@ -1,7 +1,7 @@
 //! A server that sends back every line it gets: what a socket and a runtime cost by themselves.
 //!
-//! `echo` answers on one current-thread runtime a worker, as the node does; `echo multi` on tokio's
-//! multi-thread runtime; `echo sync FILE` writes each group of lines over the start of a file and
+//! `olivine-echo` answers on one current-thread runtime a worker, as the node does; `olivine-echo multi` on tokio's
+//! multi-thread runtime; `olivine-echo sync FILE` writes each group of lines over the start of a file and
 //! syncs it before it answers. It prints its port.
 #![expect(clippy::print_stdout, reason = "it prints where it listens")]
 
