@@ -9,9 +9,11 @@ PROGRAM = os.environ.get("NODE_PROGRAM")
 
 
 class Node:
-    def __init__(self, *more, port=0, folder=None):
+    def __init__(self, *more, port=0, folder=None, door="json"):
         self.folder = folder or tempfile.TemporaryDirectory()
-        line = [PROGRAM, "serve", "--data-dir", self.folder.name + "/node", "--doors", "json", "--json-port", str(port)]
+        line = [PROGRAM, "serve", "--data-dir", self.folder.name + "/node", "--doors", door]
+        if door == "json":
+            line += ["--json-port", str(port)]
         self.process = subprocess.Popen([*line, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         greeting = []
         while not any(line.startswith("ready") for line in greeting):
@@ -19,7 +21,7 @@ class Node:
             if not line:
                 raise RuntimeError("".join(greeting))
             greeting.append(line)
-        words = next(line.split() for line in greeting if line.strip().startswith("json"))
+        words = next(line.split() for line in greeting if line.strip().startswith(door))
         self.port = int(words[1].rsplit(":", 1)[1])
 
     def kill(self):

@@ -1,5 +1,6 @@
 """The client, beside a server."""
 
+import asyncio
 import socket
 import subprocess
 import threading
@@ -83,6 +84,57 @@ class Answers(NodeCase):
         self.assertLessEqual(len(self.client._idle), 8)
 
 
+class Tasks(NodeCase):
+    more = ("--durability", "os")
+
+    def run_with(self, work, **options):
+        async def all_of_it():
+            async with olivine.AsyncClient("localhost", self.node.port, **options) as client:
+                return await work(client)
+
+        return asyncio.run(all_of_it())
+
+    def test_tasks_share_a_connection(self):
+        async def work(client):
+            async def one(n):
+                await client.put(f"k{n:03}", {"n": n})
+                return await client.get(f"k{n:03}")
+
+            found = await asyncio.gather(*(one(n) for n in range(300)))
+            self.assertEqual(found, [{"n": n} for n in range(300)])
+            self.assertEqual(len([key async for key, _ in client.scan(prefix="k", page=70)]), 300)
+            self.assertEqual(await client.batch_put(["a", b"\xff"], ["1", b"\xfe"]), 2)
+            self.assertEqual(await client.batch_get([b"\xff", "none", "a"]), [b"\xfe", None, "1"])
+            self.assertEqual(await client.get_range("a", "a"), [("a", "1")])
+            self.assertFalse(await client.put("a", "2", if_absent=True))
+            await client.delete("a")
+            self.assertIsNone(await client.get("a"))
+            self.assertTrue(await client.ping())
+            self.assertEqual((await client.stats())["takes_writes"], 1)
+            # A task that goes away before its answer leaves the others theirs.
+            for n in range(50):
+                gone = asyncio.ensure_future(client.get("k001"))
+                await asyncio.sleep(0)
+                gone.cancel()
+                self.assertEqual(await client.get(f"k{n:03}"), {"n": n})
+            with self.assertRaises(olivine.ServerError):
+                await client.put("k" * 5000, "")
+
+        self.run_with(work)
+
+    def test_a_server_that_comes_back_is_found_again(self):
+        async def work(client):
+            await client.put("apple", "red")
+            port, folder = self.node.port, self.node.folder
+            self.node.kill()
+            reading = asyncio.ensure_future(client.get("apple"))
+            await asyncio.sleep(0.3)
+            self.node = await asyncio.to_thread(lambda: Node(port=port, folder=folder))
+            self.assertEqual(await reading, "red")
+
+        self.run_with(work)
+
+
 class Breaks(unittest.TestCase):
     """What the client does when connections break: beside a server of a few lines."""
 
@@ -143,6 +195,31 @@ class Breaks(unittest.TestCase):
         with self.assertRaises(olivine.ServerError):
             client.put("a", "1")
         self.assertEqual(len(got), 1)
+
+    def test_tasks_are_told_the_same(self):
+        async def work(port, *asks):
+            told = []
+            async with olivine.AsyncClient("127.0.0.1", port, timeout=1) as client:
+                for ask in asks:
+                    try:
+                        told.append(await ask(client))
+                    except olivine.Error as error:
+                        told.append(type(error))
+            return told
+
+        put, get = lambda client: client.put("a", "1"), lambda client: client.get("a")
+        for script, asks, wanted, times in (
+            ((None, self.AWAY, None, self.FOUND), (get,), ["red"], 4),
+            ((None, self.OK), (put, put), [olivine.Unanswered, True], 2),
+            ((self.BUSY, self.OK), (put,), [True], 2),
+            ((self.AWAY,), (put,), [olivine.ServerError], 1),
+            ((30.0, self.FOUND), (get, get), [olivine.Timeout, "red"], 2),
+            (("HTTP/1.1 400", self.FOUND), (get, get), [olivine.ServerError, "red"], 2),
+        ):
+            client, got = self.serve(*script)
+            with self.subTest(script):
+                self.assertEqual(asyncio.run(work(client.port, *asks)), wanted)
+                self.assertEqual(len(got), times)
 
     def test_what_was_refused_for_a_moment_is(self):
         client, got = self.serve(self.BUSY, self.BUSY, self.OK)

@@ -55,16 +55,46 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Outcome {
             }
             Outcome::Good
         }
-        Err(Trouble::Missing { why, remedy }) => {
-            eprintln!("error: {why}; {remedy}");
-            Outcome::Bad
+        Err(trouble) => trouble.told(),
+    }
+}
+
+impl Trouble {
+    fn told(self) -> Outcome {
+        match self {
+            Trouble::Missing { why, remedy } => eprintln!("error: {why}; {remedy}"),
+            Trouble::Failed(lines) => eprintln!("{}", lines.join("\n")),
         }
-        Err(Trouble::Failed(lines)) => {
-            for line in lines {
-                eprintln!("{line}");
-            }
-            Outcome::Bad
+        Outcome::Bad
+    }
+}
+
+/// The bindings that the package is measured beside.
+const RIVALS: [&str; 3] = ["rocksdict==0.3.29", "plyvel==1.5.1", "lmdb==3.0.0"];
+
+/// `cargo xtask bench python`: the store in process beside other bindings, where PyPI has them.
+pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
+    let place = root.join("target/python/bench");
+    let python = place.join("bin/python");
+    let built = made(root, false).and_then(|_| {
+        if !python.is_file() {
+            said(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
         }
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        said(Command::new(&python).args(pip).args(RIVALS))?;
+        let mut wheel = Command::new(&python);
+        wheel.args(pip).args(["--no-index", "--force-reinstall", "--no-deps", "--find-links"]);
+        said(wheel.arg(root.join("target/python/wheels")).arg("olivine"))
+    });
+    if let Err(trouble) = built {
+        return trouble.told();
+    }
+    let mut bench = Command::new(python);
+    bench.arg(root.join("python/bench/bench.py")).args(arguments).current_dir(root);
+    match bench.status() {
+        Ok(status) if status.success() => Outcome::Good,
+        Ok(_) => Outcome::Bad,
+        Err(error) => Trouble::Failed(vec![format!("python: {error}")]).told(),
     }
 }
 

@@ -11,8 +11,9 @@ b'red'
 >>> db.close()
 """
 
-from ._db import Batch, Db, Keyspace, Mapping, Snapshot, Transaction
+from ._aio import AsyncClient
 from ._client import Client
+from ._db import Batch, Db, Keyspace, Mapping, Snapshot, Transaction
 from ._olivine import __version__
 from .errors import (
     Busy,
@@ -33,6 +34,7 @@ from .errors import (
 )
 
 __all__ = [
+    "AsyncClient",
     "Batch",
     "Busy",
     "Client",
