@@ -34,5 +34,5 @@ pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
     ATTRIBUTES_BYTES_MAX, Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind,
     Layout, Moved, NewRecord, Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored,
-    Stretch, Usage, Volume, VolumeOptions, Writer, mkv_key, mkv_path, smol_path,
+    Stretch, Usage, Volume, VolumeOptions, Writer, mkv_key, mkv_path, mkv_subvolume, smol_path,
 };

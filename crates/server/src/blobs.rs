@@ -19,6 +19,7 @@ mod master;
 mod proxy;
 mod s3;
 mod s3_keys;
+mod uploads;
 mod volume;
 mod volume_door;
 
@@ -104,6 +105,7 @@ impl Blobs {
                 make_dirs(&**vfs, &volume.dir, "--volume-dir")?;
                 let options = VolumeOptions {
                     layout: volume.layout,
+                    subvolumes: volume.subvolumes,
                     extent_bytes_max: volume.extent_bytes_max,
                     read_only: volume.is_read_only,
                     ..VolumeOptions::default()
@@ -140,6 +142,7 @@ impl Blobs {
                     replicas: master.replicas,
                     replicas_min: master.replicas_min.unwrap_or(master.replicas),
                     protects: master.protects,
+                    fallback: master.fallback.clone(),
                 };
                 let master = Master::new(index, secret_shared, members, Arc::clone(time), options);
                 master.look()?;
