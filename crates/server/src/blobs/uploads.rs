@@ -118,7 +118,7 @@ async fn brought(
     let within = Within::needing(upload_key);
     let now = master.now();
     let published = master.index().publish_within(part_key, &row, Condition::Any, &within, now);
-    match master.lasting(published).await.map_err(Told::Failed)? {
+    match master.published(part_key, &row, published).await.map_err(Told::Failed)? {
         Changed::Done | Changed::Superseded => {
             let mut response = empty(200);
             response.headers.push(("etag", format!("\"{}\"", parts::tag_of(&row))));
