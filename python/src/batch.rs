@@ -3,7 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use olivine_engine as engine;
-use pyo3::{prelude::*, types::PyIterator};
+use pyo3::{
+    prelude::*,
+    types::{PyIterator, PyTuple},
+};
 
 use crate::{
     errors::{named, raised},
@@ -40,6 +43,14 @@ impl Batch {
     }
 }
 
+/// The two that a pair is of.
+fn pair_of<'py>(pair: &Bound_<'py>) -> PyResult<(Bound_<'py>, Bound_<'py>)> {
+    match pair.cast::<PyTuple>() {
+        Ok(tuple) if tuple.len() == 2 => Ok((tuple.get_item(0)?, tuple.get_item(1)?)),
+        _ => pair.extract(),
+    }
+}
+
 #[pymethods]
 impl Batch {
     #[pyo3(signature = (keyspace, key, value, *, ttl=None))]
@@ -63,12 +74,16 @@ impl Batch {
     /// Adds pairs of keys and values.
     fn put_many(&self, py: Python<'_>, keyspace: &Keyspace, pairs: &Bound_<'_>) -> PyResult<()> {
         let keyspace = keyspace.now(py)?;
-        for pair in PyIterator::from_object(pairs)? {
-            let (key, value): (Bound_<'_>, Bound_<'_>) = pair?.extract()?;
-            let (key, value) = (bytes_of(&key)?, bytes_of(&value)?);
-            self.add(py, |batch| batch.put(&keyspace, &key, &value))?;
-        }
-        Ok(())
+        // All of them are there before the batch is locked: what they come from may use it.
+        let pairs: Vec<(Bound_<'_>, Bound_<'_>)> =
+            PyIterator::from_object(pairs)?.map(|pair| pair_of(&pair?)).collect::<PyResult<_>>()?;
+        let bytes = pairs
+            .iter()
+            .map(|(key, value)| Ok((bytes_of(key)?, bytes_of(value)?)))
+            .collect::<PyResult<Vec<_>>>()?;
+        self.add(py, |batch| {
+            bytes.iter().try_for_each(|(key, value)| batch.put(&keyspace, key, value))
+        })
     }
 
     fn delete(&self, py: Python<'_>, keyspace: &Keyspace, key: &Bound_<'_>) -> PyResult<()> {

@@ -41,10 +41,16 @@ impl Life {
     }
 
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_open(py)?;
+        self.check_process(py)
+    }
+
+    /// Whether it was closed; which process this is takes a call to the system.
+    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         if self.0.is_closed.load(Relaxed) {
             return Err(raised(py, &Error::Closed));
         }
-        self.check_process(py)
+        Ok(())
     }
 
     pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {

@@ -26,6 +26,9 @@ pub(crate) enum Shows {
     Values,
 }
 
+/// An entry, and what of it is handed out.
+type Next = ((Vec<u8>, Vec<u8>), Shows);
+
 /// A walk over entries, forward or backward.
 #[pyclass(frozen, module = "olivine")]
 pub(crate) struct Walk {
@@ -62,6 +65,21 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// The next entry, of those that are fetched if none is ready.
+    fn fetched(&self, py: Python<'_>) -> PyResult<Option<Next>> {
+        self.life.check_process(py)?;
+        detached(py, || {
+            let mut state = self.state();
+            if state.ready.is_empty() {
+                state.fetch()?;
+            }
+            let shows = state.shows;
+            Ok(state.ready.pop().map(|next| (next, shows)))
+        })
+    }
+}
+
 impl State {
     fn fetch(&mut self) -> Result<()> {
         let Some(iter) = &mut self.iter else { return Ok(()) };
@@ -90,7 +108,7 @@ impl Walk {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.life.check(py)?;
+        self.life.check_open(py)?;
         // Whoever fetches meanwhile has it for longer than the interpreter should be held.
         let ready = self.state.try_lock().ok().and_then(|mut state| {
             let next = state.ready.pop();
@@ -98,14 +116,7 @@ impl Walk {
         });
         let next = match ready {
             Some(next) => Some(next),
-            None => detached(py, || {
-                let mut state = self.state();
-                if state.ready.is_empty() {
-                    state.fetch()?;
-                }
-                let shows = state.shows;
-                Ok(state.ready.pop().map(|next| (next, shows)))
-            })?,
+            None => self.fetched(py)?,
         };
         let Some(((key, value), shows)) = next else { return Ok(None) };
         let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);

@@ -30,7 +30,8 @@ use crate::{settings::QuerySettings, time::Time};
 
 /// How much time of a processor a query may take in each lane but the last. What is done within the first is most of what is
 /// asked.
-const MOMENTS: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
+const MOMENTS: [Duration; 3] =
+    [Duration::from_millis(2), Duration::from_millis(20), Duration::from_millis(200)];
 /// And by the clock at most so many times as much: then a busy machine is the query's bad luck, and not that of those behind
 /// it.
 const CLOCK_FACTOR: u32 = 5;
