@@ -35,5 +35,5 @@ pub use volume::{
     ATTRIBUTES_BYTES_MAX, Cut, Damage, ExtentInfo, Far, FarWork, Found, Head, Identity,
     KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord, Opened, Place, Reading, Record, Rewritten, Scan,
     Scrubbed, SentAway, Stored, Stretch, Usage, Volume, VolumeOptions, Writer, mkv_key, mkv_path,
-    smol_path,
+    mkv_subvolume, smol_path,
 };

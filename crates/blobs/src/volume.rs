@@ -47,7 +47,7 @@ mod writer;
 
 pub use far::{Far, FarWork};
 pub use identity::Identity;
-pub use names::{mkv_key, mkv_path, smol_path};
+pub use names::{mkv_key, mkv_path, mkv_subvolume, smol_path};
 pub use options::{Layout, VolumeOptions};
 pub use place::Place;
 pub use reading::{Reading, Stretch};
@@ -194,6 +194,13 @@ impl Volume {
             let (found, asked) = (file.layout.name(), options.layout.name());
             let what = format!(
                 "its layout is {found}, not {asked}; open it as {found}, or export it into a new volume"
+            );
+            return Err(Error::Unusable { path: dir.into(), what });
+        }
+        if let Some(asked) = options.subvolumes.filter(|asked| *asked != file.subvolumes) {
+            let found = file.subvolumes;
+            let what = format!(
+                "its files are spread over {found} subvolumes, not {asked}; open it with {found}, or export it into a new volume"
             );
             return Err(Error::Unusable { path: dir.into(), what });
         }
@@ -462,7 +469,8 @@ impl Body {
                 format!("is {}, which has no extents to be put into a bucket", file.layout.name());
             return Err(Error::invalid("layout", what));
         }
-        let (files, leftovers) = Files::open(vfs, dir, file.layout, room, options.read_only)?;
+        let (files, leftovers) =
+            Files::open(vfs, dir, (file.layout, file.subvolumes), room, options.read_only)?;
         Ok((Body::Files(Arc::new(files)), Opened { leftovers, ..Opened::default() }))
     }
 
@@ -554,7 +562,8 @@ fn make(vfs: &dyn Vfs, dir: &Path, drawn: [u8; 32], options: &VolumeOptions) -> 
     uuid.copy_from_slice(&drawn[..16]);
     let salt = salt_of(&drawn);
     let identity = Identity { uuid, epoch: 1 };
-    let file = VolumeFile { identity, layout: options.layout, salt, extent_min: 1 };
+    let (layout, subvolumes) = (options.layout, options.subvolumes.unwrap_or(1));
+    let file = VolumeFile { identity, layout, subvolumes, salt, extent_min: 1 };
     file.write(vfs, dir)?;
     Ok(file)
 }

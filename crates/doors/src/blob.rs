@@ -8,6 +8,7 @@
 
 mod answer;
 mod range;
+mod uploads;
 mod volume;
 
 #[cfg(test)]
@@ -111,6 +112,39 @@ pub enum Asked<'a> {
         /// Its key.
         key: Cow<'a, [u8]>,
     },
+    /// An object is to be put in parts.
+    Begin {
+        /// Its key.
+        key: Cow<'a, [u8]>,
+    },
+    /// A part of an object is to be put.
+    Part {
+        /// The object's key.
+        key: Cow<'a, [u8]>,
+        /// What the upload goes by.
+        upload: String,
+        /// Which part it is.
+        number: u32,
+    },
+    /// An object is to be made of the parts that the body names.
+    Complete {
+        /// Its key.
+        key: Cow<'a, [u8]>,
+        /// What the upload goes by.
+        upload: String,
+    },
+    /// An upload is to be over, and its parts gone.
+    Abort {
+        /// The object's key.
+        key: Cow<'a, [u8]>,
+        /// What the upload goes by.
+        upload: String,
+    },
+    /// The objects that the body names are to be deleted.
+    DeleteAll {
+        /// What their keys lie below: a slash is between.
+        below: Cow<'a, [u8]>,
+    },
     /// What there is.
     List(List),
     /// How the objects are: whether they lie on as many volumes as they should, and what was repaired.
@@ -184,6 +218,11 @@ fn asked<'a>(manner: Manner, head: &Head<'a>) -> Outcome<Asked<'a>> {
         check_not_own(&list.prefix)?;
         return Ok(Asked::List(list));
     }
+    if manner == Manner::Mkv
+        && let Some(asked) = uploads::read(head, &key)?
+    {
+        return Ok(asked);
+    }
     let ttl = match (head.method, head.query) {
         (_, "") => None,
         ("PUT", query) => Some(ttl(query)?),
@@ -254,7 +293,13 @@ fn unknown_query(manner: Manner, query: &str) -> Wrong {
         Manner::Mkv => 403,
     };
     let known = "GET takes list, unlinked, list-type=2, prefix, start, limit and, at `/`, health; PUT takes ttl; POST, at `/`, takes heal and rebalance";
-    Wrong::new(status, format!("`?{query}` is not known here; {known}"))
+    let more = match manner {
+        Manner::Mkv => {
+            "; in parts, POST takes uploads and uploadId, PUT partNumber with uploadId, DELETE uploadId; in batches, POST takes delete"
+        }
+        Manner::Smol | Manner::S3 => "",
+    };
+    Wrong::new(status, format!("`?{query}` is not known here; {known}{more}"))
 }
 
 /// How long something shall be there.

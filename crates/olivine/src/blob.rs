@@ -33,6 +33,12 @@ const TO: Opt = Opt::value(
      not there, and for export it must not be there",
 );
 const LAYOUT: Opt = Opt::value("--layout", "LAYOUT", "of a volume that is made: packed, smol, mkv");
+const SUBVOLUMES: Opt = Opt::value(
+    "--subvolumes",
+    "N",
+    "over how many directories svXX a volume of layout mkv that is\n\
+     made spreads its files, as minikeyvalue has them: 1 to 256",
+);
 const FROM: Opt =
     Opt::value("--from", "LAYOUT", "import: who wrote the directory, smol or mkv").or("mkv");
 const KEYS: Opt = Opt::value(
@@ -61,7 +67,7 @@ pub(crate) const COMMAND: Command = Command {
         look at all of them now; rebalance, which has it move them to where they belong, while they are read and put.",
     operands: &["ACTION", "[PATHS...]"],
     options: &[
-        &[DB, TO, LAYOUT, FROM, KEYS, NEW_DB],
+        &[DB, TO, LAYOUT, SUBVOLUMES, FROM, KEYS, NEW_DB],
         &[TIER, TIER_ENDPOINT, TIER_KEY_FILE],
         &[SERVER, TOKEN_FILE, CA],
         &[JSON, QUIET, MEMORY],
@@ -75,6 +81,7 @@ pub(crate) const COMMAND: Command = Command {
         "olivine blob import /mnt/mkv/volume1 --to volume1 --db olivedb",
         "olivine blob import /mnt/smol --from smol --keys keys.txt --to volume1 --db olivedb",
         "olivine blob export volume1 --db olivedb --to files --layout mkv --new-db files.db",
+        "olivine blob export volume1 --db olivedb --to files --layout mkv --subvolumes 10",
         "olivine blob status --json",
         "olivine blob rebalance --server http://master:9000 --token-file token",
     ],

@@ -1,7 +1,7 @@
 //! How a command is called: what it takes, and what one call gave it.
 //!
 //! Options are `--name value` and `--name=value`, in any order and between operands; `--` ends them. A switch
-//! stands alone, or is `--name=true` or `--name=false`. What a call does not give, the layers below it may
+//! stands alone, or is `--name=true` or `--name=false`. One that other programs have with a single dash may be given so. What a call does not give, the layers below it may
 //! (`config.rs`): the environment, a file.
 //!
 //! 1. Nothing is silently accepted: an option that is not known is answered with the nearest one, an
@@ -197,10 +197,8 @@ impl Call {
     ) -> Result<(), String> {
         let bytes = argument.as_bytes();
         let (name, attached) = match bytes.iter().position(|byte| *byte == b'=') {
-            Some(end) if bytes.starts_with(b"--") => {
-                (&bytes[..end], Some(OsString::from_vec(bytes[end + 1..].to_vec())))
-            }
-            _ => (bytes, None),
+            Some(end) => (&bytes[..end], Some(OsString::from_vec(bytes[end + 1..].to_vec()))),
+            None => (bytes, None),
         };
         let name = String::from_utf8_lossy(name).into_owned();
         let Some(option) = self.command.options().find(|option| option.is_called(&name)) else {

@@ -1,9 +1,10 @@
 //! S3's protocol in front of whatever keeps objects.
 //!
 //! Requests, signatures and XML are the crate `s3s`'s; what they ask for is asked of a `Store`. Buckets, uploads and their parts
-//! are rows under keys of the store's own (`olivine_blobs::own`); an object's row is under its bucket, a slash, and its key.
+//! are rows under keys of the store's own (`olivine_blobs::own`); an object's row is under its bucket, a slash, and its key. What is
+//! done with parts apart from requests (`parts`) is there for the manner of minikeyvalue, too, which asks nobody for signatures.
 //!
-//! 1. Nothing is answered to who has not signed with a key that is known.
+//! 1. Nothing is answered by the service to who has not signed with a key that is known.
 //! 2. An object is never in memory as a whole: pieces are handed on as they come.
 //! 3. What a client says that its bytes come to, they come to before they are known.
 //! 4. What is not done is refused, and never passed over.
@@ -22,6 +23,7 @@ mod copying;
 mod list;
 mod multipart;
 mod object;
+pub mod parts;
 mod service;
 mod store;
 mod told;

@@ -4,14 +4,12 @@
 
 use olivine_blobs::{
     Attributes,
-    attributes::Parts,
     index::{Condition, Entry, Grouped},
     manifest, own,
     row::Row,
 };
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
-    crypto::{Checksum as _, Md5},
     dto::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, CommonPrefix,
         CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateMultipartUploadInput,
@@ -26,10 +24,9 @@ use crate::{
     conditions::to_write,
     list::{Written, limit},
     object::{is_private, length, trailer},
+    parts::{self, Gathered, Named, NoObject, upload_id},
     store::{Complete, Put, Store},
-    told::{
-        Said, check_bucket, error, etag, modified, of_object, of_stop, refuse, row_key, tag, time,
-    },
+    told::{Said, check_bucket, error, etag, modified, of_object, of_stop, refuse, row_key, time},
 };
 
 /// The highest number of a part.
@@ -46,13 +43,7 @@ struct Upload {
 }
 
 fn number_of(upload_id: &str) -> S3Result<u64> {
-    let is_ours = upload_id.len() == 16 && upload_id.bytes().all(|c| c.is_ascii_hexdigit());
-    let number = is_ours.then(|| u64::from_str_radix(upload_id, 16).ok()).flatten();
-    number.ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchUpload))
-}
-
-fn upload_id(upload: u64) -> String {
-    format!("{upload:016x}")
+    parts::upload_of_id(upload_id).ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchUpload))
 }
 
 /// The upload, if it is under way.
@@ -169,6 +160,21 @@ pub(crate) async fn upload_part<S: Store>(
     Ok(S3Response::new(UploadPartOutput { e_tag: Some(etag(&row)), ..output }))
 }
 
+fn no_object(why: NoObject) -> S3Error {
+    match why {
+        NoObject::Count => {
+            let text = format!("an object is made of 1 to {PARTS_MAX} parts");
+            error(S3ErrorCode::MalformedXML, text)
+        }
+        NoObject::Absent(number) => {
+            error(S3ErrorCode::InvalidPart, format!("there is no part {number} with that tag"))
+        }
+        NoObject::Order => S3Error::new(S3ErrorCode::InvalidPartOrder),
+        NoObject::Short => S3Error::new(S3ErrorCode::EntityTooSmall),
+        NoObject::Stop(stop) => of_object(stop),
+    }
+}
+
 /// What the object that was made of an upload is called, if that was done before.
 fn completed_before<S: Store>(store: &S, key: &[u8], upload: u64) -> S3Result<Option<ETag>> {
     let row = store.row(key).map_err(of_object)?;
@@ -202,35 +208,14 @@ pub(crate) async fn complete<S: Store>(
         found => found?,
     };
     let named = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
-    let named = named.unwrap_or_default();
-    if named.is_empty() || manifest::PARTS_MAX < named.len() {
-        let text = format!("an object is made of 1 to {PARTS_MAX} parts");
-        return Err(error(S3ErrorCode::MalformedXML, text));
-    }
-    let mut parts: Vec<manifest::Part> = Vec::with_capacity(named.len());
-    let mut digests = Md5::new();
-    for (nth, part) in named.iter().enumerate() {
-        let number = part.part_number.unwrap_or_default();
-        let invalid = || {
-            let text = format!("there is no part {number} with that tag");
-            error(S3ErrorCode::InvalidPart, text)
-        };
-        let number = u32::try_from(number).map_err(|_| invalid())?;
-        if parts.last().is_some_and(|before| number <= before.number) {
-            return Err(S3Error::new(S3ErrorCode::InvalidPartOrder));
-        }
-        let row = store.row(&own::part_key(upload, number)).map_err(of_object)?;
-        let row = row.ok_or_else(invalid)?;
-        let is_it = part.e_tag.as_ref().is_none_or(|named| named.value() == tag(&row));
-        let Some(digest) = row.digest.filter(|_| is_it) else { return Err(invalid()) };
-        if row.bytes < PART_BYTES_MIN && nth + 1 < named.len() {
-            return Err(S3Error::new(S3ErrorCode::EntityTooSmall));
-        }
-        digests.update(&digest);
-        let (generation, bytes) = (row.generation, row.bytes);
-        parts.push(manifest::Part { number, generation, bytes });
-    }
-    let bytes = parts.iter().map(|part| part.bytes).sum();
+    let named = named.unwrap_or_default().iter().map(|part| Named {
+        number: part.part_number.and_then(|number| number.try_into().ok()).unwrap_or_default(),
+        tag: part.e_tag.as_ref().map(|tag| tag.value().to_owned()),
+    });
+    let named: Vec<Named> = named.collect();
+    let gathered = parts::gather(store, upload, &named, PART_BYTES_MIN).map_err(no_object)?;
+    let Gathered { made_of, parts } = gathered;
+    let bytes = made_of.bytes;
     if input.mpu_object_size.is_some_and(|said| u64::try_from(said) != Ok(bytes)) {
         let text = format!("the parts have {bytes} bytes together");
         return Err(error(S3ErrorCode::InvalidRequest, text));
@@ -238,7 +223,6 @@ pub(crate) async fn complete<S: Store>(
     let there = store.row(&key).map_err(of_object)?;
     let (if_match, if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
     let condition = to_write(there.as_ref(), if_match, if_none_match)?;
-    let made_of = Parts { upload, count: parts.len() as u64, bytes, digest: digests.finalize() };
     let known = row.attributes.map(|known| *known).unwrap_or_default();
     let attributes = Attributes { modified: store.now(), parts: Some(made_of), ..known };
     let complete = Complete { key, attributes, parts, condition };
@@ -373,19 +357,4 @@ pub(crate) fn list_uploads<S: Store>(
         common_prefixes: Some(prefixes),
         ..ListMultipartUploadsOutput::default()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uploads_go_by_names_that_come_back() {
-        for upload in [0, 77, u64::MAX] {
-            assert_eq!(number_of(&upload_id(upload)).unwrap(), upload);
-        }
-        for wrong in ["", "1", "000000000000000g", "+00000000000004d", "00000000000000000"] {
-            assert_eq!(number_of(wrong).unwrap_err().code(), &S3ErrorCode::NoSuchUpload);
-        }
-    }
 }

@@ -20,6 +20,7 @@ mod proxy;
 mod s3;
 mod s3_keys;
 mod tier;
+mod uploads;
 mod volume;
 mod volume_door;
 
@@ -113,6 +114,7 @@ impl Blobs {
                     tier_cache_bytes: tier
                         .map_or(defaults.tier_cache_bytes, |tier| tier.cache_bytes),
                     layout: volume.layout,
+                    subvolumes: volume.subvolumes,
                     extent_bytes_max: volume.extent_bytes_max,
                     read_only: volume.is_read_only,
                     ..defaults
@@ -149,6 +151,7 @@ impl Blobs {
                     replicas: master.replicas,
                     replicas_min: master.replicas_min.unwrap_or(master.replicas),
                     protects: master.protects,
+                    fallback: master.fallback.clone(),
                 };
                 let master = Master::new(index, secret_shared, members, Arc::clone(time), options);
                 master.look()?;

@@ -19,6 +19,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use olivine_blobs::{Error, Reading, Stretch};
+use olivine_s3::Pieces;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -39,6 +40,8 @@ pub(crate) enum Body {
     Object(Object),
     /// What S3's manner answers.
     Answer(olivine_s3::Answer),
+    /// Pieces of an object, and how long those are together that were not handed out.
+    Pieces(Box<dyn Pieces>, u64),
     /// What somebody else is still receiving, and how long it will be, if that is known.
     Coming(mpsc::Receiver<Bytes>, Option<u64>),
 }
@@ -160,6 +163,13 @@ impl hyper::body::Body for Body {
             Body::Answer(answer) => {
                 return Pin::new(answer).poll_frame(cx).map_err(io::Error::other);
             }
+            Body::Pieces(pieces, left) => {
+                let piece = ready!(pieces.poll_piece(cx));
+                if let Some(Ok(piece)) = &piece {
+                    *left = left.saturating_sub(piece.len() as u64);
+                }
+                return Poll::Ready(piece.map(|piece| piece.map(Frame::data)));
+            }
             Body::Object(object) => object,
         };
         if let Some(part) = object.parts.pop_front() {
@@ -203,7 +213,7 @@ impl hyper::body::Body for Body {
             Body::Whole(bytes) => bytes.is_empty(),
             Body::Object(object) => object.left() == 0,
             Body::Answer(answer) => answer.is_end_stream(),
-            Body::Coming(..) => false,
+            Body::Coming(..) | Body::Pieces(..) => false,
         }
     }
 
@@ -212,7 +222,7 @@ impl hyper::body::Body for Body {
             Body::Whole(bytes) => bytes.len() as u64,
             Body::Object(object) => object.left(),
             Body::Answer(answer) => return answer.size_hint(),
-            Body::Coming(_, Some(bytes)) => *bytes,
+            Body::Coming(_, Some(bytes)) | Body::Pieces(_, bytes) => *bytes,
             Body::Coming(_, None) => return SizeHint::default(),
         })
     }

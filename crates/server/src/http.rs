@@ -70,7 +70,7 @@ pub(crate) async fn serve(
                     let clock = served.shared.time.clock();
                     let began = clock.now();
                     let (response, object) = if at == Door::Blob {
-                        (blobs::respond_master(&served, address, request).await, None)
+                        blobs::respond_master(&served, address, request).await
                     } else {
                         blobs::respond_volume(&served, request).await
                     };

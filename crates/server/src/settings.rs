@@ -161,6 +161,9 @@ pub struct MasterSettings {
     pub heal_bytes_per_second: u64,
     /// Objects must be unlinked before they are deleted.
     pub protects: bool,
+    /// Where those are sent who want to read what is not here, in minikeyvalue's manner: `http://host:port`, to which the
+    /// path is added. Nothing: nowhere.
+    pub fallback: Option<String>,
     /// The file with the keys of S3's manner, which does not go without.
     pub s3_keys: Option<PathBuf>,
 }
@@ -172,6 +175,8 @@ pub struct VolumeSettings {
     pub dir: PathBuf,
     /// How they lie there.
     pub layout: Layout,
+    /// How many subvolumes the files of layout mkv are spread over; nothing for what the volume has.
+    pub subvolumes: Option<u32>,
     /// It does what nobody has signed, too.
     pub is_open: bool,
     /// It takes nothing new.

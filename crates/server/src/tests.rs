@@ -9,6 +9,7 @@ mod hostile;
 mod patience;
 mod s3;
 mod series;
+mod uploads;
 
 use std::{
     io::{Read as _, Write as _},
@@ -87,11 +88,13 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             heal_after: Duration::from_mins(5),
             heal_bytes_per_second: 64 << 20,
             protects: false,
+            fallback: None,
             s3_keys: None,
         }),
         volume: Some(VolumeSettings {
             dir: data_dir.join("volumes/volume1"),
             layout: Layout::Packed,
+            subvolumes: None,
             is_open: false,
             is_read_only: false,
             advertised: None,

@@ -17,6 +17,7 @@ mod markdown;
 mod package;
 mod packages;
 mod passthrough;
+mod python;
 mod rust;
 mod test;
 mod tidy;
@@ -39,6 +40,7 @@ tasks:
   rel     the reliability tiers: crash, faults, full, rot, kill, served, blobs, memory, schedules, fuzz, planted
   counts  instructions an operation takes, compared with docs/counts.txt
   bench   the benchmarks, alone or beside rivals
+  python  the package for Python as a wheel, installed and tried
   package the statically linked program as units, a Debian package and an image, each of them tried
 
 `cargo xtask <task> --help` tells more of each.
@@ -83,12 +85,15 @@ fn main() -> ExitCode {
         "counts" => counts::run(&root, rest),
         "bench" => passthrough::bench(&root, rest),
         "package" => package::run(&root, rest),
+        "python" => python::run(&root, rest),
         "--help" | "-h" | "help" => {
             print!("{HELP}");
             Outcome::Good
         }
         unknown => misused(
-            &format!("no task `{unknown}`; there are test, tidy, rel, counts, bench, package"),
+            &format!(
+                "no task `{unknown}`; there are test, tidy, rel, counts, bench, python, package"
+            ),
             HELP,
         ),
     };

@@ -3,7 +3,7 @@
 //! 1. Arguments go through as they are: the program knows its options, and this file does not.
 //! 2. Standard input, output and the exit code are the program's.
 
-use crate::{Outcome, misused};
+use crate::{Outcome, misused, python};
 use std::{path::Path, process::Command};
 
 const RELIABILITY_HELP: &str = "\
@@ -41,6 +41,7 @@ usage: cargo xtask bench engine [--rivals all|NAMES] [options]
        cargo xtask bench server [options]
        cargo xtask bench series [options]
        cargo xtask bench blobs [--minikeyvalue DIR] [options]
+       cargo xtask bench python [options]
        cargo xtask bench chunks [options]
        cargo xtask bench chart FILE [--out DIR]
 
@@ -49,7 +50,8 @@ libclang and some minutes. `cargo xtask bench engine --help` lists the options.
 `chart` draws what `--json FILE` wrote. `server` measures the JSON door beside a plain Python server and an
 echo; it takes python3. `series` measures time series beside VictoriaMetrics and InfluxDB of
 Debian (packages victoria-metrics and influxdb). `blobs` measures the store of blobs beside nginx
-(package nginx-light) and minikeyvalue, whose sources `--minikeyvalue DIR` names. `chunks` tells how small and how fast chunks of time series are.
+(package nginx-light) and minikeyvalue, whose sources `--minikeyvalue DIR` names. `python` measures the package for Python beside other
+bindings of PyPI. `chunks` tells how small and how fast chunks of time series are.
 
 examples:
   cargo xtask bench engine --smoke
@@ -98,6 +100,7 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
             print!("{BENCH_HELP}");
             Outcome::Good
         }
+        Some("python") => python::bench(root, &arguments[1..]),
         Some("engine" | "chart" | "chunks") => cargo(root, &bench_command(), arguments),
         Some("server" | "series" | "blobs") => match cargo(root, &SERVED, &[]) {
             Outcome::Good => cargo(root, &bench_command(), arguments),
@@ -105,7 +108,7 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Outcome {
         },
         Some(unknown) => misused(
             &format!(
-                "no bench `{unknown}`; there are engine, server, series, blobs, chunks, chart"
+                "no bench `{unknown}`; there are engine, server, series, blobs, python, chunks, chart"
             ),
             BENCH_HELP,
         ),

@@ -55,6 +55,7 @@ pub(super) struct Shared {
     pub(super) vfs: Arc<dyn Vfs>,
     pub(super) dir: PathBuf,
     pub(super) layout: Layout,
+    subvolumes: u32,
     pub(super) room: Arc<Room>,
     /// Counts unfinished files: each has a name of its own.
     begun: AtomicU64,
@@ -86,7 +87,7 @@ impl Files {
     pub(super) fn open(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
-        layout: Layout,
+        (layout, subvolumes): (Layout, u32),
         room: Arc<Room>,
         read_only: bool,
     ) -> Result<(Files, u64)> {
@@ -94,6 +95,7 @@ impl Files {
             vfs,
             dir: dir.into(),
             layout,
+            subvolumes,
             room,
             begun: AtomicU64::new(0),
             made: Mutex::default(),
@@ -215,16 +217,21 @@ fn carry_out(shared: &Arc<Shared>, small: &Small) -> Result<Stored> {
     Ok(Stored { place: place(bytes), digest: small.wants_md5.then(|| md5(&small.value)) })
 }
 
-/// Words of the bits of all directories of two levels.
-const MADE_WORDS: usize = (1 << 16) / 64;
+/// How many directories of two levels there are in a volume, or in each of its subvolumes.
+const DIRS: usize = 1 << 16;
 
 /// The number of a directory of two levels: both layouts name it by the first two bytes of an MD5.
-fn number_of(names: &[&OsStr]) -> Option<u16> {
-    let [first, second, ..] = names else { return None };
+fn number_of(names: &[&OsStr]) -> Option<usize> {
+    let [first, second] = names else { return None };
     let (first, second) = (first.to_str()?, second.to_str()?);
     let low = second.get(second.len().checked_sub(2)?..)?;
     let number = |digits| u8::from_str_radix(digits, 16).ok();
-    Some(u16::from_be_bytes([number(first)?, number(low)?]))
+    Some(u16::from_be_bytes([number(first)?, number(low)?]).into())
+}
+
+/// The number of a subvolume.
+fn subvolume_of(name: &OsStr) -> Option<usize> {
+    usize::from_str_radix(name.to_str()?.strip_prefix("sv")?, 16).ok()
 }
 
 /// Whether an error says that there is no such file.
@@ -234,7 +241,7 @@ fn is_nothing(error: &io::Error) -> bool {
 
 impl Shared {
     pub(super) fn path(&self, key: &[u8]) -> Result<PathBuf> {
-        Ok(self.dir.join(path_of(self.layout, key)?))
+        Ok(self.dir.join(path_of(self.layout, self.subvolumes, key)?))
     }
 
     /// Where unfinished files are.
@@ -265,8 +272,8 @@ impl Shared {
         let below = path.strip_prefix(&self.dir).unwrap_or(path);
         let mut dir = self.dir.clone();
         let names: Vec<_> = below.parent().into_iter().flat_map(Path::iter).collect();
-        let number = number_of(&names);
-        if names.len() == 2 && number.is_some_and(|number| self.is_made(number)) {
+        let number = self.number_of(&names);
+        if number.is_some_and(|number| self.is_made(number)) {
             return Ok(());
         }
         for name in names {
@@ -281,15 +288,27 @@ impl Shared {
         }
         if let Some(number) = number {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.resize(MADE_WORDS, 0);
-            made[usize::from(number) / 64] |= 1 << (number % 64);
+            made.resize(self.subvolumes as usize * DIRS / 64, 0);
+            if let Some(word) = made.get_mut(number / 64) {
+                *word |= 1 << (number % 64);
+            }
         }
         Ok(())
     }
 
-    fn is_made(&self, number: u16) -> bool {
+    /// The number among all directories of two levels, of the one that these names lead to; nothing if they lead
+    /// elsewhere.
+    fn number_of(&self, names: &[&OsStr]) -> Option<usize> {
+        let (subvolume, names) = match names {
+            [subvolume, names @ ..] if 1 < self.subvolumes => (subvolume_of(subvolume)?, names),
+            names => (0, names),
+        };
+        Some(subvolume * DIRS + number_of(names)?)
+    }
+
+    fn is_made(&self, number: usize) -> bool {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.get(usize::from(number) / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+        made.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     fn remove(&self, key: &[u8]) -> Result<()> {

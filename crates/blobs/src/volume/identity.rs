@@ -16,11 +16,13 @@ use crate::{
     error::{Error, Result},
 };
 
-use super::Layout;
+use super::{Layout, options::SUBVOLUMES_MAX};
 
 const MAGIC: [u8; 8] = *b"OLIVVOL\0";
 const FORMAT: u32 = 1;
 const BYTES: usize = 64;
+/// The number of the layout mkv where its files are spread over subvolumes.
+const SPREAD: u32 = 4;
 const NAME: &str = "VOLUME";
 const NEW_NAME: &str = "VOLUME.new";
 
@@ -38,6 +40,8 @@ pub struct Identity {
 pub(super) struct VolumeFile {
     pub(super) identity: Identity,
     pub(super) layout: Layout,
+    /// How many directories the files of layout mkv are spread over; 1 for those that are not, and for other layouts.
+    pub(super) subvolumes: u32,
     /// Every checksum of the volume depends on it.
     pub(super) salt: u64,
     /// No extent has this number or a higher one, unless it is there.
@@ -54,11 +58,14 @@ impl VolumeFile {
         };
         put(&MAGIC);
         put(&FORMAT.to_le_bytes());
-        put(&self.layout.number().to_le_bytes());
+        // A release that knows no subvolumes must not take it for one without.
+        let layout = if self.subvolumes == 1 { self.layout.number() } else { SPREAD };
+        put(&layout.to_le_bytes());
         put(&self.identity.uuid);
         put(&self.salt.to_le_bytes());
         put(&self.identity.epoch.to_le_bytes());
         put(&self.extent_min.to_le_bytes());
+        put(&(if layout == SPREAD { self.subvolumes } else { 0 }).to_le_bytes());
         let hash = xxh3_64(&out[..BYTES - 8]);
         out[BYTES - 8..].copy_from_slice(&hash.to_le_bytes());
         out
@@ -83,10 +90,17 @@ impl VolumeFile {
     }
 
     fn take(take: &mut Take<'_>) -> Option<VolumeFile> {
-        let layout = Layout::of_number(take.u32()?)?;
+        let number = take.u32()?;
         let (uuid, salt, epoch) = (take.array()?, take.u64()?, take.u64()?);
-        let identity = Identity { uuid, epoch };
-        Some(VolumeFile { identity, layout, salt, extent_min: take.u32()? })
+        let (identity, extent_min) = (Identity { uuid, epoch }, take.u32()?);
+        let (layout, subvolumes) = match number {
+            SPREAD => {
+                let subvolumes = take.u32().filter(|count| (2..=SUBVOLUMES_MAX).contains(count));
+                (Layout::Mkv, subvolumes?)
+            }
+            number => (Layout::of_number(number)?, 1),
+        };
+        Some(VolumeFile { identity, layout, subvolumes, salt, extent_min })
     }
 
     /// The file of the volume in `dir`, if it has one.
@@ -132,7 +146,7 @@ mod tests {
 
     fn some() -> VolumeFile {
         let identity = Identity { uuid: [3; 16], epoch: 5 };
-        VolumeFile { identity, layout: Layout::Smol, salt: 9, extent_min: 77 }
+        VolumeFile { identity, layout: Layout::Smol, subvolumes: 1, salt: 9, extent_min: 77 }
     }
 
     #[test]
@@ -143,6 +157,18 @@ mod tests {
         some().write(&disk, dir).unwrap();
         some().write(&disk, dir).unwrap();
         assert_eq!(VolumeFile::read(&disk, dir).unwrap(), Some(some()));
+        for subvolumes in [1, 2, SUBVOLUMES_MAX] {
+            let file = VolumeFile { layout: Layout::Mkv, subvolumes, ..some() };
+            file.write(&disk, dir).unwrap();
+            assert_eq!(VolumeFile::read(&disk, dir).unwrap(), Some(file));
+            // Where there are some, it is another layout to who knows of none.
+            assert_eq!(file.encode()[12] == 3, subvolumes == 1);
+        }
+        for subvolumes in [0, SUBVOLUMES_MAX + 1] {
+            let file = VolumeFile { layout: Layout::Mkv, subvolumes, ..some() };
+            file.write(&disk, dir).unwrap();
+            VolumeFile::read(&disk, dir).unwrap_err();
+        }
     }
 
     #[test]

@@ -22,11 +22,18 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// The path of a key's file within a volume, its parts separated by slashes. Both layouts were made by programs that
 /// take the path of a request for the key, slash included.
-pub(super) fn path_of(layout: Layout, key: &[u8]) -> Result<String> {
+pub(super) fn path_of(layout: Layout, subvolumes: u32, key: &[u8]) -> Result<String> {
     match layout {
         Layout::Packed => Err(Error::invalid("layout", "is packed, which has no file for a key")),
         Layout::Smol => Ok(smol_path(&escaped(key))),
-        Layout::Mkv if key.len() <= MKV_KEY_BYTES_MAX => Ok(mkv_path(&slashed(key))),
+        Layout::Mkv if key.len() <= MKV_KEY_BYTES_MAX => {
+            let key = slashed(key);
+            let path = mkv_path(&key);
+            Ok(match subvolumes {
+                1 => path,
+                several => format!("{}/{path}", mkv_subvolume(&key, several)),
+            })
+        }
         Layout::Mkv => {
             let bytes = key.len();
             let what =
@@ -58,6 +65,13 @@ pub fn mkv_path(key: &[u8]) -> String {
     }
     path.push_str(rest);
     path
+}
+
+/// Which of some subvolumes has the value of a key, which has its slash. minikeyvalue draws it of the key and of what the
+/// volume is called; its rebuilding finds a value in whichever it lies.
+pub fn mkv_subvolume(key: &[u8], subvolumes: u32) -> String {
+    let [.., a, b, c, d] = md5(key);
+    format!("sv{:02X}", u32::from_be_bytes([a, b, c, d]) % subvolumes.max(1))
 }
 
 /// The key, slash included, of a file below the two directories of a mkv volume; nothing when it is no such name.
@@ -146,15 +160,15 @@ mod tests {
     fn smol_has_its_golden_name() {
         let path = "3a/3ad3/3ad31f8c5338bea26f782e9e453d1d9d";
         assert_eq!(smol_path(b"/k1"), path);
-        assert_eq!(path_of(Layout::Smol, b"k1").unwrap(), path);
-        assert_eq!(path_of(Layout::Smol, b"a b").unwrap(), smol_path(b"/a%20b"));
+        assert_eq!(path_of(Layout::Smol, 1, b"k1").unwrap(), path);
+        assert_eq!(path_of(Layout::Smol, 1, b"a b").unwrap(), smol_path(b"/a%20b"));
     }
 
     /// As minikeyvalue's own test has it.
     #[test]
     fn mkv_has_its_golden_name() {
         assert_eq!(mkv_path(b"hello"), "5d/41/aGVsbG8=");
-        assert_eq!(path_of(Layout::Mkv, b"hello").unwrap(), mkv_path(b"/hello"));
+        assert_eq!(path_of(Layout::Mkv, 1, b"hello").unwrap(), mkv_path(b"/hello"));
         assert_eq!(mkv_key(&["aGVsbG8="]).unwrap(), b"hello");
     }
 

@@ -44,6 +44,10 @@ impl Layout {
 pub struct VolumeOptions {
     /// How objects lie on disk; a volume keeps the one it was made with.
     pub layout: Layout,
+    /// How many directories `svXX` the files of layout mkv are spread over, as minikeyvalue has them for several disks:
+    /// 1 to 256, and 1 is none. A volume keeps what it was made with, which is also what nothing said stands for, and
+    /// 1 of one that is made.
+    pub subvolumes: Option<u32>,
     /// An extent that is shared takes no more records from here on. Default 1 GiB, 64 KiB to 1 TiB.
     pub extent_bytes_max: u64,
     /// A longer value has an extent of its own. Shorter ones wait in memory until they are whole. Default 1 MiB,
@@ -66,6 +70,7 @@ impl Default for VolumeOptions {
     fn default() -> VolumeOptions {
         VolumeOptions {
             layout: Layout::Packed,
+            subvolumes: None,
             extent_bytes_max: 1 << 30,
             packed_bytes_max: 1 << 20,
             room_bytes_min: 1 << 30,
@@ -82,13 +87,29 @@ pub(super) const AHEAD_BYTES_MAX: u64 = 16 << 20;
 /// The most that `packed_bytes_max` may be.
 pub(super) const PACKED_BYTES_MAX: u64 = 16 << 20;
 
+/// The most that `subvolumes` may be: `svFF` is the last.
+pub(super) const SUBVOLUMES_MAX: u32 = 256;
+
 impl VolumeOptions {
     /// Says which field is out of its bounds, if one is.
     pub fn validate(&self) -> Result<()> {
         within("extent_bytes_max", self.extent_bytes_max, 64 << 10, 1 << 40)?;
         within("packed_bytes_max", self.packed_bytes_max, 0, PACKED_BYTES_MAX)?;
         within("tier_cache_bytes", self.tier_cache_bytes, 4 << 20, 1 << 50)?;
-        within("ahead_bytes", self.ahead_bytes, 0, AHEAD_BYTES_MAX)
+        within("ahead_bytes", self.ahead_bytes, 0, AHEAD_BYTES_MAX)?;
+        let Some(subvolumes) = self.subvolumes else { return Ok(()) };
+        within("subvolumes", subvolumes.into(), 1, SUBVOLUMES_MAX.into())?;
+        match self.layout {
+            Layout::Packed | Layout::Smol if 1 < subvolumes => {
+                let layout = self.layout.name();
+                let what = format!(
+                    "is {subvolumes}, and the layout is {layout}: only mkv has them; where extents or smol's files \
+                     shall lie on several disks, each of these is a volume"
+                );
+                Err(Error::invalid("subvolumes", what))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -145,3 +145,44 @@ fn a_volume_takes_a_grant_and_nothing_else() {
         assert_eq!(read_sent(path, query).unwrap_err().status, status, "{path}?{query}");
     }
 }
+
+#[test]
+fn uploads_and_batches_are_asked_as_minikeyvalue_is() {
+    let key = || Cow::Borrowed(&b"b/k"[..]);
+    let upload = || "1f".to_owned();
+    let mkv = |method, query| read(Manner::Mkv, &head(method, "/b/k", query));
+    for query in ["uploads", "uploads="] {
+        assert_eq!(mkv("POST", query), Asked::Begin { key: key() });
+    }
+    let part = Asked::Part { key: key(), upload: upload(), number: 10_000 };
+    assert_eq!(mkv("PUT", "partNumber=10000&uploadId=1f"), part);
+    assert_eq!(mkv("PUT", "uploadId=%31f&partNumber=10000"), part);
+    assert_eq!(mkv("POST", "uploadId=1f"), Asked::Complete { key: key(), upload: upload() });
+    assert_eq!(mkv("DELETE", "uploadId=1f"), Asked::Abort { key: key(), upload: upload() });
+    assert_eq!(mkv("POST", "delete"), Asked::DeleteAll { below: key() });
+    let all = read(Manner::Mkv, &head("POST", "/", "delete="));
+    assert_eq!(all, Asked::DeleteAll { below: Cow::Borrowed(b"") });
+    let wrong = |method, path, query| wrong(Manner::Mkv, &head(method, path, query));
+    for (method, query, status) in [
+        ("PUT", "partNumber=0&uploadId=1f", 400),
+        ("PUT", "partNumber=10001&uploadId=1f", 400),
+        ("PUT", "partNumber=x&uploadId=1f", 400),
+        ("PUT", "partNumber=1&partNumber=2&uploadId=1f", 400),
+        ("PUT", "partNumber=1&uploadId=%zz", 400),
+        ("PUT", "partNumber=1", 400),
+        ("POST", "partNumber=1&uploadId=1f", 403),
+        ("POST", "uploads&more", 403),
+        ("POST", "", 405),
+        ("DELETE", "partNumber=1&uploadId=1f", 403),
+    ] {
+        assert_eq!(wrong(method, "/b/k", query), status, "{method} {query}");
+    }
+    assert_eq!(wrong("POST", "/", "uploads"), 404);
+    assert_eq!(wrong("POST", "/%00k", "uploads"), 400, "that key is the store's own");
+    assert_eq!(wrong("POST", &format!("/{}", "a".repeat(KEY_BYTES_MAX)), "uploads"), 400);
+    let empty = Head { bytes: Some(0), ..head("PUT", "/k", "partNumber=1&uploadId=1f") };
+    assert_eq!(tests::wrong(Manner::Mkv, &empty), 411);
+    // Other manners have none of it, or have it elsewhere.
+    let smol = |method, query| tests::wrong(Manner::Smol, &head(method, "/k", query));
+    assert_eq!((smol("POST", "uploads"), smol("DELETE", "uploadId=1f")), (400, 400));
+}

@@ -22,7 +22,7 @@ use olivine_doors::blob::key_of;
 use olivine_engine::{Environment, Options};
 use olivine_server::secret;
 
-use super::{DB, FROM, KEYS, LAYOUT, NEW_DB, TO, failure, far, opened, paths};
+use super::{DB, FROM, KEYS, LAYOUT, NEW_DB, SUBVOLUMES, TO, failure, far, opened, paths};
 use crate::{
     call::Call,
     check::environment,
@@ -143,8 +143,9 @@ pub(super) fn import(call: &Call) -> Result<Ending, Failure> {
         }
         (_, path) => path,
     };
+    let how = how(call)?;
     let environment = environment(call)?;
-    let (target, _) = made(call, &environment, &to, layout(call)?)?;
+    let (target, _) = made(call, &environment, &to, &how)?;
     let index = Index::open(&environment, &db, Options::default())?;
     let number = index.number_of(&target.identity().uuid)?;
     let now = environment.clock().wall().as_millis() as u64;
@@ -233,6 +234,7 @@ pub(super) fn export(call: &Call) -> Result<Ending, Failure> {
         return Err(Failure::misused("name the volumes that are to be exported"));
     }
     let (to, db) = (needed(call, TO.name)?, needed(call, DB.name)?);
+    let how = how(call)?;
     let environment = environment(call)?;
     let index = Index::open(&environment, &db, Options::default())?;
     if index.is_new()? {
@@ -250,7 +252,7 @@ pub(super) fn export(call: &Call) -> Result<Ending, Failure> {
         };
         sources.insert(number, volume);
     }
-    let (target, is_new) = made(call, &environment, &to, layout(call)?)?;
+    let (target, is_new) = made(call, &environment, &to, &how)?;
     if !is_new {
         let what = format!(
             "{} has a volume already; name a directory that is not there yet",
@@ -371,21 +373,23 @@ fn made(
     call: &Call,
     environment: &Environment,
     path: &Path,
-    layout: Option<Layout>,
+    how: &How,
 ) -> Result<(Volume, bool), Failure> {
     let mut drawn = [0; 32];
     let no_chance = |_| Failure::new(Ending::Failed, "the system has no randomness to give");
     secret::random(&mut drawn).map_err(no_chance)?;
     let far = far(call, environment)?;
     let of = |layout| {
-        let options = VolumeOptions { layout, ..VolumeOptions::default() };
+        let subvolumes = how.subvolumes;
+        let options = VolumeOptions { layout, subvolumes, ..VolumeOptions::default() };
         let (vfs, clock) = (Arc::clone(environment.vfs()), Arc::clone(environment.clock()));
         let far = far.clone().filter(|_| layout == Layout::Packed);
         Volume::open_tiered(vfs, clock, path, drawn, &options, far)
     };
     let mut last = None;
     // Whatever it has, if nobody says what it is to have.
-    for layout in layout.map_or(vec![Layout::Packed, Layout::Smol, Layout::Mkv], |one| vec![one]) {
+    let any = || vec![Layout::Packed, Layout::Smol, Layout::Mkv];
+    for layout in how.layout.map_or_else(any, |one| vec![one]) {
         match of(layout) {
             Ok((volume, opened)) => return Ok((volume, opened.is_new)),
             Err(error @ Error::Unusable { .. }) => last = last.or(Some(error)),
@@ -395,15 +399,30 @@ fn made(
     Err(last.map_or_else(|| Failure::misused("there is no volume"), failure))
 }
 
-fn layout(call: &Call) -> Result<Option<Layout>, Failure> {
-    if call.value(LAYOUT.name).is_none() {
-        return Ok(None);
+/// How a volume is to lie that is made.
+struct How {
+    layout: Option<Layout>,
+    subvolumes: Option<u32>,
+}
+
+fn how(call: &Call) -> Result<How, Failure> {
+    let layout = match call.value(LAYOUT.name) {
+        None => None,
+        Some(_) => Some(match call.one_of(LAYOUT.name, &["packed", "smol", "mkv"])? {
+            "smol" => Layout::Smol,
+            "mkv" => Layout::Mkv,
+            _ => Layout::Packed,
+        }),
+    };
+    let Some(count) = call.count(SUBVOLUMES.name)? else {
+        return Ok(How { layout, subvolumes: None });
+    };
+    if layout != Some(Layout::Mkv) {
+        return Err(call.wrong(SUBVOLUMES.name, "is of the layout mkv, and wants `--layout mkv`"));
     }
-    Ok(Some(match call.one_of(LAYOUT.name, &["packed", "smol", "mkv"])? {
-        "smol" => Layout::Smol,
-        "mkv" => Layout::Mkv,
-        _ => Layout::Packed,
-    }))
+    let count = u32::try_from(count).ok().filter(|count| *count <= 256);
+    let subvolumes = count.ok_or_else(|| call.wrong(SUBVOLUMES.name, "may be 1 to 256"))?;
+    Ok(How { layout, subvolumes: Some(subvolumes) })
 }
 
 fn needed(call: &Call, name: &str) -> Result<PathBuf, Failure> {

@@ -9,7 +9,7 @@ use olivine_server::{
 };
 
 use crate::{
-    call::{Call, Command, MEMORY, Opt},
+    call::{Call, Command, MEMORY, Opt, Origin},
     config::CONFIG,
     ending::Failure,
 };
@@ -29,7 +29,8 @@ const DB: Opt = Opt::value(
     "DIR",
     "the directory of the index: olivedb, and of serve that in\n\
      the data directory, if it is not told",
-);
+)
+.also(&["-db"]);
 const MANNER: Opt = Opt::value(
     "--manner",
     "MANNER",
@@ -38,7 +39,9 @@ const MANNER: Opt = Opt::value(
      s3: S3's protocol, for those with a key in --s3-keys",
 )
 .or("smol");
-const REPLICAS: Opt = Opt::value("--replicas", "N", "on how many volumes an object lies").or("1");
+const REPLICAS: Opt = Opt::value("--replicas", "N", "on how many volumes an object lies")
+    .also(&["-replicas"])
+    .or("1");
 const REPLICAS_MIN: Opt = Opt::value(
     "--replicas-min",
     "N",
@@ -56,7 +59,23 @@ const HEAL_RATE: Opt =
     Opt::value("--heal-rate", "BYTES", "how much is copied between volumes in a second, at most")
         .or("64MiB");
 const PROTECT: Opt =
-    Opt::switch("--protect", "objects must be unlinked before they are deleted (mkv)");
+    Opt::switch("--protect", "objects must be unlinked before they are deleted (mkv)")
+        .also(&["-protect"]);
+const FALLBACK: Opt = Opt::value(
+    "--fallback",
+    "URL",
+    "where those are sent who get what is not here (mkv):\n\
+     HOST:PORT or http://HOST:PORT, to which the path is added",
+)
+.also(&["-fallback"]);
+const SUBVOLUMES: Opt = Opt::value(
+    "--subvolumes",
+    "N",
+    "over how many directories svXX a volume of layout mkv\n\
+     spreads its files, 1 to 256; it keeps what it was made\n\
+     with. The master does not place objects within volumes",
+)
+.also(&["-subvolumes"]);
 const S3_KEYS: Opt = Opt::value(
     "--s3-keys",
     "FILE",
@@ -66,6 +85,7 @@ const S3_KEYS: Opt = Opt::value(
 const VOLUMES: Opt =
     Opt::value("--volumes", "HOST:PORT,…", "the volumes of the master; VOLUMES says it as well")
         .or("localhost:9001")
+        .also(&["-volumes"])
         .also_from("VOLUMES");
 const VOLUME_DIR: Opt = Opt::value(
     "--volume-dir",
@@ -154,9 +174,11 @@ pub(super) const OF_BLOBS: &[Opt] = &[
     HEAL_AFTER,
     HEAL_RATE,
     PROTECT,
+    FALLBACK,
     S3_KEYS,
     VOLUME_DIR,
     LAYOUT,
+    SUBVOLUMES,
     OPEN,
     READ_ONLY,
     ADVERTISE,
@@ -180,7 +202,8 @@ pub(crate) const MASTER: Command = Command {
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, DB, WORKERS],
-        &[VOLUMES, MANNER, REPLICAS, REPLICAS_MIN, PROTECT, HEAL_AFTER, HEAL_RATE],
+        &[VOLUMES, MANNER, REPLICAS, REPLICAS_MIN, PROTECT, FALLBACK, SUBVOLUMES],
+        &[HEAL_AFTER, HEAL_RATE],
         &[S3_KEYS, KEY_FILE],
         &[BIND, OWN_PORT, BLOB_PORT, BLOB_BIND],
         OF_ACCESS,
@@ -195,6 +218,7 @@ pub(crate) const MASTER: Command = Command {
         "olivine master",
         "PORT=9000 VOLUMES=localhost:9001,localhost:9002 olivine master",
         "olivine master --manner mkv --port 3000 --replicas 3 --volumes a:9001,b:9001,c:9001",
+        "olivine master --manner mkv --port 3000 --fallback old:3000 --protect",
     ],
     run: |call| run(call, &of_master(call)?),
 };
@@ -207,7 +231,7 @@ pub(crate) const VOLUME: Command = Command {
     operands: &[],
     options: &[
         &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
-        &[LAYOUT, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
+        &[LAYOUT, SUBVOLUMES, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
         &[TIER, TIER_ENDPOINT, TIER_KEY_FILE, TIER_AFTER, TIER_CACHE, TIER_VERIFY],
         &[BIND, OWN_PORT, VOLUME_PORT, VOLUME_BIND],
         OF_ACCESS,
@@ -218,12 +242,23 @@ pub(crate) const VOLUME: Command = Command {
         OF_LOG,
     ],
     notes: "",
-    examples: &["olivine volume", "PORT=9002 VOLUME=volume2 olivine volume"],
+    examples: &[
+        "olivine volume",
+        "PORT=9002 VOLUME=volume2 olivine volume",
+        "olivine volume --layout mkv --subvolumes 4",
+    ],
     run: |call| run(call, &of_volume(call)?),
 };
 
 pub(super) fn of_master(call: &Call) -> Result<Settings, Failure> {
     let mut settings = alone(call, Door::Blob)?;
+    // What a file or the environment says is for the volumes that are told by the same.
+    let is_asked = *call.origin(SUBVOLUMES.name) == Origin::Flag;
+    if is_asked && 1 < subvolumes(call)?.unwrap_or(1) {
+        let wrong = "is of volumes, not of the master: either each disk is a volume of its own, named in --volumes, or a volume \
+             of files is started with `olivine volume --layout mkv --subvolumes N`";
+        return Err(call.wrong(SUBVOLUMES.name, wrong));
+    }
     let volumes = call.text(VOLUMES.name)?.unwrap_or_else(|| "localhost:9001".to_owned());
     settings.blobs.master =
         Some(master(call, PathBuf::from("olivedb"), addresses(call, &volumes)?)?);
@@ -265,6 +300,11 @@ fn key_file(call: &Call, settings: &Settings) -> PathBuf {
 fn master(call: &Call, dir: PathBuf, volumes: Vec<String>) -> Result<MasterSettings, Failure> {
     let manner = call.one_of(MANNER.name, &Manner::ALL.map(Manner::name))?;
     let manner = Manner::ALL.into_iter().find(|known| known.name() == manner).unwrap_or_default();
+    let fallback = fallback(call)?;
+    if fallback.is_some() && manner != Manner::Mkv {
+        let wrong = format_args!("is of the manner mkv, and --manner is {}", manner.name());
+        return Err(call.wrong(FALLBACK.name, wrong));
+    }
     let replicas = count(call, REPLICAS.name, 1)?;
     if !(1..=16).contains(&replicas) {
         return Err(call.wrong(REPLICAS.name, format_args!("may be 1 to 16, not {replicas}")));
@@ -287,6 +327,7 @@ fn master(call: &Call, dir: PathBuf, volumes: Vec<String>) -> Result<MasterSetti
         volumes,
         replicas,
         protects: call.has(PROTECT.name),
+        fallback,
         s3_keys: call.value(S3_KEYS.name).map(PathBuf::from),
     })
 }
@@ -297,6 +338,15 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         "mkv" => Layout::Mkv,
         _ => Layout::Packed,
     };
+    let subvolumes = subvolumes(call)?;
+    if layout != Layout::Mkv && 1 < subvolumes.unwrap_or(1) {
+        let wrong = format_args!(
+            "is of the layout mkv, and --layout is {}: extents have objects of all keys; where these shall lie on several \
+             disks, each disk is a volume",
+            layout.name()
+        );
+        return Err(call.wrong(SUBVOLUMES.name, wrong));
+    }
     let tend_every = time(call, TEND_EVERY, Duration::from_mins(10))?;
     let advertised = call.text(ADVERTISE.name)?;
     if let Some(address) = &advertised {
@@ -314,6 +364,7 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         tier,
         dir: call.value(VOLUME_DIR.name).map_or(dir, PathBuf::from),
         layout,
+        subvolumes,
         is_open: call.has(OPEN.name),
         is_read_only: call.has(READ_ONLY.name),
         advertised,
@@ -368,6 +419,32 @@ pub(crate) fn bucket(call: &Call) -> Result<Option<TierSettings>, Failure> {
         cache_bytes: 1 << 30,
         verify_every: 30 * day,
     }))
+}
+
+/// Over how many directories a volume of files spreads them, if somebody says so.
+fn subvolumes(call: &Call) -> Result<Option<u32>, Failure> {
+    let Some(count) = call.count(SUBVOLUMES.name)? else { return Ok(None) };
+    let count = u32::try_from(count).ok().filter(|count| *count <= 256).map(Some);
+    count.ok_or_else(|| call.wrong(SUBVOLUMES.name, "may be 1 to 256"))
+}
+
+/// Where those are sent who get what is not here: scheme, host and what paths are added to.
+fn fallback(call: &Call) -> Result<Option<String>, Failure> {
+    let Some(text) = call.text(FALLBACK.name)? else { return Ok(None) };
+    let wrong = || {
+        let wrong =
+            format_args!("wants HOST:PORT, http://HOST:PORT or https://HOST:PORT, not `{text}`");
+        call.wrong(FALLBACK.name, wrong)
+    };
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", &text));
+    let rest = rest.trim_end_matches('/');
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
+    let is_host = check_address(host).is_ok() || check_address(&format!("{host}:80")).is_ok();
+    if !matches!(scheme, "http" | "https") || !is_host || !path.chars().all(is_path) {
+        return Err(wrong());
+    }
+    Ok(Some(format!("{scheme}://{rest}")))
 }
 
 /// A time that is not zero.

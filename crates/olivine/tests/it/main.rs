@@ -15,6 +15,7 @@ mod hostile;
 mod import;
 mod libraries;
 mod log;
+mod mkv;
 mod node;
 mod notify;
 mod points;

@@ -22,9 +22,10 @@ use olivine_doors::{
 use super::{
     healer,
     master::{Master, Told},
-    proxy,
+    proxy, uploads,
 };
 use crate::{
+    body::Body,
     http::{header, log_in},
     session::Session,
     worker::Served,
@@ -38,23 +39,23 @@ pub(crate) async fn respond(
     served: &Served,
     address: IpAddr,
     request: Request<Incoming>,
-) -> Response {
+) -> (Response, Option<Body>) {
     let shared = &served.shared;
     served.tally().requests.add(1);
-    let Some(master) = shared.blobs.master.as_deref() else {
-        return away("there is no master here");
+    let Some(master) = &shared.blobs.master else {
+        return (away("there is no master here"), None);
     };
     let (parts, body) = request.into_parts();
     let header = |name| header(&parts.headers, name);
     let fetch_site = header(HeaderName::from_static("sec-fetch-site"));
     if let Some(refused) = check_stranger(&shared.hosts, header(HOST), header(ORIGIN), fetch_site) {
-        return refused;
+        return (refused, None);
     }
     served.router.settle().await;
     let mut session = Session::new(address);
     let now = shared.time.now();
     if let Err(refused) = log_in(served, &mut session, now, header(AUTHORIZATION)).await {
-        return refused;
+        return (refused, None);
     }
     let head = Head {
         method: parts.method.as_str(),
@@ -65,15 +66,22 @@ pub(crate) async fn respond(
         if_none_match: header(IF_NONE_MATCH),
     };
     let asked = door::read(master.manner, &head);
-    if served.asks_who()
-        && let Err(refusal) = session.check_reach(needs(&asked), key(&asked))
+    let check = |right, key: &[u8]| {
+        if served.asks_who() { session.check_reach(right, key) } else { Ok(()) }
+    };
+    // The keys of a batch stand in its body.
+    if !matches!(asked, Asked::DeleteAll { .. })
+        && let Err(refusal) = check(needs(&asked), key(&asked))
     {
-        return text(403, &refusal.text);
+        return (text(403, &refusal.text), None);
     }
-    match asked {
+    let response = match asked {
         Asked::Wrong(wrong) => refused(&wrong),
         Asked::List(list) => listed(master, &list),
-        Asked::Get { key, is_head: _ } => found(master, &key, master.get(&key)),
+        Asked::Get { key, is_head } => match master.get(&key) {
+            Told::InParts => return uploads::read(master, &key, is_head, &parts.headers).await,
+            come_to => found(master, &key, come_to),
+        },
         Asked::Put { key, condition, ttl } if master.manner == Manner::Smol => {
             sent(master, master.put(&key, condition, ttl))
         }
@@ -84,6 +92,19 @@ pub(crate) async fn respond(
             sent(master, master.delete(&key, condition))
         }
         Asked::Delete { key, condition } => proxy::delete(master, &key, condition).await,
+        Asked::Begin { key } => uploads::begin(master, &key).await,
+        Asked::Part { key, upload, number } => {
+            let part = (&*upload, number);
+            uploads::part(master, shared, &key, part, &parts.headers, body).await
+        }
+        Asked::Complete { key, upload } => {
+            uploads::complete(master, shared, &key, &upload, body).await
+        }
+        Asked::Abort { key, upload } => uploads::abort(master, &key, &upload).await,
+        Asked::DeleteAll { below } => {
+            let check = |key: &[u8]| check(Right::Write, key);
+            uploads::delete_all(master, shared, &below, check, body).await
+        }
         Asked::Unlink { key } => unlinked(master, &key).await,
         Asked::Rebalance { key } => balanced(master, &key).await,
         Asked::Health => json(200, master.health.json(master.far_bytes())),
@@ -95,7 +116,8 @@ pub(crate) async fn respond(
             }
             json(202, master.health.json(master.far_bytes()))
         }
-    }
+    };
+    (response, None)
 }
 
 /// How long a body says that it is.
@@ -117,8 +139,13 @@ fn key<'a>(asked: &'a Asked<'_>) -> &'a [u8] {
         Asked::Get { key, .. }
         | Asked::Put { key, .. }
         | Asked::Delete { key, .. }
+        | Asked::Begin { key }
+        | Asked::Part { key, .. }
+        | Asked::Complete { key, .. }
+        | Asked::Abort { key, .. }
         | Asked::Unlink { key }
         | Asked::Rebalance { key } => key,
+        Asked::DeleteAll { below } => below,
         Asked::List(list) => &list.prefix,
         Asked::Health | Asked::Tend { .. } | Asked::Wrong(_) => &[],
     }
@@ -158,7 +185,7 @@ pub(super) fn told(manner: Manner, told: &Told) -> Response {
         (Told::Refused, Manner::Mkv) => text(403, "there is something under the key already"),
         (Told::Away(why), _) => away(why),
         (Told::Failed(why), _) => text(500, why),
-        (Told::InParts, _) => text(501, "the object is made of parts; get it in S3's manner"),
+        (Told::InParts, _) => text(500, "no volume has an object of parts as a whole"),
         (Told::There { .. }, _) => text(500, "nobody says where to go"),
     }
 }
@@ -184,12 +211,16 @@ fn found(master: &Master, key: &[u8], come_to: Told) -> Response {
             response.headers.extend(row.iter().flat_map(|row| described(master, key, row)));
             response
         }
+        (Told::Absent, Manner::Mkv) => match master.fallback(key) {
+            Some(url) => there(302, url),
+            None => told(master.manner, &Told::Absent),
+        },
         (come_to, _) => sent(master, come_to),
     }
 }
 
 /// What minikeyvalue tells of an object beside where it is.
-fn described(master: &Master, key: &[u8], row: &Row) -> Vec<(&'static str, String)> {
+pub(super) fn described(master: &Master, key: &[u8], row: &Row) -> Vec<(&'static str, String)> {
     let volumes: Vec<String> = row
         .replicas
         .iter()

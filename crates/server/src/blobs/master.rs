@@ -57,6 +57,8 @@ pub(crate) struct Master {
     replicas_min: usize,
     /// Objects must be unlinked before they are deleted.
     protects: bool,
+    /// Where those are sent who want to read what is not here.
+    fallback: Option<String>,
     members: Vec<Arc<Member>>,
     /// Keys that are being changed, where the master itself brings objects to volumes.
     busy: Mutex<BTreeSet<Vec<u8>>>,
@@ -85,6 +87,7 @@ pub(crate) struct MasterOptions {
     pub(crate) replicas: usize,
     pub(crate) replicas_min: usize,
     pub(crate) protects: bool,
+    pub(crate) fallback: Option<String>,
 }
 
 /// A volume, as the master has it.
@@ -177,7 +180,7 @@ impl Master {
         options: MasterOptions,
     ) -> Master {
         let durable = Durable::of(index.db());
-        let MasterOptions { manner, replicas, replicas_min, protects } = options;
+        let MasterOptions { manner, replicas, replicas_min, protects, fallback } = options;
         Master {
             index,
             durable,
@@ -186,6 +189,7 @@ impl Master {
             replicas,
             replicas_min,
             protects,
+            fallback,
             members,
             busy: Mutex::default(),
             health: Health::default(),
@@ -212,6 +216,11 @@ impl Master {
 
     pub(crate) fn protects(&self) -> bool {
         self.protects
+    }
+
+    /// Where somebody is sent who wants to read what is not here, if anywhere.
+    pub(super) fn fallback(&self, key: &[u8]) -> Option<String> {
+        self.fallback.as_ref().map(|fallback| format!("{fallback}{}", path_of(key)))
     }
 
     /// Learns how the volumes of this process are.
@@ -654,12 +663,17 @@ impl Master {
             replicas,
             attributes: None,
         };
-        if row.replicas.len() < self.replicas {
-            self.has_thin.store(true, Relaxed);
-        }
+        self.note_thin(&row);
         let condition = Condition::of_known(*known);
         let changed = self.index.publish(key, &row, condition, self.time.now());
         self.lasting(changed).await
+    }
+
+    /// Has it be seen to that something is copied that lies on too few volumes.
+    pub(super) fn note_thin(&self, row: &Row) {
+        if row.replicas.len() < self.replicas {
+            self.has_thin.store(true, Relaxed);
+        }
     }
 
     /// Where volumes have something, as rows have it.

@@ -28,9 +28,22 @@ use super::{
 use crate::{settings::Door, worker::Shared};
 
 /// Why something was not done.
-enum Stop {
+pub(super) enum Stop {
     Told(Told),
     Wrong(Wrong),
+}
+
+impl From<olivine_s3::Stop> for Stop {
+    fn from(stop: olivine_s3::Stop) -> Stop {
+        use olivine_s3::Stop as Of;
+        Stop::Told(match stop {
+            Of::Refused => Told::Refused,
+            Of::Absent => Told::Absent,
+            Of::Away(why) => Told::Away(why),
+            Of::Failed(why) => Told::Failed(why),
+            Of::Told(error) => Told::Failed(error.to_string()),
+        })
+    }
 }
 
 impl From<Told> for Stop {
@@ -45,7 +58,7 @@ impl From<Wrong> for Stop {
     }
 }
 
-fn answer(outcome: Result<Response, Stop>) -> Response {
+pub(super) fn answer(outcome: Result<Response, Stop>) -> Response {
     match outcome {
         Ok(response) => response,
         Err(Stop::Told(come_to)) => told(Manner::Mkv, &come_to),
@@ -68,7 +81,7 @@ pub(super) async fn put(
 }
 
 /// Somebody else is at it.
-fn busy() -> Response {
+pub(super) fn busy() -> Response {
     text(409, "another request changes this key; try again")
 }
 
@@ -79,7 +92,7 @@ async fn brought(
     condition: door::Condition,
     ttl: Option<u64>,
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: Incoming,
 ) -> Result<Response, Stop> {
     let row = master.row(key)?;
     let live = row.as_ref().filter(|row| !row.is_unlinked);
@@ -89,30 +102,12 @@ async fn brought(
     }
     let there = row.as_ref().map_or(Condition::Absent, |row| Condition::Is(row.generation));
     let grant = master.new_object(there, ttl)?;
-    let places = master.places(key, row.as_ref())?;
-    let head = Head {
-        key,
-        generation: grant.generation,
-        expiry: grant.expiry,
-        wants_md5: grant.wants_digest,
-        attributes: &[],
-        bytes: bytes(headers),
-    };
-    let mut carriers = carriers(master, &places, head, &grant)?;
-    let mut length = 0;
-    while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
-        length += piece.len() as u64;
-        carriers.take(&piece).await?;
-    }
-    if length == 0 || bytes(headers).is_some_and(|bytes| bytes != length) {
-        let text = "an object must have at least one byte, and all it says";
-        return Err(Wrong::new(411, text).into());
-    }
-    let Kept { digest, places } = carriers.finish().await?;
+    let coming = come(master, shared, key, row.as_ref(), &grant, &[]);
+    let Came { bytes, kept: Kept { digest, places } } = coming.of(headers, body).await?;
     let published = Published {
         key: key.to_vec(),
         generation: grant.generation,
-        bytes: length,
+        bytes,
         digest,
         expiry: grant.expiry,
         known: grant.known,
@@ -121,10 +116,67 @@ async fn brought(
     match master.publish(&published).await {
         Ok(Changed::Done | Changed::Superseded) => Ok(empty(201)),
         Ok(Changed::Refused | Changed::Absent) => Err(Told::Refused.into()),
-        Ok(Changed::Late) => {
-            Ok(away("it took so long that it cannot be told from what was deleted; put it again"))
-        }
+        Ok(Changed::Late) => Ok(too_late()),
         Err(why) => Err(Told::Failed(why).into()),
+    }
+}
+
+pub(super) fn too_late() -> Response {
+    away("it took so long that it cannot be told from what was deleted; put it again")
+}
+
+/// What came, and what volumes kept of it.
+pub(super) struct Came {
+    pub(super) bytes: u64,
+    pub(super) kept: Kept,
+}
+
+/// Something that is to be brought to volumes.
+pub(super) struct ToCome<'a> {
+    master: &'a Master,
+    shared: &'a Shared,
+    key: &'a [u8],
+    there: Option<&'a Row>,
+    grant: &'a Grant,
+    attributes: &'a [u8],
+}
+
+/// What will be under a key where something is `there` or nothing, as a grant has it.
+pub(super) fn come<'a>(
+    master: &'a Master,
+    shared: &'a Shared,
+    key: &'a [u8],
+    there: Option<&'a Row>,
+    grant: &'a Grant,
+    attributes: &'a [u8],
+) -> ToCome<'a> {
+    ToCome { master, shared, key, there, grant, attributes }
+}
+
+impl ToCome<'_> {
+    /// Brings a body to the volumes that the key's objects lie on.
+    pub(super) async fn of(self, headers: &HeaderMap, mut body: Incoming) -> Result<Came, Stop> {
+        let ToCome { master, shared, key, there, grant, attributes } = self;
+        let places = master.places(key, there)?;
+        let head = Head {
+            key,
+            generation: grant.generation,
+            expiry: grant.expiry,
+            wants_md5: grant.wants_digest,
+            attributes,
+            bytes: bytes(headers),
+        };
+        let mut carriers = carriers(master, &places, head, grant)?;
+        let mut length = 0;
+        while let Some(piece) = coming::next(shared, Door::Blob, &mut body).await? {
+            length += piece.len() as u64;
+            carriers.take(&piece).await?;
+        }
+        if length == 0 || bytes(headers).is_some_and(|bytes| bytes != length) {
+            let text = "an object must have at least one byte, and all it says";
+            return Err(Wrong::new(411, text).into());
+        }
+        Ok(Came { bytes: length, kept: carriers.finish().await? })
     }
 }
 

@@ -174,7 +174,7 @@ impl Objects {
             return Err(Stop::Failed(format!("{came} bytes came of {bytes}")));
         }
         let Kept { digest, places } = carriers.finish().await.map_err(stopped)?;
-        Ok(Row {
+        let row = Row {
             generation: grant.generation,
             bytes,
             digest,
@@ -182,7 +182,9 @@ impl Objects {
             is_unlinked: false,
             replicas: master.replicas_at(&places).map_err(Stop::Failed)?,
             attributes: Some(Box::new(attributes)),
-        })
+        };
+        master.note_thin(&row);
+        Ok(row)
     }
 }
 

@@ -136,32 +136,11 @@ async fn got(
             return (failed(&error), None);
         }
     };
-    let tag = tag(grant.generation);
-    let mut response = empty(200);
-    response.headers.extend([
-        ("etag", tag),
-        ("accept-ranges", "bytes".to_owned()),
-        ("content-type", "text/plain".to_owned()),
-        ("content-security-policy", "sandbox; default-src 'none'".to_owned()),
-    ]);
-    if header(headers, IF_NONE_MATCH).is_some_and(|tags| is_known(tags, grant.generation)) {
-        response.status = 304;
-        return (response, None);
-    }
-    let length = reading.len();
-    let (from, to) = match read_range(header(headers, RANGE), length) {
-        Range::All => (0, length),
-        Range::Part { from, to } => {
-            response.status = 206;
-            let last = to - 1;
-            response.headers.push(("content-range", format!("bytes {from}-{last}/{length}")));
-            (from, to)
-        }
-        Range::Outside => {
-            let mut response = text(416, "the object has none of these bytes");
-            response.headers.push(("content-range", format!("bytes */{length}")));
-            return (response, None);
-        }
+    let is_there = header(headers, IF_NONE_MATCH).is_some_and(|t| is_known(t, grant.generation));
+    let asked = part_of(grant.generation, reading.len(), header(headers, RANGE), is_there);
+    let (mut response, from, to) = match asked {
+        Ok(asked) => asked,
+        Err(response) => return (response, None),
     };
     if is_head {
         response.headers.push(("content-length", (to - from).to_string()));
@@ -181,6 +160,41 @@ async fn got(
         Body::of(at_hand.unwrap_or_default())
     };
     (response, Some(body))
+}
+
+/// The head of an answer to who gets an object, and which of its bytes they get; or what they are told instead, as
+/// where it `is_there` already.
+pub(super) fn part_of(
+    generation: u64,
+    length: u64,
+    range: Option<&str>,
+    is_there: bool,
+) -> Result<(Response, u64, u64), Response> {
+    let mut response = empty(200);
+    response.headers.extend([
+        ("etag", tag(generation)),
+        ("accept-ranges", "bytes".to_owned()),
+        ("content-type", "text/plain".to_owned()),
+        ("content-security-policy", "sandbox; default-src 'none'".to_owned()),
+    ]);
+    if is_there {
+        response.status = 304;
+        return Err(response);
+    }
+    match read_range(range, length) {
+        Range::All => Ok((response, 0, length)),
+        Range::Part { from, to } => {
+            response.status = 206;
+            let last = to - 1;
+            response.headers.push(("content-range", format!("bytes {from}-{last}/{length}")));
+            Ok((response, from, to))
+        }
+        Range::Outside => {
+            let mut response = text(416, "the object has none of these bytes");
+            response.headers.push(("content-range", format!("bytes */{length}")));
+            Err(response)
+        }
+    }
 }
 
 /// Why a volume did not do something.

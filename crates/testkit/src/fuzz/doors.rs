@@ -3,6 +3,7 @@
 //! 1. A command that was read is encoded, decoded, and the same.
 //! 2. What is wrong is answered in whole lines, or as one answer.
 
+mod blobs;
 mod influx;
 
 use olivine_command::{Batch, Command, Copying, wire};
@@ -35,11 +36,13 @@ pub enum Target {
     Replies,
     /// Statements of the query language.
     Queries,
+    /// A request to the master of blobs: manner, method and target, two conditions and a body, a line each but for the last.
+    BlobDoor,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Target; 8] = [
+    pub const ALL: [Target; 9] = [
         Target::JsonDoor,
         Target::WordsDoor,
         Target::HttpDoor,
@@ -48,6 +51,7 @@ impl Target {
         Target::Commands,
         Target::Replies,
         Target::Queries,
+        Target::BlobDoor,
     ];
 }
 
@@ -77,6 +81,7 @@ pub(super) fn parse(target: Target, bytes: &[u8]) -> Result<u64, String> {
             Ok(replies.len() as u64)
         }
         Target::Queries => olivine_query::fuzzing::parse(bytes),
+        Target::BlobDoor => blobs::parse(bytes),
     }
 }
 
@@ -203,6 +208,7 @@ pub(super) fn sample(target: Target, seed: u64) -> Vec<u8> {
             bytes
         }
         Target::Queries => olivine_query::fuzzing::sample(seed),
+        Target::BlobDoor => pick(blobs::REQUESTS),
         Target::Replies => {
             let mut bytes = Vec::new();
             wire::encode_replies(&replies(seed), &mut bytes);

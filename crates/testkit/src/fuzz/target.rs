@@ -70,7 +70,7 @@ impl Target {
             Target::Engine(E::Current) => 3,
             Target::Engine(E::Backup) | Target::Blobs(B::Extent | B::Volume | B::Place) => 2,
             Target::Program(P::Arguments | P::Entries) | Target::Blobs(B::Talk) => 6,
-            Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries) => 5,
+            Target::Door(D::JsonDoor | D::Commands | D::Points | D::Queries | D::BlobDoor) => 5,
             Target::Engine(E::Pointer)
             | Target::Program(P::Line | P::Json | P::Configuration)
             | Target::Door(D::WordsDoor | D::HttpDoor | D::InfluxDoor | D::Replies)
@@ -82,7 +82,9 @@ impl Target {
     pub(super) fn samples(self) -> u64 {
         match self {
             Target::Program(program::Target::Arguments) => 24,
-            Target::Door(doors::Target::HttpDoor | doors::Target::InfluxDoor) => 9,
+            Target::Door(
+                doors::Target::HttpDoor | doors::Target::InfluxDoor | doors::Target::BlobDoor,
+            ) => 9,
             // Of every form of values one or two.
             Target::Chunk => 16,
             _ => 6,

@@ -5,7 +5,7 @@
 //!    for our own crates do not reach those of others. A build with flags for all has a target folder of its own.
 
 use super::{Call, Verdict};
-use crate::{counts, package, tidy};
+use crate::{counts, package, python, tidy};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -70,6 +70,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "counts", what: "operations take no more instructions", run: counts },
     Step { name: "bench", what: "the benchmarks, at a tiny size", run: bench },
     Step { name: "served", what: "the benchmarks of the node, at a tiny size", run: served },
+    Step { name: "python", what: "the package for Python, installed and tried", run: of_python },
     Step { name: "packages", what: "units, Debian package and image, tried", run: packages },
 ];
 
@@ -79,7 +80,8 @@ fn fmt(root: &Path) -> Verdict {
     }
     let ours = ["fmt", "--all", "--check"];
     let rivals = ["fmt", "--check", "--manifest-path", "crates/rivals/Cargo.toml"];
-    let calls = [Call::cargo(root, ours), Call::cargo(root, rivals)];
+    let python = ["fmt", "--check", "--manifest-path", "python/Cargo.toml"];
+    let calls = [&ours[..], &rivals, &python].map(|line| Call::cargo(root, line.iter().copied()));
     let outcomes: Result<Vec<_>, Verdict> = calls.iter().map(|call| call.run("fmt")).collect();
     quiet(outcomes.map(|lines| lines.concat()))
 }
@@ -318,6 +320,25 @@ fn served(root: &Path) -> Verdict {
             Verdict::Passed(lines.into_iter().filter(|line| line.starts_with("LEFT OUT")).collect())
         }
         Err(verdict) => verdict,
+    }
+}
+
+fn of_python(root: &Path) -> Verdict {
+    if let Some(skipped) = without_program("python3", "python3") {
+        return skipped;
+    }
+    let line =
+        ["clippy", "--locked", "--manifest-path", "python/Cargo.toml", "--", "-D", "warnings"];
+    let lints = Call::cargo(root, line).with("CARGO_TARGET_DIR", "target/python");
+    if let Err(verdict) = lints.run("python-clippy") {
+        return verdict;
+    }
+    match python::made(root, true) {
+        Ok(lines) => Verdict::Passed(lines),
+        Err(python::Trouble::Missing { why, remedy }) => Verdict::Skipped { why, remedy },
+        Err(python::Trouble::Failed(output)) => {
+            Verdict::Failed { output, repeat: "cargo xtask python".to_owned() }
+        }
     }
 }
 

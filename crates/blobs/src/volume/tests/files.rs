@@ -7,7 +7,11 @@ use olivine_vfs::{CrashingVfs, EntryKind, ManualClock, MemoryVfs, Open, Phase, R
 use super::{history::value, *};
 
 fn open(disk: Arc<dyn Vfs>, layout: Layout) -> (Volume, Opened) {
-    let options = VolumeOptions { layout, ..options() };
+    open_with(disk, layout, None)
+}
+
+fn open_with(disk: Arc<dyn Vfs>, layout: Layout, subvolumes: Option<u32>) -> (Volume, Opened) {
+    let options = VolumeOptions { layout, subvolumes, ..options() };
     let clock = Arc::new(ManualClock::new());
     Volume::open(disk, clock, Path::new(DIR), [7; 32], &options).unwrap()
 }
@@ -57,6 +61,49 @@ fn a_file_is_the_value_alone_and_lies_where_the_source_has_it() {
     }
 }
 
+/// As minikeyvalue spreads them over the disks of a machine.
+#[test]
+fn files_are_spread_over_subvolumes_which_a_volume_keeps() {
+    let disk = MemoryVfs::new();
+    let open = |subvolumes| {
+        let options = VolumeOptions { layout: Layout::Mkv, subvolumes, ..options() };
+        let clock = Arc::new(ManualClock::new());
+        Volume::open(Arc::new(disk.clone()), clock, Path::new(DIR), [7; 32], &options)
+    };
+    let (volume, _) = open(Some(3)).unwrap();
+    let key = |number: u32| format!("key {number}");
+    let places: Vec<Place> =
+        (0..60).map(|number| store(&volume, key(number).as_bytes(), b"value")).collect();
+    let long = vec![0xff; 1000];
+    store(&volume, &long, b"long name");
+    drop(volume);
+    let wrong = open(Some(2)).map(drop).unwrap_err();
+    assert!(wrong.to_string().contains("over 3 subvolumes, not 2"), "{wrong}");
+    open(Some(1)).map(drop).unwrap_err();
+    let (volume, _) = open(None).unwrap();
+    let mut counts = [0; 3];
+    for (number, place) in (0..60).zip(places) {
+        let key = key(number);
+        let slashed = format!("/{key}");
+        let subvolume = mkv_subvolume(slashed.as_bytes(), 3);
+        counts[usize::from_str_radix(&subvolume[2..], 16).unwrap()] += 1;
+        let path = format!("{DIR}/{subvolume}/{}", mkv_path(slashed.as_bytes()));
+        disk.open(Path::new(&path), Open::Read).unwrap();
+        assert_eq!(volume.read(&place, key.as_bytes(), 1).unwrap().value(), Some(&b"value"[..]));
+        volume
+            .append_and_wait(&NewRecord { kind: Kind::Tombstone, ..put(key.as_bytes(), 2, b"") })
+            .unwrap();
+        volume.read(&place, key.as_bytes(), 1).unwrap_err();
+    }
+    assert!(counts.iter().all(|count| 10 < *count), "{counts:?}");
+    for (layout, subvolumes) in [(Layout::Packed, 2), (Layout::Smol, 2), (Layout::Mkv, 0)] {
+        let options =
+            VolumeOptions { layout, subvolumes: Some(subvolumes), ..VolumeOptions::default() };
+        let wrong = options.validate().unwrap_err().to_string();
+        assert!(wrong.contains("subvolumes"), "{wrong}");
+    }
+}
+
 /// Names that lead elsewhere where they are taken as they are.
 #[test]
 fn no_key_leads_out_of_the_directory() {
@@ -97,7 +144,8 @@ fn no_key_leads_out_of_the_directory() {
 
 #[test]
 fn files_survive_every_crash_whole() {
-    for layout in [Layout::Smol, Layout::Mkv] {
+    for (layout, subvolumes) in [(Layout::Smol, None), (Layout::Mkv, None), (Layout::Mkv, Some(5))]
+    {
         let disk = CrashingVfs::new();
         let named = Arc::new(Mutex::new(Vec::<(u64, u64)>::new()));
         let images = Arc::new(Mutex::new(Vec::new()));
@@ -117,7 +165,7 @@ fn files_survive_every_crash_whole() {
                 ));
             }
         });
-        let (volume, _) = open(Arc::new(disk.clone()), layout);
+        let (volume, _) = open_with(Arc::new(disk.clone()), layout, subvolumes);
         for generation in 1..30 {
             let key = format!("key {generation}");
             let value = value(generation);
@@ -131,7 +179,7 @@ fn files_survive_every_crash_whole() {
         drop(volume);
         disk.clear_on_event();
         for (image, named, told) in images.lock().unwrap().iter() {
-            let (volume, _) = open(Arc::new(image.clone()), layout);
+            let (volume, _) = open_with(Arc::new(image.clone()), layout, subvolumes);
             for (generation, bytes) in named {
                 let place = Place { extent: 0, offset: 0, bytes: *bytes };
                 let key = format!("key {generation}");
