@@ -137,13 +137,13 @@ fn quick(settings: &mut Settings, tier: TierSettings) {
 }
 
 fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..400 {
+    for _ in 0..1200 {
         if is_so() {
             return;
         }
         RealClock::new().sleep(Duration::from_millis(50));
     }
-    panic!("{what}: not within 20 s");
+    panic!("{what}: not within 60 s");
 }
 
 fn value(number: usize) -> Vec<u8> {
