@@ -42,6 +42,13 @@ pub enum Error {
         /// The offset.
         offset: u64,
     },
+    /// What lies far away cannot be had now. It is there still; try again, or another replica.
+    Away {
+        /// The extent, as its file would be named.
+        path: PathBuf,
+        /// What the bucket answered.
+        what: String,
+    },
     /// There is no room for this. Nothing was written; reads and deletions go on.
     Full {
         /// The volume's directory.
@@ -106,6 +113,11 @@ impl fmt::Display for Error {
                 f,
                 "another object than the one asked for lies in {} at byte {offset}; \
                  look its place up anew",
+                Quoted(path)
+            ),
+            Error::Away { path, what } => write!(
+                f,
+                "{} lies in the bucket, which does not give it now: {what}; try again",
                 Quoted(path)
             ),
             Error::Full { path } => write!(

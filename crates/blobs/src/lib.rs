@@ -32,7 +32,8 @@ pub use grant::{GRANT_TIME, Grant, NoGrant, SECRET_BYTES, Secret, Verb};
 pub use state::{STATE_BYTES_MAX, State};
 pub use transfer::{Object, Progress, Step, Transfer};
 pub use volume::{
-    ATTRIBUTES_BYTES_MAX, Cut, Damage, ExtentInfo, Found, Head, Identity, KEY_BYTES_MAX, Kind,
-    Layout, Moved, NewRecord, Opened, Place, Reading, Record, Rewritten, Scan, Scrubbed, Stored,
-    Stretch, Usage, Volume, VolumeOptions, Writer, mkv_key, mkv_path, mkv_subvolume, smol_path,
+    ATTRIBUTES_BYTES_MAX, Cut, Damage, ExtentInfo, Far, FarWork, Found, Head, Identity,
+    KEY_BYTES_MAX, Kind, Layout, Moved, NewRecord, Opened, Place, Reading, Record, Rewritten, Scan,
+    Scrubbed, SentAway, Stored, Stretch, Usage, Volume, VolumeOptions, Writer, mkv_key, mkv_path,
+    mkv_subvolume, smol_path,
 };

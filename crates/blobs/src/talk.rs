@@ -63,6 +63,8 @@ pub struct State {
     pub room: u64,
     /// Whether it takes objects.
     pub takes_writes: bool,
+    /// Bytes of it that lie in a bucket.
+    pub far_bytes: u64,
 }
 
 /// What a volume asks.
@@ -257,10 +259,14 @@ impl Asked {
                     push_place(place, out);
                 }
             }
-            Asked::Is(State { room, takes_writes }) => {
-                out.push(7);
+            Asked::Is(State { room, takes_writes, far_bytes }) => {
+                // Releases that knew no buckets know no 11.
+                out.push(if *far_bytes == 0 { 7 } else { 11 });
                 put_varint(out, *room);
                 out.push((*takes_writes).into());
+                if 0 < *far_bytes {
+                    put_varint(out, *far_bytes);
+                }
             }
             Asked::Spread { key, generation, expiry, wants_digest, volume, value } => {
                 out.push(8);
@@ -314,7 +320,16 @@ impl Asked {
                 let places = records.iter().map(|_| fields.place()).collect::<Option<_>>()?;
                 Asked::Moved { volume, records, places }
             }
-            7 => Asked::Is(State { room: fields.number()?, takes_writes: fields.flag()? }),
+            7 => Asked::Is(State {
+                room: fields.number()?,
+                takes_writes: fields.flag()?,
+                far_bytes: 0,
+            }),
+            11 => Asked::Is(State {
+                room: fields.number()?,
+                takes_writes: fields.flag()?,
+                far_bytes: fields.number().filter(|bytes| *bytes != 0)?,
+            }),
             8 => Asked::Spread {
                 key: fields.key()?,
                 generation: fields.number()?,
@@ -544,7 +559,8 @@ mod tests {
             },
             Asked::Names { volume, records: vec![record(1), record(2)] },
             Asked::Moved { volume, records: vec![record(1)], places: vec![place(4)] },
-            Asked::Is(State { room: 1 << 50, takes_writes: true }),
+            Asked::Is(State { room: 1 << 50, takes_writes: true, far_bytes: 0 }),
+            Asked::Is(State { room: 1 << 50, takes_writes: true, far_bytes: 1 << 40 }),
             Asked::Damaged {
                 volume,
                 sought: Some(record(3)),

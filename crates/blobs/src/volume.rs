@@ -25,9 +25,11 @@ use room::Room;
 
 mod commit;
 mod extents;
+mod far;
 mod files;
 pub(crate) mod fuzzing;
 mod identity;
+mod marker;
 mod names;
 mod options;
 mod packed;
@@ -39,9 +41,11 @@ mod room;
 mod scan;
 mod scrub;
 mod sole;
+mod tiering;
 mod vacuum;
 mod writer;
 
+pub use far::{Far, FarWork};
 pub use identity::Identity;
 pub use names::{mkv_key, mkv_path, mkv_subvolume, smol_path};
 pub use options::{Layout, VolumeOptions};
@@ -52,6 +56,7 @@ pub use record::{ATTRIBUTES_BYTES_MAX, KEY_BYTES_MAX, Kind};
 pub use recover::{Cut, Opened};
 pub use scan::{Damage, Found, Record, Scan};
 pub use scrub::Scrubbed;
+pub use tiering::SentAway;
 pub use vacuum::{Moved, Rewritten};
 pub use writer::Writer;
 
@@ -131,6 +136,8 @@ pub struct ExtentInfo {
     pub is_shared: bool,
     /// Whether nothing more will be written to it.
     pub is_sealed: bool,
+    /// Whether it lies in the bucket.
+    pub is_far: bool,
 }
 
 /// What a volume takes, and what it has left.
@@ -140,6 +147,10 @@ pub struct Usage {
     pub extents: u64,
     /// Bytes in them, those of dead records included.
     pub bytes: u64,
+    /// How many of the extents lie in the bucket.
+    pub far_extents: u64,
+    /// Bytes in those.
+    pub far_bytes: u64,
     /// Bytes that the disk has left, where a disk has such a bound.
     pub room: Option<u64>,
     /// Whether new objects are refused for want of room.
@@ -157,6 +168,18 @@ impl Volume {
         dir: &Path,
         drawn: [u8; 32],
         options: &VolumeOptions,
+    ) -> Result<(Volume, Opened)> {
+        Volume::open_tiered(vfs, clock, dir, drawn, options, None)
+    }
+
+    /// As `open`, with a bucket that extents may lie in. Without one a volume that has extents there is not opened.
+    pub fn open_tiered(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        drawn: [u8; 32],
+        options: &VolumeOptions,
+        bucket: Option<Arc<dyn Far>>,
     ) -> Result<(Volume, Opened)> {
         options.validate()?;
         if !options.read_only {
@@ -182,7 +205,8 @@ impl Volume {
             return Err(Error::Unusable { path: dir.into(), what });
         }
         let room = Room::new(Arc::clone(&vfs), clock, dir.into(), options.room_bytes_min);
-        let (body, mut opened) = Body::open(Arc::clone(&vfs), Arc::new(room), dir, &file, options)?;
+        let (body, mut opened) =
+            Body::open(Arc::clone(&vfs), Arc::new(room), dir, &file, options, bucket)?;
         opened.is_new = is_new;
         let volume = Volume {
             vfs,
@@ -284,9 +308,21 @@ impl Volume {
             Body::Packed(packed) => packed.sums(),
             Body::Files(_) => (0, 0),
         };
+        let (far_extents, far_bytes) = match &self.body {
+            Body::Packed(packed) => packed.far_sums(),
+            Body::Files(_) => (0, 0),
+        };
         let room = self.body.room().free()?;
         let is_full = room.is_some_and(|room| room <= self.body.room().reserve());
-        Ok(Usage { extents, bytes, room, is_full, is_read_only: self.read_only })
+        Ok(Usage {
+            extents,
+            bytes,
+            far_extents,
+            far_bytes,
+            room,
+            is_full,
+            is_read_only: self.read_only,
+        })
     }
 
     /// Whether there is such an extent.
@@ -320,6 +356,49 @@ impl Volume {
     /// Reads what lies in an extent from offset `from` on, about `bytes_max` of it, and compares every checksum.
     pub fn scrub_step(&self, extent: u32, from: u64, bytes_max: u64) -> Result<Scrubbed> {
         self.packed()?.scrub_step(extent, from, bytes_max)
+    }
+
+    /// Whether an extent is read from the bucket, so that reading may wait for the network.
+    pub fn is_far(&self, extent: u32) -> bool {
+        match &self.body {
+            Body::Packed(packed) => packed.extents.is_far(extent),
+            Body::Files(_) => false,
+        }
+    }
+
+    /// What the bucket did since the volume was opened; nothing where there is none.
+    pub fn far_work(&self) -> Option<FarWork> {
+        match &self.body {
+            Body::Packed(packed) => packed.far_work(),
+            Body::Files(_) => None,
+        }
+    }
+
+    /// Sends a sealed extent into the bucket, has that give it back, and removes its file. `pace` is told how much was
+    /// read, and may wait or give up: what was done so far is gone on with, or taken back, later.
+    pub fn send_away(
+        &self,
+        extent: u32,
+        pace: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<SentAway> {
+        self.must_be_writable()?;
+        self.packed()?.send_away(extent, pace)
+    }
+
+    /// Whether the bucket has lost an extent that was sent there.
+    pub fn is_lost(&self, extent: u32) -> Result<bool> {
+        self.packed()?.is_lost(extent)
+    }
+
+    /// When an extent's file was written to last, in milliseconds since 1970; nothing if that is not known.
+    pub fn written(&self, extent: u32) -> Result<Option<u64>> {
+        self.packed()?.written(extent)
+    }
+
+    /// Takes out of the bucket what nobody reads any more and could not be taken out before. Returns how many extents.
+    pub fn sweep(&self) -> Result<u64> {
+        self.must_be_writable()?;
+        self.packed()?.sweep()
     }
 
     /// Removes a sealed extent, with whatever is in it. Nobody may hold a grant for a place in it any more.
@@ -379,10 +458,16 @@ impl Body {
         dir: &Path,
         file: &VolumeFile,
         options: &VolumeOptions,
+        bucket: Option<Arc<dyn Far>>,
     ) -> Result<(Body, Opened)> {
         if file.layout == Layout::Packed {
-            let (packed, opened) = Packed::open(vfs, room, dir, file, options)?;
+            let (packed, opened) = Packed::open(vfs, room, dir, file, options, bucket)?;
             return Ok((Body::Packed(Arc::new(packed)), opened));
+        }
+        if bucket.is_some() {
+            let what =
+                format!("is {}, which has no extents to be put into a bucket", file.layout.name());
+            return Err(Error::invalid("layout", what));
         }
         let (files, leftovers) =
             Files::open(vfs, dir, (file.layout, file.subvolumes), room, options.read_only)?;

@@ -10,13 +10,14 @@ mod running;
 
 use std::{path::Path, sync::Arc};
 
-use olivine_blobs::{Error, Layout, Opened, Volume, VolumeOptions};
+use olivine_blobs::{Error, Far, Layout, Opened, Volume, VolumeOptions};
 use olivine_engine::Environment;
 
 use crate::{
     call::{Call, Command, JSON, MEMORY, Opt, QUIET, nearest},
     ending::{Ending, Failure},
     http_client::{CA, TOKEN_FILE},
+    serve::blobs::{TIER, TIER_ENDPOINT, TIER_KEY_FILE, bucket},
 };
 
 const DB: Opt = Opt::value(
@@ -67,6 +68,7 @@ pub(crate) const COMMAND: Command = Command {
     operands: &["ACTION", "[PATHS...]"],
     options: &[
         &[DB, TO, LAYOUT, SUBVOLUMES, FROM, KEYS, NEW_DB],
+        &[TIER, TIER_ENDPOINT, TIER_KEY_FILE],
         &[SERVER, TOKEN_FILE, CA],
         &[JSON, QUIET, MEMORY],
     ],
@@ -117,12 +119,21 @@ fn paths(call: &Call) -> Vec<std::path::PathBuf> {
     (1..).map_while(|place| call.operand(place)).map(Into::into).collect()
 }
 
+/// The bucket that extents of volumes lie in, if one is named.
+fn far(call: &Call, environment: &Environment) -> Result<Option<Arc<dyn Far>>, Failure> {
+    let settings = bucket(call)?;
+    let far = settings.map(|settings| olivine_server::bucket(&**environment.vfs(), &settings));
+    Ok(far.transpose()?)
+}
+
 /// A volume, only to be read, whatever its layout.
-fn opened(environment: &Environment, path: &Path) -> Result<Volume, Failure> {
+fn opened(call: &Call, environment: &Environment, path: &Path) -> Result<Volume, Failure> {
+    let far = far(call, environment)?;
     let of = |layout| -> Result<(Volume, Opened), Error> {
         let options = VolumeOptions { layout, read_only: true, ..VolumeOptions::default() };
         let (vfs, clock) = (Arc::clone(environment.vfs()), Arc::clone(environment.clock()));
-        Volume::open(vfs, clock, path, [0; 32], &options)
+        let far = far.clone().filter(|_| layout == Layout::Packed);
+        Volume::open_tiered(vfs, clock, path, [0; 32], &options, far)
     };
     let mut first = None;
     for layout in [Layout::Packed, Layout::Smol, Layout::Mkv] {

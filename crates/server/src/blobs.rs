@@ -19,6 +19,7 @@ mod master;
 mod proxy;
 mod s3;
 mod s3_keys;
+mod tier;
 mod uploads;
 mod volume;
 mod volume_door;
@@ -31,13 +32,14 @@ use std::{
     time::Duration,
 };
 
-use olivine_blobs::{Opened, Usage, Volume, VolumeOptions, index::Index};
+use olivine_blobs::{FarWork, Opened, Usage, Volume, VolumeOptions, index::Index};
 use olivine_doors::blob::Manner;
 use olivine_engine::{Environment, Options};
 use olivine_s3::Service;
 
 pub(crate) use door::respond as respond_master;
 pub(crate) use s3::respond as respond_s3;
+pub use tier::bucket;
 pub(crate) use volume_door::respond as respond_volume;
 
 use tokio::{
@@ -59,7 +61,7 @@ use crate::{
     worker::Served,
 };
 use healer::Healing;
-use keeper::Tending;
+use keeper::{Tending, Tiering};
 use link::{Link, MAGIC};
 use master::{Master, MasterOptions, Member, Way};
 use s3::Objects;
@@ -75,6 +77,7 @@ pub(crate) struct Blobs {
     /// Who answers at the master's door, if it speaks as S3.
     pub(crate) s3: Option<Service>,
     tending: Option<Tending>,
+    time: Arc<Time>,
     healing: Option<Healing>,
 }
 
@@ -89,7 +92,8 @@ impl Blobs {
     ) -> Result<Blobs, Problem> {
         if settings.master.is_none() && settings.volume.is_none() {
             let (s3, tending, healing) = (None, None, None);
-            return Ok(Blobs { master: None, volume: None, s3, tending, healing });
+            let time = Arc::clone(time);
+            return Ok(Blobs { master: None, volume: None, s3, tending, time, healing });
         }
         let vfs = environment.vfs();
         let keys = match &settings.master {
@@ -103,17 +107,22 @@ impl Blobs {
             None => None,
             Some(volume) => {
                 make_dirs(&**vfs, &volume.dir, "--volume-dir")?;
+                let tier = volume.tier.as_ref();
+                let far = tier.map(|tier| bucket(&**vfs, tier)).transpose()?;
+                let defaults = VolumeOptions::default();
                 let options = VolumeOptions {
+                    tier_cache_bytes: tier
+                        .map_or(defaults.tier_cache_bytes, |tier| tier.cache_bytes),
                     layout: volume.layout,
                     subvolumes: volume.subvolumes,
                     extent_bytes_max: volume.extent_bytes_max,
                     read_only: volume.is_read_only,
-                    ..VolumeOptions::default()
+                    ..defaults
                 };
                 let mut drawn = [0; 32];
                 secret::random(&mut drawn).map_err(|_| no_randomness())?;
                 let (vfs, clock) = (Arc::clone(vfs), Arc::clone(environment.clock()));
-                let opened = Volume::open(vfs, clock, &volume.dir, drawn, &options);
+                let opened = Volume::open_tiered(vfs, clock, &volume.dir, drawn, &options, far);
                 let (opened, found) = opened.map_err(|error| of_volume(&error))?;
                 told(&volume.dir, &found);
                 let asking = match settings.master {
@@ -153,8 +162,14 @@ impl Blobs {
             volume.belongs_to(master);
         }
         let tending = settings.volume.as_ref().filter(|volume| !volume.is_read_only);
-        let tending =
-            tending.map(|volume| Tending { every: volume.tend_every, grace: volume.grace });
+        let tending = tending.map(|volume| Tending {
+            every: volume.tend_every,
+            grace: volume.grace,
+            tiering: volume
+                .tier
+                .as_ref()
+                .map(|tier| Tiering { after: tier.after, verify_every: tier.verify_every }),
+        });
         let s3 = match (&master, keys) {
             (Some(master), Some(keys)) => Some(Service::new(Objects(Arc::clone(master)), keys)),
             _ => None,
@@ -163,7 +178,8 @@ impl Blobs {
             after: master.heal_after,
             bytes_per_second: master.heal_bytes_per_second,
         });
-        Ok(Blobs { master, volume, s3, tending, healing })
+        let time = Arc::clone(time);
+        Ok(Blobs { master, volume, s3, tending, time, healing })
     }
 
     /// How many volumes the master has that take objects, that answer and do not, and that do not answer.
@@ -174,6 +190,12 @@ impl Blobs {
     /// What the volume has, if there is one.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.volume.as_ref()?.volume.usage().ok()
+    }
+
+    /// What the bucket of the volume did, if there is one.
+    pub(crate) fn far_work(&self) -> FarWork {
+        let host = self.volume.as_ref();
+        host.and_then(|host| host.volume.far_work()).unwrap_or_default()
     }
 
     /// Damage that was found on the volume since this process began.
@@ -200,7 +222,8 @@ impl Blobs {
             started.push(spawn_local(healer));
         }
         if let Some((host, tending)) = self.volume.as_ref().zip(self.tending) {
-            let keeper = keeper::tend(Arc::clone(host), tending, stopping.clone());
+            let (host, time) = (Arc::clone(host), Arc::clone(&self.time));
+            let keeper = keeper::tend(host, tending, time, stopping.clone());
             started.push(spawn_local(keeper));
         }
         started

@@ -62,6 +62,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use blobs::bucket;
 pub use local::Local;
 pub use log::{EVENTS, EventKind, Log, LogFileSettings, LogFormat, LogLevel};
 pub use node::{Node, Problem, Started, Stop};
@@ -70,7 +71,7 @@ pub use patience::{Patience, Wait};
 pub use probe::{door_answers, storage_answers};
 pub use settings::{
     BlobSettings, Door, DoorSetting, Half, MasterSettings, QuerySettings, Settings, StorageAt,
-    VolumeSettings,
+    TierSettings, VolumeSettings,
 };
 pub use tls::{Authority, PeerSetting, TlsSetting, authority, vouched};
 
@@ -80,3 +81,4 @@ pub use olivine_blobs::Layout;
 pub use olivine_command::{Command, Principal, Reply, Role, Token, User, Who};
 #[doc(no_inline)]
 pub use olivine_doors::{blob::Manner, http::Hosts, limits::Limits};
+pub use olivine_far::BucketUrl;

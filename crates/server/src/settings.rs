@@ -9,6 +9,7 @@ use std::{
 use olivine_blobs::Layout;
 use olivine_doors::{blob::Manner, http::Hosts, limits::Limits};
 use olivine_engine::Durability;
+use olivine_far::BucketUrl;
 use olivine_model::ModelOptions;
 
 use crate::{
@@ -188,6 +189,25 @@ pub struct VolumeSettings {
     pub tend_every: Duration,
     /// How long an extent is left alone after it was filled, and kept after nothing live is in it. Default 5 minutes.
     pub grace: Duration,
+    /// Where old extents go; nothing where all stay.
+    pub tier: Option<TierSettings>,
+}
+
+/// Where a volume keeps its old extents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierSettings {
+    /// The bucket.
+    pub url: BucketUrl,
+    /// Where it is, if not at Amazon's.
+    pub endpoint: Option<String>,
+    /// A file with the key that its requests are signed with; the variables of Amazon's tools if there is none.
+    pub key_file: Option<PathBuf>,
+    /// For how long nothing was written to an extent that is sent there. Default 7 days.
+    pub after: Duration,
+    /// What the cache of it may take of the disk. Default 1 GiB.
+    pub cache_bytes: u64,
+    /// How often what lies there is read and verified, and room in it given back. Default 30 days.
+    pub verify_every: Duration,
 }
 
 /// What of a node a process is.

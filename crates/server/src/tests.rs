@@ -101,6 +101,7 @@ fn blobs_in(data_dir: &std::path::Path) -> BlobSettings {
             extent_bytes_max: 1 << 30,
             tend_every: Duration::from_mins(10),
             grace: Duration::from_mins(5),
+            tier: None,
         }),
         key_file: data_dir.join("blob.key"),
     }

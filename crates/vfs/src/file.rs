@@ -94,6 +94,12 @@ pub trait Vfs: Send + Sync + Debug {
     /// Takes the lock file at `path`, creating it if need be, and writes our pid into it. Never waits.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
 
+    /// When a file was written to last, in milliseconds since 1970; nothing where a disk does not know.
+    fn written(&self, path: &Path) -> io::Result<Option<u64>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// The room of the file system that `dir` is on; nothing where a disk has no such thing.
     fn room(&self, dir: &Path) -> io::Result<Option<Room>> {
         let _ = dir;

@@ -76,6 +76,12 @@ impl Vfs for RealVfs {
         }
     }
 
+    fn written(&self, path: &Path) -> io::Result<Option<u64>> {
+        let stat = retry_on_intr(|| fs::lstat(path))?;
+        let millis = i128::from(stat.st_mtime) * 1000 + i128::from(stat.st_mtime_nsec) / 1_000_000;
+        Ok(u64::try_from(millis).ok())
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let descriptor = open_dir(dir)?;
         let mut entries = Vec::new();

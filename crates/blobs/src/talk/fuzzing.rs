@@ -92,7 +92,7 @@ fn asked(random: &mut Random) -> Asked {
             let places = records.iter().map(|record| record.place).collect();
             Asked::Moved { volume, records, places }
         }
-        _ => Asked::Is(State { room: generation, takes_writes: true }),
+        _ => Asked::Is(State { room: generation, takes_writes: true, far_bytes: generation / 2 }),
     }
 }
 

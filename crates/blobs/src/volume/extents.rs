@@ -5,7 +5,7 @@
 //! stands under another name is a leftover.
 //!
 //! 1. A number names one extent ever.
-//! 2. Memory grows with the shared extents (one per GiB), not with the sole ones.
+//! 2. Memory grows with the shared extents (one per GiB) and those that are far, not with the sole ones.
 //! 3. What lies behind the end of a shared extent was never acknowledged.
 
 use std::{
@@ -23,7 +23,11 @@ use crate::{
     error::{Error, Result},
 };
 
-use super::record::Bonds;
+use super::{
+    far::{Ahead, FarFile, Store, failed},
+    marker::{MARKER_BYTES, Marker, Stage},
+    record::Bonds,
+};
 
 /// Records begin here.
 pub(super) const HEADER_BYTES: u64 = 64;
@@ -59,6 +63,7 @@ pub(super) struct ExtentHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     Extent(u32, Sort),
+    Marker(u32, Sort, Stage),
     Unfinished(u32),
     Other,
 }
@@ -71,6 +76,8 @@ pub(super) struct Extents {
     pub(super) dir: PathBuf,
     pub(super) uuid: [u8; 16],
     pub(super) salt: u64,
+    /// The bucket that extents may lie in, if there is one.
+    pub(super) far: Option<Arc<Store>>,
     state: Mutex<State>,
     handles: Mutex<Handles>,
     /// The highest shard that is known to be there, durably.
@@ -88,6 +95,9 @@ pub(super) struct State {
     pub(super) next: u32,
     pub(super) soles: u64,
     pub(super) sole_bytes: u64,
+    /// Extents that are read from the bucket, and how long they are.
+    pub(super) far: BTreeMap<u32, u64>,
+    pub(super) far_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -159,10 +169,30 @@ impl Sort {
     }
 }
 
+impl State {
+    /// An extent is there no more.
+    fn forget(&mut self, number: u32, sort: Sort, bytes: u64) {
+        match sort {
+            Sort::Shared => drop(self.ends.remove(&number)),
+            Sort::Sole => {
+                self.soles = self.soles.saturating_sub(1);
+                self.sole_bytes = self.sole_bytes.saturating_sub(bytes);
+            }
+        }
+    }
+}
+
 /// What a name in a shard's directory stands for.
 pub(super) fn named(name: &str) -> Named {
     let Some((digits, suffix)) = name.split_once('.') else { return Named::Other };
     let Some(number) = number(digits, 10) else { return Named::Other };
+    if let Some((sort, stage)) = suffix.split_once('.') {
+        let sort = [Sort::Shared, Sort::Sole].into_iter().find(|one| one.suffix() == sort);
+        return match (sort, Stage::of_suffix(stage)) {
+            (Some(sort), Some(stage)) => Named::Marker(number, sort, stage),
+            _ => Named::Other,
+        };
+    }
     match suffix {
         "ext" => Named::Extent(number, Sort::Shared),
         "sole" => Named::Extent(number, Sort::Sole),
@@ -186,9 +216,14 @@ pub(super) fn shard_of(number: u32) -> u32 {
 }
 
 impl Extents {
-    pub(super) fn new(vfs: Arc<dyn Vfs>, dir: PathBuf, uuid: [u8; 16], salt: u64) -> Extents {
+    pub(super) fn new(
+        vfs: Arc<dyn Vfs>,
+        dir: PathBuf,
+        (uuid, salt): ([u8; 16], u64),
+        far: Option<Arc<Store>>,
+    ) -> Extents {
         let (state, handles, shard) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Extents { vfs, dir, uuid, salt, state, handles, shard }
+        Extents { vfs, dir, uuid, salt, far, state, handles, shard }
     }
 
     pub(super) fn bonds(&self, number: u32) -> Bonds {
@@ -225,6 +260,108 @@ impl Extents {
 
     pub(super) fn new_path(&self, number: u32) -> PathBuf {
         self.shard_dir(shard_of(number)).join(format!("{number:010}.new"))
+    }
+
+    pub(super) fn marker_path(&self, number: u32, sort: Sort, stage: Stage) -> PathBuf {
+        let (sort, stage) = (sort.suffix(), stage.suffix());
+        self.shard_dir(shard_of(number)).join(format!("{number:010}.{sort}.{stage}"))
+    }
+
+    /// Whether an extent is read from the bucket.
+    pub(super) fn is_far(&self, number: u32) -> bool {
+        self.state().far.contains_key(&number)
+    }
+
+    /// Whether the file of an extent is here.
+    pub(super) fn has_local(&self, number: u32, sort: Sort) -> Result<bool> {
+        let path = self.path(number, sort);
+        Ok(self.vfs.entry(&path).map_err(Error::io("look for", &path))?.is_some())
+    }
+
+    /// What stands in a marker.
+    pub(super) fn marker(&self, number: u32, sort: Sort, stage: Stage) -> Result<Marker> {
+        let path = self.marker_path(number, sort, stage);
+        let file = match self.vfs.open(&path, Open::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Gone { path });
+            }
+            answer => answer.map_err(Error::io("open", &path))?,
+        };
+        let mut bytes = [0; MARKER_BYTES + 1];
+        let read = read_at(&*file, &path, &mut bytes, 0)?;
+        let marker = Marker::decode(bytes.get(..read).unwrap_or_default());
+        let own = marker.and_then(|marker| self.own(marker.header, number, sort).map(|_| marker));
+        own.map_err(|what| Error::corrupt(&path, 0, what))
+    }
+
+    /// Has a marker say that its extent is further on, durably.
+    pub(super) fn advance(&self, number: u32, sort: Sort, from: Stage, to: Stage) -> Result<()> {
+        let source = self.marker_path(number, sort, from);
+        let target = self.marker_path(number, sort, to);
+        self.vfs.rename(&source, &target).map_err(Error::io("rename", &source))?;
+        self.sync_shard(number)
+    }
+
+    pub(super) fn sync_shard(&self, number: u32) -> Result<()> {
+        let dir = self.shard_dir(shard_of(number));
+        self.vfs.sync_dir(&dir).map_err(Error::io("sync", &dir))
+    }
+
+    /// From now on an extent is read from the bucket.
+    pub(super) fn turn_far(&self, number: u32, bytes: u64) {
+        let mut state = self.state();
+        if state.far.insert(number, bytes).is_none() {
+            state.far_bytes += bytes;
+        }
+        drop(state);
+        self.close_handle(number);
+    }
+
+    fn close_handle(&self, number: u32) {
+        let mut handles = self.handles();
+        handles.removals += 1;
+        handles.open.remove(&number);
+    }
+
+    /// Removes the file of an extent that lies in the bucket.
+    pub(super) fn drop_local(&self, number: u32, sort: Sort) -> Result<()> {
+        let path = self.path(number, sort);
+        match self.vfs.remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            answer => answer.map_err(Error::io("remove", &path))?,
+        }
+        self.sync_shard(number)
+    }
+
+    /// A far extent as a file; one that is walked through is read past the cache.
+    pub(super) fn far_file(
+        store: &Arc<Store>,
+        number: u32,
+        name: String,
+        bytes: u64,
+        is_walked: bool,
+    ) -> Arc<dyn File> {
+        let ahead = is_walked.then(|| Mutex::new(Ahead::default()));
+        Arc::new(FarFile { store: Arc::clone(store), number, name, bytes, ahead })
+    }
+
+    /// An extent's file, to be walked through.
+    pub(super) fn open_to_walk(&self, number: u32, sort: Sort) -> Result<Arc<dyn File>> {
+        if self.is_far(number) {
+            self.open_far(number, sort, true)
+        } else {
+            self.open(number, sort)
+        }
+    }
+
+    fn open_far(&self, number: u32, sort: Sort, is_walked: bool) -> Result<Arc<dyn File>> {
+        let marker = self.marker(number, sort, Stage::Far)?;
+        let Some(store) = &self.far else {
+            let path = self.marker_path(number, sort, Stage::Far);
+            return Err(Error::Away { path, what: "no bucket was named".into() });
+        };
+        let name = store.name(number, marker.hash);
+        Ok(Extents::far_file(store, number, name, marker.bytes, is_walked))
     }
 
     /// Which sort an extent is, if it is there.
@@ -292,11 +429,19 @@ impl Extents {
             handles.removals
         };
         let path = self.path(number, sort);
-        let file = match self.vfs.open(&path, Open::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Gone { path });
+        let file = if self.is_far(number) {
+            self.open_far(number, sort, false)?
+        } else {
+            match self.vfs.open(&path, Open::Read) {
+                // It may have been sent away just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if !self.is_far(number) {
+                        return Err(Error::Gone { path });
+                    }
+                    self.open_far(number, sort, false)?
+                }
+                answer => answer.map_err(Error::io("open", &path))?,
             }
-            answer => answer.map_err(Error::io("open", &path))?,
         };
         self.keep_open(number, &file, removals);
         Ok(file)
@@ -320,6 +465,20 @@ impl Extents {
 
     /// Removes an extent's file, durably.
     pub(super) fn remove(&self, number: u32, sort: Sort) -> Result<()> {
+        if self.is_far(number) {
+            self.advance(number, sort, Stage::Far, Stage::Gone)?;
+            self.close_handle(number);
+            let mut state = self.state();
+            let bytes = state.far.remove(&number).unwrap_or_default();
+            state.far_bytes -= bytes;
+            state.forget(number, sort, bytes);
+            return Ok(());
+        }
+        let up = self.marker_path(number, sort, Stage::Up);
+        if self.vfs.entry(&up).map_err(Error::io("look for", &up))?.is_some() {
+            // What was sent of it, if anything, is taken out of the bucket later.
+            self.advance(number, sort, Stage::Up, Stage::Gone)?;
+        }
         let path = self.path(number, sort);
         let bytes = match sort {
             Sort::Shared => 0,
@@ -329,21 +488,9 @@ impl Extents {
             }
         };
         self.vfs.remove_file(&path).map_err(Error::io("remove", &path))?;
-        let mut handles = self.handles();
-        handles.removals += 1;
-        handles.open.remove(&number);
-        drop(handles);
-        let mut state = self.state();
-        match sort {
-            Sort::Shared => drop(state.ends.remove(&number)),
-            Sort::Sole => {
-                state.soles = state.soles.saturating_sub(1);
-                state.sole_bytes = state.sole_bytes.saturating_sub(bytes);
-            }
-        }
-        drop(state);
-        let dir = self.shard_dir(shard_of(number));
-        self.vfs.sync_dir(&dir).map_err(Error::io("sync", &dir))
+        self.close_handle(number);
+        self.state().forget(number, sort, bytes);
+        self.sync_shard(number)
     }
 
     fn handles(&self) -> MutexGuard<'_, Handles> {
@@ -365,5 +512,5 @@ pub(super) fn read_at(
     buffer: &mut [u8],
     offset: u64,
 ) -> Result<usize> {
-    file.read_at(buffer, offset).map_err(Error::io("read", path))
+    file.read_at(buffer, offset).map_err(|error| failed(path, offset, error))
 }

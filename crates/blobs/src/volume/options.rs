@@ -60,6 +60,8 @@ pub struct VolumeOptions {
     /// write: on ext4 that takes a tenth off a sync of a busy disk and a third off one of a quiet one. Default 4 MiB,
     /// at most 16 MiB; 0 makes it longer with every write.
     pub ahead_bytes: u64,
+    /// What the cache of extents that lie in a bucket may take of the disk. Default 1 GiB, at least 4 MiB.
+    pub tier_cache_bytes: u64,
     /// Nothing is written: no torn tail is cut, and what is asked to be written is refused.
     pub read_only: bool,
 }
@@ -73,6 +75,7 @@ impl Default for VolumeOptions {
             packed_bytes_max: 1 << 20,
             room_bytes_min: 1 << 30,
             ahead_bytes: 4 << 20,
+            tier_cache_bytes: 1 << 30,
             read_only: false,
         }
     }
@@ -92,6 +95,7 @@ impl VolumeOptions {
     pub fn validate(&self) -> Result<()> {
         within("extent_bytes_max", self.extent_bytes_max, 64 << 10, 1 << 40)?;
         within("packed_bytes_max", self.packed_bytes_max, 0, PACKED_BYTES_MAX)?;
+        within("tier_cache_bytes", self.tier_cache_bytes, 4 << 20, 1 << 50)?;
         within("ahead_bytes", self.ahead_bytes, 0, AHEAD_BYTES_MAX)?;
         let Some(subvolumes) = self.subvolumes else { return Ok(()) };
         within("subvolumes", subvolumes.into(), 1, SUBVOLUMES_MAX.into())?;

@@ -14,7 +14,9 @@ use super::{
     ExtentInfo, Head, NewRecord, VolumeOptions,
     commit::{Committer, Done, Queue, Waiting},
     extents::{Extents, Named, Sort, named, shard_of},
+    far::{Far, Store},
     identity::VolumeFile,
+    marker::Stage,
     place::Place,
     reading::{self, Reading},
     record::{self, Draft, Kind, encode},
@@ -41,13 +43,19 @@ impl Packed {
         dir: &Path,
         file: &VolumeFile,
         options: &VolumeOptions,
+        bucket: Option<Arc<dyn Far>>,
     ) -> Result<(Packed, Opened)> {
         let extents_dir = dir.join("extents");
         if !options.read_only {
             make_dirs(&*vfs, &extents_dir).map_err(Error::io("create", &extents_dir))?;
             vfs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         }
-        let extents = Extents::new(vfs, extents_dir, file.identity.uuid, file.salt);
+        let uuid = file.identity.uuid;
+        let far = bucket.map(|bucket| {
+            let bytes = Some(options.tier_cache_bytes).filter(|_| !options.read_only);
+            Arc::new(Store::new(bucket, uuid, Arc::clone(&vfs), dir, bytes))
+        });
+        let extents = Extents::new(vfs, extents_dir, (uuid, file.salt), far);
         let (extents, queue) = (Arc::new(extents), Arc::default());
         let recovered = recover(&extents, file.extent_min, options.read_only)?;
         let committer = Committer {
@@ -95,6 +103,14 @@ impl Packed {
     }
 
     pub(super) fn read(&self, place: &Place, key: &[u8], generation: u64) -> Result<Reading> {
+        let read = reading::read(&self.extents, place, key, generation);
+        if !matches!(read, Err(Error::Corrupt { .. })) || !self.extents.is_far(place.extent) {
+            return read;
+        }
+        // What came of the bucket may have been damaged on its way, and be in the cache like that.
+        if let Some(store) = &self.extents.far {
+            store.forget(place.extent);
+        }
         reading::read(&self.extents, place, key, generation)
     }
 
@@ -102,7 +118,7 @@ impl Packed {
     pub(super) fn scan(&self, extent: u32, from: u64, is_deep: bool) -> Result<Scan> {
         let sort = self.extents.sort_of(extent);
         let path = self.extents.path(extent, sort);
-        let file = self.extents.open(extent, sort)?;
+        let file = self.extents.open_to_walk(extent, sort)?;
         let end = match self.extents.state().ends.get(&extent) {
             Some(end) => *end,
             None => file.len().map_err(Error::io("measure", &path))?,
@@ -124,11 +140,19 @@ impl Packed {
             let dir = self.extents.shard_dir(shard);
             for entry in self.extents.vfs.list(&dir).map_err(Error::io("list", &dir))? {
                 let named = entry.name.to_str().map_or(Named::Other, named);
-                let (Named::Extent(number, sort), EntryKind::File) = (named, entry.kind) else {
-                    continue;
+                let (number, sort, is_far) = match named {
+                    Named::Extent(number, sort) => (number, sort, false),
+                    Named::Marker(number, sort, Stage::Far) => (number, sort, true),
+                    _ => continue,
                 };
-                if from <= number && infos.len() < count {
-                    infos.extend(self.info(number, sort, entry.bytes));
+                if entry.kind != EntryKind::File || number < from || count <= infos.len() {
+                    continue;
+                }
+                // While an extent is sent away it stands there twice.
+                let far_bytes = self.extents.state().far.get(&number).copied();
+                if far_bytes.is_some() == is_far {
+                    let bytes = far_bytes.unwrap_or(entry.bytes);
+                    infos.extend(self.info(number, sort, bytes));
                 }
             }
         }
@@ -140,7 +164,8 @@ impl Packed {
         let state = self.extents.state();
         let bytes = if is_shared { *state.ends.get(&number)? } else { file_bytes };
         let is_sealed = state.current != Some(number);
-        Some(ExtentInfo { number, bytes, is_shared, is_sealed })
+        let is_far = state.far.contains_key(&number);
+        Some(ExtentInfo { number, bytes, is_shared, is_sealed, is_far })
     }
 
     /// How many extents there are, and the bytes in them.
@@ -148,6 +173,12 @@ impl Packed {
         let state = self.extents.state();
         let shared: u64 = state.ends.values().sum();
         (state.soles + state.ends.len() as u64, state.sole_bytes + shared)
+    }
+
+    /// How many extents lie in the bucket, and the bytes in them.
+    pub(super) fn far_sums(&self) -> (u64, u64) {
+        let state = self.extents.state();
+        (state.far.len() as u64, state.far_bytes)
     }
 
     pub(super) fn is_shared(&self, extent: u32) -> bool {
@@ -170,7 +201,14 @@ impl Packed {
         if sort == Sort::Shared {
             self.settle_before(number)?;
         }
-        self.extents.remove(number, sort)
+        self.extents.remove(number, sort)?;
+        match self.extents.marker(number, sort, Stage::Gone) {
+            // What the bucket does not do now is done later.
+            Ok(_) if self.extents.far.is_some() => self.take_out(number, sort).or_else(|error| {
+                if matches!(error, Error::Away { .. }) { Ok(()) } else { Err(error) }
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Cuts the shared extent before `number` off where it ends, as it is the header of `number` that says where.
@@ -180,6 +218,10 @@ impl Packed {
             state.ends.range(..number).next_back().map(|(n, end)| (*n, *end))
         };
         let Some((before, end)) = before else { return Ok(()) };
+        if self.extents.is_far(before) {
+            // It went there with the length it has.
+            return Ok(());
+        }
         let path = self.extents.path(before, Sort::Shared);
         let file = self.extents.vfs.open(&path, Open::Write);
         let file = file.map_err(Error::io("open", &path))?;

@@ -19,6 +19,7 @@ use crate::{
 
 use super::{
     extents::{Extents, HEADER_BYTES, read_at},
+    far::Store,
     place::Place,
     record::{
         Bonds, Front, HEAD_BYTES_MAX, Header, Kind, PIECE_BYTES, SUM_BYTES, head_bytes_max,
@@ -76,6 +77,8 @@ pub(super) struct Pieces {
     bytes: u64,
     /// The pieces as read with the head, if they were: not verified yet.
     front: Vec<u8>,
+    /// The bucket that the extent is read from, and its number, if it is.
+    far: Option<(Arc<Store>, u32)>,
 }
 
 impl Reading {
@@ -127,7 +130,15 @@ impl Reading {
                 buffer.extend_from_slice(found);
                 Ok(Stretch::of(buffer))
             }
-            Source::Pieces(pieces) => pieces.read(offset, bytes, buffer),
+            Source::Pieces(pieces) => match (pieces.read(offset, bytes, buffer, true), &pieces.far)
+            {
+                (Err(Error::Corrupt { .. }), Some((store, number))) => {
+                    // It may have been damaged on its way, and be in the cache like that.
+                    store.forget(*number);
+                    pieces.read(offset, bytes, Vec::new(), false)
+                }
+                (read, _) => read,
+            },
             Source::File { file, path } => {
                 let bytes = bytes.min(STRETCH_BYTES_MAX);
                 buffer.resize(bytes, 0);
@@ -169,14 +180,21 @@ impl Stretch {
 }
 
 impl Pieces {
-    fn read(&self, offset: u64, bytes: usize, mut buffer: Vec<u8>) -> Result<Stretch> {
+    /// What was read with the head is asked for anew unless `takes_front`.
+    fn read(
+        &self,
+        offset: u64,
+        bytes: usize,
+        mut buffer: Vec<u8>,
+        takes_front: bool,
+    ) -> Result<Stretch> {
         let first = offset / PIECE_BYTES as u64;
         let skipped = (offset % PIECE_BYTES as u64) as usize;
         let wanted = STRETCH_BYTES_MAX.min(skipped.saturating_add(bytes));
         let count = wanted.div_ceil(PIECE_BYTES) as u64;
         let end = self.bytes.min((first + count).saturating_mul(PIECE_BYTES as u64));
         let values = (end - first * PIECE_BYTES as u64) as usize;
-        let read = self.stored(first, values, &mut buffer)?;
+        let read = self.stored(first, values, &mut buffer, takes_front)?;
         let mut places = Vec::with_capacity(count as usize);
         let (mut verified, mut at) = (0, 0);
         while verified < values {
@@ -202,9 +220,16 @@ impl Pieces {
 
     /// Has a buffer begin with the pieces from `first` on that hold so many bytes of the value. Returns how much of
     /// that there is.
-    fn stored(&self, first: u64, values: usize, buffer: &mut Vec<u8>) -> Result<usize> {
+    fn stored(
+        &self,
+        first: u64,
+        values: usize,
+        buffer: &mut Vec<u8>,
+        takes_front: bool,
+    ) -> Result<usize> {
         let bytes = pieced_bytes(values as u64) as usize;
         let start = usize::try_from(piece_start(first)).ok();
+        let start = start.filter(|_| takes_front);
         let at_hand = start.and_then(|start| self.front.get(start..start.checked_add(bytes)?));
         if let Some(at_hand) = at_hand {
             buffer.clear();
@@ -263,7 +288,17 @@ pub(super) fn read(
     if !is_asked_for || !sealed.is_some_and(|sealed| bonds.holds(sealed, place.offset)) {
         return Err(other(extents, place, file, path));
     }
-    Ok(found(header, buffer, file, path, bonds, place.offset))
+    let far = extents.far.clone().filter(|_| extents.is_far(place.extent));
+    let pieces = Pieces {
+        file,
+        path,
+        bonds,
+        start: place.offset + header.head_bytes as u64,
+        bytes: header.bytes,
+        front: Vec::new(),
+        far: far.map(|store| (store, place.extent)),
+    };
+    Ok(found(header, buffer, pieces))
 }
 
 /// What is at a place, if not what was asked for.
@@ -286,19 +321,11 @@ fn other(extents: &Extents, place: &Place, file: Arc<dyn File>, path: PathBuf) -
     }
 }
 
-fn found(
-    header: Header,
-    mut buffer: Vec<u8>,
-    file: Arc<dyn File>,
-    path: PathBuf,
-    bonds: Bonds,
-    offset: u64,
-) -> Reading {
+fn found(header: Header, mut buffer: Vec<u8>, pieces: Pieces) -> Reading {
     let Header { expiry, md5, attributes, bytes, head_bytes, in_pieces, .. } = header;
     let source = if in_pieces {
-        let start = offset + head_bytes as u64;
         buffer.drain(..head_bytes);
-        Source::Pieces(Pieces { file, path, bonds, start, bytes, front: buffer })
+        Source::Pieces(Pieces { front: buffer, ..pieces })
     } else {
         Source::Whole { value: head_bytes..head_bytes + bytes as usize, buffer }
     };

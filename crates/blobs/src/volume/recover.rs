@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use super::{
     commit::{GROUP_BYTES_MAX, Tail},
     extents::{ExtentHeader, Extents, HEADER_BYTES, Named, Sort, named, read_at},
+    marker::{MARKER_BYTES, Stage},
     options::{AHEAD_BYTES_MAX, PACKED_BYTES_MAX},
     record::Void,
     scan::{Damage, Scan, ScanSource, Stand},
@@ -113,6 +114,8 @@ impl Recovery<'_> {
     /// Counts what there is, removes what is unfinished, and returns the lengths of the shared extents.
     fn list(&mut self, extent_min: u32) -> Result<BTreeMap<u32, u64>> {
         let mut lengths = BTreeMap::new();
+        let mut local_sole = None;
+        let mut far = BTreeMap::new();
         let (mut soles, mut sole_bytes, mut next) = (0, 0, extent_min.max(1));
         for shard in self.extents.shards()? {
             let dir = self.extents.shard_dir(shard);
@@ -129,8 +132,27 @@ impl Recovery<'_> {
                     Named::Extent(number, Sort::Sole) => {
                         soles += 1;
                         sole_bytes += entry.bytes;
+                        // The marker of the same number comes next, if there is one.
+                        local_sole = Some(number);
                         number
                     }
+                    Named::Marker(number, sort, Stage::Far) => {
+                        let is_local = match sort {
+                            Sort::Shared => lengths.contains_key(&number),
+                            Sort::Sole => local_sole == Some(number),
+                        };
+                        if let Some(bytes) = self.find_far(number, sort, is_local)? {
+                            far.insert(number, bytes);
+                            if sort == Sort::Shared {
+                                lengths.insert(number, bytes);
+                            } else if !is_local {
+                                soles += 1;
+                                sole_bytes += bytes;
+                            }
+                        }
+                        number
+                    }
+                    Named::Marker(number, ..) => number,
                     Named::Unfinished(number) => {
                         if !self.read_only {
                             let path = dir.join(&entry.name);
@@ -144,15 +166,58 @@ impl Recovery<'_> {
                 next = next.max(number.saturating_add(1));
             }
         }
+        if let (Some(number), None) = (far.keys().next(), &self.extents.far) {
+            let what = format!(
+                "extent {number} and {} others lie in a bucket; name it (--tier)",
+                far.len() - 1
+            );
+            return Err(Error::Unusable { path: self.extents.dir.clone(), what });
+        }
         let mut state = self.extents.state();
+        (state.far_bytes, state.far) = (far.values().sum(), far);
         (state.soles, state.sole_bytes, state.next) = (soles, sole_bytes, next);
         Ok(lengths)
+    }
+
+    /// The length of an extent that a marker says to be in the bucket; nothing if the one that is here is to be read.
+    fn find_far(&mut self, number: u32, sort: Sort, is_local: bool) -> Result<Option<u64>> {
+        match self.extents.marker(number, sort, Stage::Far) {
+            Ok(_) if is_local && self.read_only => Ok(None),
+            Ok(marker) => {
+                if is_local {
+                    self.extents.drop_local(number, sort)?;
+                }
+                Ok(Some(marker.bytes))
+            }
+            Err(Error::Corrupt { .. }) if is_local => {
+                if !self.read_only {
+                    let path = self.extents.marker_path(number, sort, Stage::Far);
+                    self.extents.vfs.remove_file(&path).map_err(Error::io("remove", &path))?;
+                }
+                Ok(None)
+            }
+            Err(Error::Corrupt { path, .. }) => {
+                let (offset, bytes) = (0, MARKER_BYTES as u64);
+                let what = "the marker of an extent in the bucket is damaged";
+                let extent = number;
+                let damage = Damage { path, extent, offset, bytes, what, claim: None };
+                self.opened.damaged.push(damage);
+                self.strange.insert(number);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Where extents end, as the headers of those after them say.
     fn read_headers(&mut self, lengths: &BTreeMap<u32, u64>) -> Result<BTreeMap<u32, u64>> {
         let mut ends = BTreeMap::new();
         for number in lengths.keys().copied() {
+            if self.extents.is_far(number) {
+                let marker = self.extents.marker(number, Sort::Shared, Stage::Far)?;
+                ends.insert(marker.header.before.0, marker.header.before.1);
+                continue;
+            }
             let path = self.extents.path(number, Sort::Shared);
             let file = self.extents.open(number, Sort::Shared)?;
             let mut bytes = [0; HEADER_BYTES as usize];
@@ -177,7 +242,7 @@ impl Recovery<'_> {
 
     /// Cuts an extent that is not the last off where it ends. Returns that.
     fn settle(&mut self, number: u32, length: u64, end: Option<u64>) -> Result<u64> {
-        let Some(end) = end else { return Ok(length) };
+        let Some(end) = end.filter(|_| !self.extents.is_far(number)) else { return Ok(length) };
         if length < end {
             self.damaged(number, length, end - length, "it is shorter than it was");
             return Ok(length);
@@ -219,7 +284,7 @@ impl Recovery<'_> {
     /// Finds where the last shared extent ends, and makes it end there.
     fn mend(&mut self, number: u32, length: u64) -> Result<Option<Tail>> {
         let path = self.extents.path(number, Sort::Shared);
-        if self.strange.contains(&number) {
+        if self.strange.contains(&number) || self.extents.is_far(number) {
             return Ok(None);
         }
         let file = self.open_to_write(number)?;

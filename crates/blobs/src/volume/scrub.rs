@@ -23,6 +23,8 @@ pub struct Scrubbed {
     pub damaged: Vec<Damage>,
     /// Where the next step begins; nothing when the extent has been gone through.
     pub next: Option<u64>,
+    /// Nothing of it is there any more: the bucket has lost it.
+    pub is_lost: bool,
 }
 
 /// Records that one step tells of.
@@ -31,6 +33,11 @@ const RECORDS_MAX: usize = 4096;
 impl Packed {
     pub(super) fn scrub_step(&self, extent: u32, from: u64, bytes_max: u64) -> Result<Scrubbed> {
         let mut scrubbed = Scrubbed::default();
+        if from < HEADER_BYTES && self.is_lost(extent)? {
+            scrubbed.damaged.push(self.lost(extent)?);
+            scrubbed.is_lost = true;
+            return Ok(scrubbed);
+        }
         if from < HEADER_BYTES {
             self.scrub_header(extent, &mut scrubbed)?;
         }
@@ -94,7 +101,7 @@ impl Packed {
     fn scrub_header(&self, extent: u32, scrubbed: &mut Scrubbed) -> Result<()> {
         let sort = self.extents.sort_of(extent);
         let path = self.extents.path(extent, sort);
-        let file = self.extents.open(extent, sort)?;
+        let file = self.extents.open_to_walk(extent, sort)?;
         let mut bytes = [0; HEADER_BYTES as usize];
         let read = read_at(&*file, &path, &mut bytes, 0)?;
         scrubbed.bytes += read as u64;

@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod group_commit;
 mod history;
+mod tiering;
 
 const DIR: &str = "/volume";
 

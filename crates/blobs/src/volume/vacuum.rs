@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use super::{
     Stored,
     commit::Waiting,
-    extents::read_at,
+    extents::{HEADER_BYTES, read_at},
     options::PACKED_BYTES_MAX,
     packed::Packed,
     place::Place,
@@ -63,6 +63,10 @@ impl Packed {
             return Err(Error::invalid("extent", what));
         }
         let mut rewritten = Rewritten::default();
+        if from < HEADER_BYTES && self.is_lost(extent)? {
+            rewritten.damaged.push(self.lost(extent)?);
+            return Ok(rewritten);
+        }
         let records =
             self.collect(extent, from, bytes_max.min(PACKED_BYTES_MAX), &mut rewritten)?;
         let live = if records.is_empty() { Vec::new() } else { is_live(&records)? };

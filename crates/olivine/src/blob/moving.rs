@@ -22,7 +22,7 @@ use olivine_doors::blob::key_of;
 use olivine_engine::{Environment, Options};
 use olivine_server::secret;
 
-use super::{DB, FROM, KEYS, LAYOUT, NEW_DB, SUBVOLUMES, TO, failure, opened, paths};
+use super::{DB, FROM, KEYS, LAYOUT, NEW_DB, SUBVOLUMES, TO, failure, far, opened, paths};
 use crate::{
     call::Call,
     check::environment,
@@ -145,7 +145,7 @@ pub(super) fn import(call: &Call) -> Result<Ending, Failure> {
     };
     let how = how(call)?;
     let environment = environment(call)?;
-    let (target, _) = made(&environment, &to, &how)?;
+    let (target, _) = made(call, &environment, &to, &how)?;
     let index = Index::open(&environment, &db, Options::default())?;
     let number = index.number_of(&target.identity().uuid)?;
     let now = environment.clock().wall().as_millis() as u64;
@@ -243,7 +243,7 @@ pub(super) fn export(call: &Call) -> Result<Ending, Failure> {
     }
     let mut sources = BTreeMap::new();
     for path in &paths {
-        let volume = opened(&environment, path)?;
+        let volume = opened(call, &environment, path)?;
         let uuid = Some(volume.identity().uuid);
         let number = (0..index.volume_count()).find(|number| index.uuid_of(*number) == uuid);
         let Some(number) = number else {
@@ -252,7 +252,7 @@ pub(super) fn export(call: &Call) -> Result<Ending, Failure> {
         };
         sources.insert(number, volume);
     }
-    let (target, is_new) = made(&environment, &to, &how)?;
+    let (target, is_new) = made(call, &environment, &to, &how)?;
     if !is_new {
         let what = format!(
             "{} has a volume already; name a directory that is not there yet",
@@ -369,15 +369,22 @@ fn walk(
 }
 
 /// The volume that objects are brought into, and whether it was made.
-fn made(environment: &Environment, path: &Path, how: &How) -> Result<(Volume, bool), Failure> {
+fn made(
+    call: &Call,
+    environment: &Environment,
+    path: &Path,
+    how: &How,
+) -> Result<(Volume, bool), Failure> {
     let mut drawn = [0; 32];
     let no_chance = |_| Failure::new(Ending::Failed, "the system has no randomness to give");
     secret::random(&mut drawn).map_err(no_chance)?;
+    let far = far(call, environment)?;
     let of = |layout| {
         let subvolumes = how.subvolumes;
         let options = VolumeOptions { layout, subvolumes, ..VolumeOptions::default() };
         let (vfs, clock) = (Arc::clone(environment.vfs()), Arc::clone(environment.clock()));
-        Volume::open(vfs, clock, path, drawn, &options)
+        let far = far.clone().filter(|_| layout == Layout::Packed);
+        Volume::open_tiered(vfs, clock, path, drawn, &options, far)
     };
     let mut last = None;
     // Whatever it has, if nobody says what it is to have.

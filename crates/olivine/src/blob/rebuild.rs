@@ -30,7 +30,7 @@ pub(super) fn run(call: &Call) -> Result<Ending, Failure> {
         return Err(Failure::misused("`--db` says where the index is to be made"));
     };
     let environment = environment(call)?;
-    let volumes = paths.iter().map(|path| opened(&environment, path));
+    let volumes = paths.iter().map(|path| opened(call, &environment, path));
     let volumes: Vec<Volume> = volumes.collect::<Result<_, _>>()?;
     let mut whole = 0;
     for volume in &volumes {

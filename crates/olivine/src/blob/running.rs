@@ -120,6 +120,7 @@ fn print(out: &mut impl Write, health: &Health) -> io::Result<()> {
         ("copied_bytes", "bytes were copied for that"),
         ("thin", "objects lie on fewer volumes than they should"),
         ("lost", "objects have no whole copy"),
+        ("tiered_bytes", "bytes of volumes that answer lie in buckets"),
     ] {
         writeln!(out, "{:>12} {what}", health.number(name))?;
     }

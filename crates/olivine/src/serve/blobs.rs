@@ -4,7 +4,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use olivine_server::{
-    BlobSettings, Door, Half, Layout, Manner, MasterSettings, Settings, VolumeSettings,
+    BlobSettings, BucketUrl, Door, Half, Layout, Manner, MasterSettings, Settings, TierSettings,
+    VolumeSettings,
 };
 
 use crate::{
@@ -117,6 +118,41 @@ const TEND_EVERY: Opt = Opt::value(
      room given back, that is done again: 30s, 5m",
 )
 .or("10m");
+pub(crate) const TIER: Opt = Opt::value(
+    "--tier",
+    "URL",
+    "the bucket of S3's protocol that old extents lie in:\n\
+     s3://BUCKET/PREFIX",
+);
+pub(crate) const TIER_ENDPOINT: Opt = Opt::value(
+    "--tier-endpoint",
+    "URL",
+    "where that bucket is, if not at Amazon's: https://HOST:PORT",
+);
+pub(crate) const TIER_KEY_FILE: Opt = Opt::value(
+    "--tier-key-file",
+    "FILE",
+    "a line of an access key and a secret for that bucket; nobody\n\
+     else may read it. AWS_ACCESS_KEY_ID and its like, if it is\n\
+     not told",
+);
+const TIER_AFTER: Opt = Opt::value(
+    "--tier-after",
+    "TIME",
+    "for how long nothing was written to an extent that is sent\n\
+     there: 12h, 7d",
+)
+.or("7d");
+const TIER_CACHE: Opt =
+    Opt::value("--tier-cache", "BYTES", "how much of the disk is taken for what was read there")
+        .or("1GiB");
+const TIER_VERIFY: Opt = Opt::value(
+    "--tier-verify",
+    "TIME",
+    "how often what lies there is read and verified, and room in it\n\
+     given back",
+)
+.or("30d");
 const KEY_FILE: Opt = Opt::value(
     "--key-file",
     "FILE",
@@ -148,6 +184,12 @@ pub(super) const OF_BLOBS: &[Opt] = &[
     ADVERTISE,
     EXTENT_BYTES_MAX,
     TEND_EVERY,
+    TIER,
+    TIER_ENDPOINT,
+    TIER_KEY_FILE,
+    TIER_AFTER,
+    TIER_CACHE,
+    TIER_VERIFY,
     KEY_FILE,
 ];
 const OF_LIMITS: &[Opt] = &[CONNECTIONS_MAX, STRANGERS_MAX, HEAD_BYTES_MAX];
@@ -190,6 +232,7 @@ pub(crate) const VOLUME: Command = Command {
     options: &[
         &[CONFIG, DATA_DIR, VOLUME_DIR_ALONE, WORKERS],
         &[LAYOUT, SUBVOLUMES, OPEN, READ_ONLY, ADVERTISE, EXTENT_BYTES_MAX, TEND_EVERY, KEY_FILE],
+        &[TIER, TIER_ENDPOINT, TIER_KEY_FILE, TIER_AFTER, TIER_CACHE, TIER_VERIFY],
         &[BIND, OWN_PORT, VOLUME_PORT, VOLUME_BIND],
         OF_ACCESS,
         OF_LIMITS,
@@ -311,7 +354,14 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
             call.wrong(ADVERTISE.name, format_args!("wants HOST:PORT, not `{address}`"))
         })?;
     }
+    let is_packed = layout == Layout::Packed;
+    let tier = tier(call)?;
+    if tier.is_some() && !is_packed {
+        let wrong = "goes with --layout packed alone: the others have no extents";
+        return Err(call.wrong(TIER.name, format_args!("{wrong}")));
+    }
     Ok(VolumeSettings {
+        tier,
         dir: call.value(VOLUME_DIR.name).map_or(dir, PathBuf::from),
         layout,
         subvolumes,
@@ -322,6 +372,53 @@ fn volume(call: &Call, dir: PathBuf) -> Result<VolumeSettings, Failure> {
         tend_every,
         grace: Duration::from_mins(5),
     })
+}
+
+/// The bucket that old extents go to, if one is named.
+fn tier(call: &Call) -> Result<Option<TierSettings>, Failure> {
+    let Some(settings) = bucket(call)? else { return Ok(None) };
+    let day = Duration::from_hours(24);
+    let cache_bytes = call.bytes(TIER_CACHE.name)?.unwrap_or(settings.cache_bytes);
+    if cache_bytes < 4 << 20 {
+        return Err(call.wrong(TIER_CACHE.name, format_args!("may be 4MiB and more")));
+    }
+    Ok(Some(TierSettings {
+        after: time(call, TIER_AFTER, 7 * day)?,
+        cache_bytes,
+        verify_every: time(call, TIER_VERIFY, 30 * day)?,
+        ..settings
+    }))
+}
+
+/// The bucket that is named, for whoever only reads.
+pub(crate) fn bucket(call: &Call) -> Result<Option<TierSettings>, Failure> {
+    let (key_file, endpoint) =
+        (call.value(TIER_KEY_FILE.name).map(PathBuf::from), call.text(TIER_ENDPOINT.name)?);
+    let Some(text) = call.text(TIER.name)? else {
+        let alone = [(TIER_KEY_FILE, key_file.is_some()), (TIER_ENDPOINT, endpoint.is_some())];
+        if let Some((opt, _)) = alone.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(call.wrong(opt.name, format_args!("says nothing without --tier")));
+        }
+        return Ok(None);
+    };
+    let wrong = || call.wrong(TIER.name, format_args!("wants s3://BUCKET/PREFIX, not `{text}`"));
+    let url = BucketUrl::parse(&text).ok_or_else(wrong)?;
+    if let Some(endpoint) = &endpoint {
+        let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+        if host.is_none_or(|host| host.trim_end_matches('/').is_empty()) {
+            let wrong = format_args!("wants http://HOST:PORT or https://HOST, not `{endpoint}`");
+            return Err(call.wrong(TIER_ENDPOINT.name, wrong));
+        }
+    }
+    let day = Duration::from_hours(24);
+    Ok(Some(TierSettings {
+        url,
+        endpoint,
+        key_file,
+        after: 7 * day,
+        cache_bytes: 1 << 30,
+        verify_every: 30 * day,
+    }))
 }
 
 /// Over how many directories a volume of files spreads them, if somebody says so.

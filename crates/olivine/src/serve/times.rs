@@ -51,7 +51,7 @@ pub(crate) fn patience(call: &Call) -> Result<Patience, Failure> {
 
 /// `500ms`, `1s`, `5m`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let millis = units.iter().find_map(|(unit, millis)| {
         text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*millis)
     });

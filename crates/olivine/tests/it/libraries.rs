@@ -1,6 +1,8 @@
 //! Client libraries from PyPI, as their documentation shows them. `cargo xtask test --only clients` installs them, as
 //! `tests/libraries/requirements.txt` has it, and names in `LIBRARIES_PYTHON` the Python that has them.
 
+mod tiering;
+
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt as _,

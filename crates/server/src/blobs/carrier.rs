@@ -177,6 +177,7 @@ impl Carrier {
 pub(super) fn of_volume(error: olivine_blobs::Error) -> Told {
     match error {
         olivine_blobs::Error::Full { .. }
+        | olivine_blobs::Error::Away { .. }
         | olivine_blobs::Error::ReadOnly { .. }
         | olivine_blobs::Error::Busy
         | olivine_blobs::Error::Closed => Told::Away(error.to_string()),

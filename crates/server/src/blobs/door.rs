@@ -107,14 +107,14 @@ pub(crate) async fn respond(
         }
         Asked::Unlink { key } => unlinked(master, &key).await,
         Asked::Rebalance { key } => balanced(master, &key).await,
-        Asked::Health => json(200, master.health.json()),
+        Asked::Health => json(200, master.health.json(master.far_bytes())),
         Asked::Tend { rebalances } => {
             if rebalances {
                 master.health.rebalance();
             } else {
                 master.health.wake();
             }
-            json(202, master.health.json())
+            json(202, master.health.json(master.far_bytes()))
         }
     };
     (response, None)

@@ -101,7 +101,7 @@ impl Health {
     }
 
     /// All of it, as JSON.
-    pub(crate) fn json(&self) -> String {
+    pub(crate) fn json(&self, far_bytes: u64) -> String {
         let is_asked = self.is_woken.load(Relaxed) || self.is_rebalance_asked.load(Relaxed);
         let is_running = self.is_running.load(Relaxed) || is_asked;
         let [passes, looked, repaired, moved, bytes] =
@@ -113,7 +113,7 @@ impl Health {
         let keys = keys.join(",");
         format!(
             "{{\"running\":{is_running},\"passes\":{passes},\"looked\":{looked},\"repaired\":{repaired},\
-             \"moved\":{moved},\"copied_bytes\":{bytes},\"thin\":{thin},\"lost\":{lost},\"lost_keys\":[{keys}]}}\n"
+             \"moved\":{moved},\"copied_bytes\":{bytes},\"thin\":{thin},\"lost\":{lost},\"lost_keys\":[{keys}],\"tiered_bytes\":{far_bytes}}}\n"
         )
     }
 }

@@ -122,6 +122,8 @@ pub(crate) struct Known {
     /// Bytes that it has room for.
     room: u64,
     pub(super) takes_writes: bool,
+    /// Bytes of it that lie in a bucket.
+    far_bytes: u64,
 }
 
 /// What somebody is told who asked the master.
@@ -243,10 +245,15 @@ impl Master {
         identity: Identity,
         state: State,
     ) -> olivine_engine::Result<()> {
-        let State { room, takes_writes } = state;
+        let State { room, takes_writes, far_bytes } = state;
         let number = self.index.number_of(&identity.uuid)?;
-        member.set(Some(Known { identity, number, room, takes_writes }));
+        member.set(Some(Known { identity, number, room, takes_writes, far_bytes }));
         Ok(())
+    }
+
+    /// Bytes in buckets of the volumes that answer.
+    pub(super) fn far_bytes(&self) -> u64 {
+        self.members.iter().filter_map(|member| member.known()).map(|known| known.far_bytes).sum()
     }
 
     /// The volumes.

@@ -389,7 +389,7 @@ async fn open(
             return Err(Stop::Away("no volume that has it answers now; try again".to_owned()));
         };
         match &member.way {
-            Way::Here(host) => match host.volume.read(&place, key, row.generation) {
+            Way::Here(host) => match host.read(&place, key, row.generation).await {
                 Ok(reading) if reading.value().is_none() => {
                     let (host, key, generation) = (Arc::clone(host), key.to_vec(), row.generation);
                     let readers = Arc::clone(&host.readers);
@@ -411,6 +411,13 @@ async fn open(
                     if matches!(error, Error::Corrupt { .. }) {
                         tell_unreadable(host, key, row.generation, place);
                     }
+                    if matches!(error, Error::Away { .. } | Error::Corrupt { .. })
+                        && 1 < row.replicas.len()
+                    {
+                        // Another volume may have it at hand.
+                        row.replicas.retain(|replica| replica.volume != known.number);
+                        continue;
+                    }
                     return Err(stopped(of_volume(error)));
                 }
             },
@@ -420,6 +427,10 @@ async fn open(
                 match fetching::get(&url, from, to).await {
                     Ok(Some(fetched)) => return Ok(Box::new(fetched)),
                     Ok(None) => {}
+                    Err(_) if 1 < row.replicas.len() => {
+                        row.replicas.retain(|replica| replica.volume != known.number);
+                        continue;
+                    }
                     Err(error) => return Err(Stop::Away(error.to_string())),
                 }
             }

@@ -22,16 +22,21 @@ pub(super) fn read(vfs: &dyn Vfs, path: Option<&Path>) -> Result<Vec<Key>, Probl
              a secret, and which nobody else may read (chmod 600)"
         ))
     })?;
-    check_private(path, FLAG)?;
+    read_file(vfs, path, FLAG)
+}
+
+/// The keys in a file that `flag` names.
+pub(super) fn read_file(vfs: &dyn Vfs, path: &Path, flag: &str) -> Result<Vec<Key>, Problem> {
+    check_private(path, flag)?;
     let failed = |source| Problem::System {
-        what: format!("cannot read the keys in {}; see {FLAG}", path.display()),
+        what: format!("cannot read the keys in {}; see {flag}", path.display()),
         source,
     };
     let file = vfs.open(path, Open::Read).map_err(failed)?;
     let length = file.len().map_err(failed)?.min(FILE_BYTES_MAX) as usize;
     let mut text = vec![0; length];
     let read = file.read_at(&mut text, 0).map_err(failed)?;
-    let wrong = |what: String| Problem::Settings(format!("{}: {what}; see {FLAG}", path.display()));
+    let wrong = |what: String| Problem::Settings(format!("{}: {what}; see {flag}", path.display()));
     let text = str::from_utf8(&text[..read]).map_err(|_| wrong("it is no text".to_owned()))?;
     parse(text).map_err(wrong)
 }

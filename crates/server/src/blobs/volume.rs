@@ -6,7 +6,8 @@
 use std::sync::{Arc, OnceLock, Weak, atomic::AtomicU64};
 
 use olivine_blobs::{
-    Error, Head, Kind, NewRecord, Place, Result, Secret, State as Said, Stored, Volume, Writer,
+    Error, Head, Kind, NewRecord, Place, Reading, Result, Secret, State as Said, Stored, Volume,
+    Writer,
     index::Spot,
     talk::{Answer, Asked, Lying, State},
 };
@@ -85,6 +86,7 @@ impl Host {
                 // A disk that knows no bound has room for everything.
                 room: usage.room.unwrap_or(1 << 50),
                 takes_writes: !usage.is_full && !usage.is_read_only,
+                far_bytes: usage.far_bytes,
             },
             Err(_) => State::default(),
         }
@@ -95,6 +97,22 @@ impl Host {
         let mut receiving = Receiving::new(self, head)?;
         receiving.take(value).await?;
         receiving.finish().await
+    }
+
+    /// An object, if it is what lies at a place.
+    pub(crate) async fn read(
+        self: &Arc<Host>,
+        place: &Place,
+        key: &[u8],
+        generation: u64,
+    ) -> Result<Reading> {
+        if !self.volume.is_far(place.extent) {
+            return self.volume.read(place, key, generation);
+        }
+        // A bucket is waited for where nobody else waits.
+        let (host, place, key) = (Arc::clone(self), *place, key.to_vec());
+        let read = spawn_blocking(move || host.volume.read(&place, &key, generation));
+        read.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Writes down that an object is deleted. Returns when that is kept.

@@ -75,7 +75,7 @@ pub(crate) async fn respond(
     };
     let key = &sent.key;
     match grant.verb {
-        Verb::Get => got(host, key, &grant, method == "HEAD", &parts.headers),
+        Verb::Get => got(host, key, &grant, method == "HEAD", &parts.headers).await,
         Verb::Put => (put(host, shared, key, &grant, &parts.headers, body).await, None),
         Verb::Delete => (deleted(host, key, &grant).await, None),
         Verb::Note => (noted(host, shared, key, &grant, body).await, None),
@@ -120,14 +120,14 @@ async fn granted(host: &Host, method: &str, sent: &Sent<'_>, now: u64) -> Result
     Ok(grant)
 }
 
-fn got(
+async fn got(
     host: &Arc<Host>,
     key: &[u8],
     grant: &Grant,
     is_head: bool,
     headers: &HeaderMap,
 ) -> (Response, Option<Body>) {
-    let reading = match host.volume.read(&grant.place, key, grant.generation) {
+    let reading = match host.read(&grant.place, key, grant.generation).await {
         Ok(reading) => reading,
         Err(error) => {
             if matches!(error, Error::Corrupt { .. } | Error::Gone { .. } | Error::Foreign { .. }) {
@@ -203,7 +203,9 @@ fn failed(error: &Error) -> Response {
         // What a grant names was moved or taken away since; who asks the master again is sent right.
         Error::Gone { .. } | Error::Foreign { .. } => text(404, "key not found"),
         Error::Full { .. } => text(507, &error.to_string()),
-        Error::ReadOnly { .. } | Error::Busy | Error::Closed => away(&error.to_string()),
+        Error::Away { .. } | Error::ReadOnly { .. } | Error::Busy | Error::Closed => {
+            away(&error.to_string())
+        }
         _ => text(500, &error.to_string()),
     }
 }

@@ -69,6 +69,14 @@ pub const EVENTS: &[EventKind] = &[
         "extent_removed",
         "nothing live was left in an extent of a volume, and its room is given back",
     ),
+    info(
+        "extent_sent_away",
+        "an extent of a volume lies in the bucket now, which gave back what it was given, and its file is removed",
+    ),
+    warn(
+        "bucket_away",
+        "the bucket of a volume did not do what it was asked: why. What lies there cannot be read if that goes on; it is tried again",
+    ),
     warn(
         "volume_untended",
         "what a volume does behind its requests failed: why. It is tried again",

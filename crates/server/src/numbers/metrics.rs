@@ -309,6 +309,30 @@ pub const METRICS: &[Metric] = &[
         "Bytes of the volume of this process, those that nobody needs any more included.",
         |facts, out| out.one(facts.shared.blobs.usage().map_or(0, |usage| usage.bytes)),
     ),
+    node("olivine_volume_far_bytes", "", "Bytes of them that lie in the bucket.", |facts, out| {
+        out.one(facts.shared.blobs.usage().map_or(0, |usage| usage.far_bytes));
+    }),
+    node(
+        "olivine_bucket_reads_total",
+        "",
+        "Requests to the bucket of the volume for bytes of extents.",
+        |facts, out| out.one(facts.shared.blobs.far_work().reads),
+    ),
+    node("olivine_bucket_read_bytes_total", "", "Bytes that came of the bucket.", |facts, out| {
+        out.one(facts.shared.blobs.far_work().read_bytes);
+    }),
+    node(
+        "olivine_bucket_failed_total",
+        "",
+        "Requests to the bucket that failed, after they had been repeated.",
+        |facts, out| out.one(facts.shared.blobs.far_work().failed),
+    ),
+    node(
+        "olivine_bucket_cache_hits_total",
+        "",
+        "Pieces of 64 KiB of extents in the bucket that the cache had.",
+        |facts, out| out.one(facts.shared.blobs.far_work().hits),
+    ),
     node("olivine_volume_free_bytes", "", "Bytes that its disk has left.", |facts, out| {
         out.one(facts.shared.blobs.usage().and_then(|usage| usage.room).unwrap_or(0));
     }),

@@ -1,6 +1,7 @@
 //! Blobs: a master and volumes, in one process and in several.
 
 mod healing;
+mod tiering;
 
 use super::*;
 use crate::Half;
