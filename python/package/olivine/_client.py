@@ -223,6 +223,9 @@ class Client:
                 connection.close()
                 raise
             self._idle.append(connection)
+            if self._closed:
+                # Closed meanwhile by another thread.
+                self.close()
             return answers
         finally:
             self._places.release()
